@@ -1,0 +1,2 @@
+//! The `estab` program.
+fn main() {}
