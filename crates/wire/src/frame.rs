@@ -66,6 +66,15 @@ impl FrameBuf {
     pub fn truncate(&mut self, length: usize) {
         self.end = self.end.min(self.start.saturating_add(length));
     }
+
+    /// Appends as many of `bytes` as the buffer has room for behind the frame, and says how many.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let room = &mut self.bytes[self.end..];
+        let count = bytes.len().min(room.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        self.end += count;
+        count
+    }
 }
 
 impl Deref for FrameBuf {
