@@ -1,1 +1,115 @@
-//! link
+//! Links: what carries frames between a stack and the rest of the world.
+//!
+//! Everything here is a [`Link`]: a device of the kernel ([`Tun`]), one half of an in-memory wire
+//! ([`pair`]), or a wrapper around another link. A link knows nothing of connections; it moves
+//! frames, says what it [can do](wire::frame::Capabilities), and hands back-pressure on.
+//!
+//! # Two promises
+//! - **Nothing blocks.** [`Link::receive`] says "nothing now" and [`Link::send`] says
+//!   [`WouldBlock`](std::io::ErrorKind::WouldBlock); whoever has nothing else to do waits on
+//!   [`Link::descriptor`] and [`Link::next_deadline`].
+//! - **No clock is read.** The time is an argument, so a link runs as well in virtual time.
+#![deny(unsafe_code)]
+
+mod check;
+pub mod namespace;
+pub mod pair;
+mod sys;
+mod tun;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
+use wire::time::Instant;
+
+pub use crate::pair::{PairConfig, PairEnd, pair};
+pub use crate::tun::{Layer, Tun, TunBuilder};
+
+/// Something that carries frames.
+///
+/// # Waiting
+/// A caller with nothing to do waits until [`descriptor`](Link::descriptor) is readable, or the
+/// time of [`next_deadline`](Link::next_deadline), and then calls [`receive`](Link::receive) until
+/// it answers `None`. After a `WouldBlock` from [`send`](Link::send) it also waits for the
+/// descriptor to become writable. Readiness is level-triggered.
+///
+/// # Errors
+/// `WouldBlock` from `send` is back-pressure, not an error: nothing was taken. `InvalidInput`
+/// means that the caller broke the contract (a super-segment for a link that cannot cut it, a
+/// buffer too short for the frame that came); the link is as good as before. `NetworkDown` means
+/// that the interface is down for the moment. `BrokenPipe` means that the link is gone for good.
+pub trait Link: Send {
+    /// What the link can do, fixed when it was opened.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads one frame into `frame`, from the start of its buffer; `None`: there is none now.
+    ///
+    /// Give a buffer of at least [`buffer_size`] bytes.
+    ///
+    /// # Errors
+    /// As [the trait says](Link#errors). A frame that does not fit the buffer is lost.
+    fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>>;
+
+    /// Sends `header` and the `payload` slices behind it as one frame.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the link is full: nothing was taken, offer the frame again when the
+    /// descriptor is writable. Others as [the trait says](Link#errors); the frame was not sent.
+    fn send(
+        &mut self,
+        now: Instant,
+        header: &[u8],
+        payload: &[&[u8]],
+        meta: &TransmitMeta,
+    ) -> io::Result<()>;
+
+    /// When the link itself wants [`receive`](Link::receive) to be called again, because it holds
+    /// frames back. `None`: only readiness matters.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The descriptor to wait on for readiness, if the link has one.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl<L: Link + ?Sized> Link for Box<L> {
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
+    }
+
+    fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
+        (**self).receive(now, frame)
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        header: &[u8],
+        payload: &[&[u8]],
+        meta: &TransmitMeta,
+    ) -> io::Result<()> {
+        (**self).send(now, header, payload, meta)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        (**self).next_deadline()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        (**self).descriptor()
+    }
+}
+
+/// How many bytes a buffer needs for every frame that a link with `capabilities` can deliver.
+#[must_use]
+pub fn buffer_size(capabilities: &Capabilities) -> usize {
+    if capabilities.segmentation {
+        wire::frame::MAX_FRAME
+    } else {
+        usize::from(capabilities.mtu) + check::MAX_LINK_HEADER
+    }
+}

@@ -1,0 +1,71 @@
+//! What every link checks before it takes a frame: a broken contract shows at once, and alike on
+//! every link.
+
+use std::io;
+
+use wire::ethernet;
+use wire::frame::{Capabilities, Medium, TransmitChecksum, TransmitMeta};
+
+/// The longest link header: Ethernet with one VLAN tag.
+pub(crate) const MAX_LINK_HEADER: usize = 18;
+
+/// The length of the link header on `medium` in bytes.
+pub(crate) const fn link_header(medium: Medium) -> usize {
+    match medium {
+        Medium::Ip => 0,
+        Medium::Ethernet(_) => ethernet::HEADER_LEN,
+    }
+}
+
+/// An error that says that the caller broke the contract of `send`.
+pub(crate) fn invalid(why: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.into())
+}
+
+/// The length of the frame, if a link with `capabilities` may be asked to send it.
+pub(crate) fn frame_length(
+    capabilities: &Capabilities,
+    header: &[u8],
+    payload: &[&[u8]],
+    meta: &TransmitMeta,
+) -> io::Result<usize> {
+    let payload_length = payload.iter().map(|slice| slice.len()).sum::<usize>();
+    let length = header.len() + payload_length;
+    if let TransmitChecksum::Partial { start, offset } = meta.checksum {
+        if !capabilities.checksum {
+            return Err(invalid("a partial checksum, for a link that does not complete them"));
+        }
+        if usize::from(start) + usize::from(offset) + 2 > header.len() {
+            return Err(invalid("a partial checksum outside the header"));
+        }
+    }
+    let mtu = usize::from(capabilities.mtu) + MAX_LINK_HEADER.min(link_room(capabilities.medium));
+    match meta.segment_size {
+        None if length > mtu => {
+            Err(invalid(format!("a frame of {length} bytes, for a link that carries {mtu}")))
+        }
+        None => Ok(length),
+        Some(_) if !capabilities.segmentation => {
+            Err(invalid("a super-segment, for a link that does not cut them"))
+        }
+        Some(_) if meta.checksum == TransmitChecksum::Complete => {
+            Err(invalid("a super-segment whose checksum is not left to the link"))
+        }
+        Some(_) if length > wire::frame::MAX_FRAME => {
+            Err(invalid(format!("a super-segment of {length} bytes")))
+        }
+        Some(size) if header.len() + usize::from(size.get()) > mtu => Err(invalid(format!(
+            "segments of {} bytes with headers, for a link that carries {mtu}",
+            header.len() + usize::from(size.get())
+        ))),
+        Some(_) => Ok(length),
+    }
+}
+
+/// How much a frame may be longer than the IP packet in it.
+const fn link_room(medium: Medium) -> usize {
+    match medium {
+        Medium::Ip => 0,
+        Medium::Ethernet(_) => MAX_LINK_HEADER,
+    }
+}

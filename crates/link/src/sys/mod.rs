@@ -1,0 +1,37 @@
+//! The kernel's edge: the only place of this crate with `unsafe`.
+//!
+//! Each function is one request to the kernel with typed arguments. Nothing here decides.
+#![allow(unsafe_code, reason = "ioctls and socket options that no safe crate wraps")]
+
+pub(crate) mod gather;
+pub(crate) mod interface;
+pub(crate) mod namespace;
+pub(crate) mod tun_device;
+
+use std::io;
+
+/// A `struct ifreq` for the interface `name`, the rest zero.
+fn request_for(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: `ifreq` is plain data of the kernel; all zeros are a valid value of it.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= libc::IFNAMSIZ || name.bytes().any(|byte| byte == 0) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "interface name {name:?}: at most {} bytes, none of them zero",
+                libc::IFNAMSIZ - 1
+            ),
+        ));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
+}
+
+/// The interface name inside a `struct ifreq`.
+fn name_in(request: &libc::ifreq) -> String {
+    let bytes: Vec<u8> =
+        request.ifr_name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,424 @@
+//! TUN and TAP: the kernel's own doors to user space.
+//!
+//! With offload (`IFF_VNET_HDR`) a frame may be a super-segment of up to 64 KiB, and checksums
+//! between the kernel and us need not be computed at all. What the kernel refuses is done without:
+//! [`Link::capabilities`] tells what was granted.
+
+use std::io;
+use std::num::NonZeroU16;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use wire::ethernet::{self, EtherType, EthernetAddress};
+use wire::frame::{
+    Capabilities, FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta,
+};
+use wire::time::Instant;
+use wire::vnet;
+
+use crate::sys::gather::{self, Read};
+use crate::sys::{interface, tun_device as sys};
+use crate::{Link, check};
+
+/// Where TUN and TAP devices come from.
+const DEVICE: &str = "/dev/net/tun";
+
+/// What kind of frames a device carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Layer {
+    /// IP packets (`IFF_TUN`).
+    #[default]
+    Tun,
+    /// Ethernet frames (`IFF_TAP`).
+    Tap,
+}
+
+/// How to open a TUN or TAP device.
+///
+/// ```no_run
+/// use link::{Layer, TunBuilder};
+/// let tap = TunBuilder::new().name("tap0").layer(Layer::Tap).mtu(1500).open()?;
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TunBuilder {
+    /// The interface's name; empty: the kernel picks `tun0`, `tun1`, ...
+    name: String,
+    /// TUN or TAP.
+    layer: Layer,
+    /// The MTU to set in bytes; none: keep what the interface has.
+    mtu: Option<u16>,
+    /// Ask for checksum and segmentation offload.
+    offload: bool,
+    /// Our own hardware address on a TAP; none: the interface's with its last bit flipped.
+    address: Option<EthernetAddress>,
+}
+
+impl Default for TunBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TunBuilder {
+    /// A TUN device with a name of the kernel's choice and offload where it is granted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { name: String::new(), layer: Layer::Tun, mtu: None, offload: true, address: None }
+    }
+
+    /// The interface's name, at most 15 bytes. A name that exists already is attached to.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether it carries IP packets or Ethernet frames.
+    #[must_use]
+    pub fn layer(mut self, layer: Layer) -> Self {
+        self.layer = layer;
+        self
+    }
+
+    /// Sets the interface's MTU, in bytes of IP packet. Without this it keeps the one it has.
+    #[must_use]
+    pub fn mtu(mut self, mtu: u16) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    /// Whether to ask for checksum and segmentation offload. It is on from the start.
+    #[must_use]
+    pub fn offload(mut self, offload: bool) -> Self {
+        self.offload = offload;
+        self
+    }
+
+    /// The stack's own hardware address on a TAP. Without this it is the kernel's own address on
+    /// the interface with the last bit flipped.
+    #[must_use]
+    pub fn address(mut self, address: EthernetAddress) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// Opens the device with one queue.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when `/dev/net/tun` may not be opened or the namespace's interfaces may
+    /// not be changed, `NotFound` when there is no such device file, `ResourceBusy` when another
+    /// program is attached to the interface, `InvalidInput` when the name is too long, or belongs
+    /// to an interface of another kind. The message says what to do.
+    pub fn open(&self) -> io::Result<Tun> {
+        self.attach(open_device()?, 0)
+    }
+
+    /// Opens the device with `count` queues. The kernel spreads flows over them: a flow's frames
+    /// come from the queue that wrote to it last, which is a hint and no promise.
+    ///
+    /// # Errors
+    /// As [`TunBuilder::open`], and `InvalidInput` when `count` is zero or more than 256.
+    pub fn open_queues(&self, count: usize) -> io::Result<Vec<Tun>> {
+        if !(1..=256).contains(&count) {
+            return Err(check::invalid(format!("{count} queues: a device has 1 to 256")));
+        }
+        let flags = if count > 1 { sys::IFF_MULTI_QUEUE } else { 0 };
+        let first = self.attach(open_device()?, flags)?;
+        let rest = TunBuilder { name: first.name.clone(), ..self.clone() };
+        let mut queues = vec![first];
+        while queues.len() < count {
+            queues.push(rest.attach(open_device()?, flags)?);
+        }
+        Ok(queues)
+    }
+
+    /// Takes a descriptor that is attached to an interface already, for instance one that a more
+    /// privileged program opened. Its layer is asked from the kernel.
+    ///
+    /// An interface in another network namespace does not tell its MTU here: give it with
+    /// [`TunBuilder::mtu`], which then only believes you instead of setting it.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the descriptor is not an attached TUN or TAP without packet information
+    /// (`IFF_NO_PI`), or when its MTU is neither given nor to be found.
+    pub fn adopt(&self, device: OwnedFd) -> io::Result<Tun> {
+        let (name, flags) = sys::attached(device.as_fd()).map_err(|error| {
+            check::invalid(format!("the descriptor is not attached to a TUN or TAP: {error}"))
+        })?;
+        if flags & sys::IFF_NO_PI == 0 {
+            return Err(check::invalid(format!(
+                "{name} was opened with packet information: open it with IFF_NO_PI"
+            )));
+        }
+        rustix::io::ioctl_fionbio(&device, true)?;
+        let mtu = match self.mtu {
+            Some(mtu) => mtu,
+            None => mtu_of(&name).map_err(|error| {
+                check::invalid(format!("{name}: its MTU is not known here ({error}): give it"))
+            })?,
+        };
+        let layer = if flags & sys::IFF_TAP != 0 { Layer::Tap } else { Layer::Tun };
+        self.finish(device, name, layer, mtu, flags & sys::IFF_VNET_HDR != 0)
+    }
+
+    fn attach(&self, device: OwnedFd, extra: u16) -> io::Result<Tun> {
+        let layer = match self.layer {
+            Layer::Tun => sys::IFF_TUN,
+            Layer::Tap => sys::IFF_TAP,
+        };
+        let known = sys::features(device.as_fd())?;
+        let vnet = self.offload && known & u32::from(sys::IFF_VNET_HDR) != 0;
+        let flags = layer | sys::IFF_NO_PI | extra | if vnet { sys::IFF_VNET_HDR } else { 0 };
+        let name =
+            sys::attach(device.as_fd(), &self.name, flags).map_err(|error| self.explain(&error))?;
+        if let Some(mtu) = self.mtu {
+            interface::set_mtu(&name, mtu).map_err(|error| {
+                io::Error::new(error.kind(), format!("{name}: cannot set MTU {mtu}: {error}"))
+            })?;
+        }
+        let mtu = mtu_of(&name)?;
+        self.finish(device, name, self.layer, mtu, vnet)
+    }
+
+    fn finish(
+        &self,
+        device: OwnedFd,
+        name: String,
+        layer: Layer,
+        mtu: u16,
+        vnet: bool,
+    ) -> io::Result<Tun> {
+        if vnet {
+            sys::set_vnet_header_length(device.as_fd(), 10)?;
+        }
+        let granted = negotiate_offload(device.as_fd(), self.offload && vnet)?;
+        let medium = match (layer, self.address) {
+            (Layer::Tun, _) => Medium::Ip,
+            (Layer::Tap, Some(address)) => Medium::Ethernet(address),
+            (Layer::Tap, None) => {
+                let mut address = interface::tap_address(device.as_fd())?;
+                address[5] ^= 1;
+                Medium::Ethernet(EthernetAddress(address))
+            }
+        };
+        let capabilities = Capabilities {
+            medium,
+            mtu,
+            checksum: granted & sys::TUN_F_CSUM != 0,
+            segmentation: granted & sys::TUN_F_TSO4 != 0,
+        };
+        Ok(Tun { device, name, vnet, capabilities })
+    }
+
+    fn explain(&self, error: &io::Error) -> io::Error {
+        let name = if self.name.is_empty() { "a new interface" } else { &self.name };
+        let what_to_do = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::PERM) => {
+                "this needs the right to change interfaces (CAP_NET_ADMIN) in this network \
+                 namespace: run inside `unshare -Urn`, or as root"
+            }
+            Some(Errno::BUSY) => "another program is attached to it: choose another name",
+            Some(Errno::INVAL) => {
+                "an interface with this name exists and is of another kind: choose another name"
+            }
+            _ => return io::Error::new(error.kind(), format!("{name}: {error}")),
+        };
+        io::Error::new(error.kind(), format!("{name}: {error}: {what_to_do}"))
+    }
+}
+
+/// One queue of a TUN or TAP device. The interface goes away with its last queue, unless it was
+/// made persistent.
+#[derive(Debug)]
+pub struct Tun {
+    /// The queue; does not block.
+    device: OwnedFd,
+    /// The interface's name.
+    name: String,
+    /// Each frame on the device has a virtio header in front.
+    vnet: bool,
+    /// What was granted.
+    capabilities: Capabilities,
+}
+
+impl Tun {
+    /// Takes a descriptor that is attached to an interface already, with offload if the one who
+    /// attached it asked for virtio headers. [`TunBuilder::adopt`] has the choices.
+    ///
+    /// # Errors
+    /// As [`TunBuilder::adopt`].
+    pub fn from_fd(device: OwnedFd) -> io::Result<Tun> {
+        TunBuilder::new().adopt(device)
+    }
+
+    /// The interface's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+}
+
+impl Link for Tun {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    fn receive(&mut self, _now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
+        let mut prefix = [0; vnet::HEADER_LEN];
+        let before = if self.vnet { &mut prefix[..] } else { &mut [] };
+        match gather::read(self.device.as_fd(), before, frame.whole_buffer())
+            .map_err(|error| self.explain(error))?
+        {
+            Read::Nothing => Ok(None),
+            Read::Frame(length) => {
+                frame.set_filled(length);
+                let header = vnet::Header::parse(&prefix).map(|(header, _)| header);
+                Ok(Some(header.map_or_else(ReceiveMeta::default, |header| meta_of(&header))))
+            }
+            Read::TooLong => Err(check::invalid(format!(
+                "a frame longer than the buffer of {} bytes came: it is lost",
+                frame.capacity()
+            ))),
+            Read::TooShort => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: a read without a virtio header", self.name),
+            )),
+        }
+    }
+
+    fn send(
+        &mut self,
+        _now: Instant,
+        header: &[u8],
+        payload: &[&[u8]],
+        meta: &TransmitMeta,
+    ) -> io::Result<()> {
+        let length = check::frame_length(&self.capabilities, header, payload, meta)?;
+        let prefix = vnet_header(self.capabilities.medium, header, meta)?.to_bytes();
+        let prefix = if self.vnet { &prefix[..] } else { &[] };
+        gather::write(self.device.as_fd(), prefix, header, payload, prefix.len() + length)
+            .map_err(|error| self.explain(error.into()))
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.device.as_fd())
+    }
+}
+
+impl Tun {
+    fn explain(&self, error: io::Error) -> io::Error {
+        let (kind, why) = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::IO) => (io::ErrorKind::NetworkDown, "the interface is down"),
+            Some(Errno::BADFD | Errno::NODEV) => {
+                (io::ErrorKind::BrokenPipe, "the interface was deleted")
+            }
+            _ => return error,
+        };
+        io::Error::new(kind, format!("{}: {why}", self.name))
+    }
+}
+
+/// Opens a descriptor that is not attached yet.
+fn open_device() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(DEVICE, flags, Mode::empty()).map_err(|errno| {
+        let what_to_do = match errno {
+            Errno::ACCESS | Errno::PERM => {
+                ": this user may not open it: ask for read and write access to the device file, \
+                 or run as root"
+            }
+            Errno::NOENT | Errno::NODEV | Errno::NXIO => {
+                ": this kernel offers no TUN: load the module `tun`, or in a container pass the \
+                 device in"
+            }
+            _ => "",
+        };
+        let error = io::Error::from(errno);
+        io::Error::new(error.kind(), format!("{DEVICE}: {error}{what_to_do}"))
+    })
+}
+
+/// Asks for as much offload as there is, then for less; returns the mask that was granted.
+fn negotiate_offload(device: BorrowedFd<'_>, wanted: bool) -> io::Result<u32> {
+    const CSUM: u32 = sys::TUN_F_CSUM;
+    const TSO: u32 = CSUM | sys::TUN_F_TSO4 | sys::TUN_F_TSO6;
+    // The mask belongs to the interface and survives a detach. Whoever attaches without offload
+    // must take it back, or gets super-segments that another program once asked for.
+    let masks: &[u32] = if wanted { &[TSO | sys::TUN_F_TSO_ECN, TSO, CSUM, 0] } else { &[0] };
+    let mut refused = io::Error::from(io::ErrorKind::Unsupported);
+    for mask in masks {
+        match sys::set_offload(device, *mask) {
+            Ok(()) => return Ok(*mask),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn mtu_of(name: &str) -> io::Result<u16> {
+    // An IP packet is not longer than 65535 bytes, whatever the interface could carry.
+    Ok(u16::try_from(interface::mtu(name)?).unwrap_or(u16::MAX))
+}
+
+fn meta_of(header: &vnet::Header) -> ReceiveMeta {
+    let checksum = if header.flags.contains(vnet::Flags::NEEDS_CSUM) {
+        ReceiveChecksum::Partial
+    } else if header.flags.contains(vnet::Flags::DATA_VALID) {
+        ReceiveChecksum::Verified
+    } else {
+        ReceiveChecksum::Unverified
+    };
+    let segmented = header.gso_type.kind() != vnet::GsoType::NONE;
+    let segment_size = NonZeroU16::new(header.gso_size).filter(|_| segmented);
+    ReceiveMeta { checksum, segment_size }
+}
+
+/// The virtio header for a frame that [`check::frame_length`] let pass.
+pub(crate) fn vnet_header(
+    medium: Medium,
+    header: &[u8],
+    meta: &TransmitMeta,
+) -> io::Result<vnet::Header> {
+    let mut out = vnet::Header::default();
+    let TransmitChecksum::Partial { start, offset } = meta.checksum else {
+        return Ok(out);
+    };
+    out.flags = vnet::Flags::NEEDS_CSUM;
+    out.csum_start = start;
+    out.csum_offset = offset;
+    if let Some(size) = meta.segment_size {
+        // CWR goes out once, on the first segment (RFC 3168 section 6.1.2).
+        let cwr = header.get(usize::from(start) + 13).is_some_and(|flags| flags & 0x80 != 0);
+        out.gso_type = gso_type(medium, header)?;
+        if cwr {
+            out.gso_type.0 |= vnet::GsoType::ECN;
+        }
+        out.gso_size = size.get();
+        out.hdr_len = u16::try_from(header.len()).map_err(|_| check::invalid("a long header"))?;
+    }
+    Ok(out)
+}
+
+fn gso_type(medium: Medium, header: &[u8]) -> io::Result<vnet::GsoType> {
+    let version = match medium {
+        Medium::Ip => wire::ip::version(header),
+        Medium::Ethernet(_) => match ethernet::View::new(header).map(|view| view.ethertype()) {
+            Some(EtherType::IPV4) => Some(4),
+            Some(EtherType::IPV6) => Some(6),
+            _ => None,
+        },
+    };
+    match version {
+        Some(4) => Ok(vnet::GsoType::TCPV4),
+        Some(6) => Ok(vnet::GsoType::TCPV6),
+        _ => Err(check::invalid("a super-segment that is neither IPv4 nor IPv6")),
+    }
+}
