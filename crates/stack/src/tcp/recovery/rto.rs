@@ -1,0 +1,168 @@
+//! The retransmission timeout (RFC 6298).
+
+use wire::time::Duration;
+
+use super::rtt::RttEstimator;
+
+/// G of RFC 6298 2: how coarse the clock is that fires the timer.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// RFC 6298 5.7: the timeout to begin data with when a SYN was lost and nothing was measured.
+const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
+
+/// The bounds of a timeout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RtoLimits {
+    /// The timeout before anything was measured (RFC 6298 2.1 says 1 second).
+    pub(crate) initial: Duration,
+    /// The least that a timeout is above the round-trip time. RFC 6298 2.4 wants a timeout of a
+    /// second at least; 200 ms, as everybody has it, still outlasts a peer's delayed ACK.
+    pub(crate) min: Duration,
+    /// The most that a timeout becomes, backed off or not (RFC 6298 2.5: at least 60 seconds).
+    pub(crate) max: Duration,
+}
+
+impl Default for RtoLimits {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            min: Duration::from_millis(200),
+            max: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The timeout of one connection: its bounds and how often it was doubled.
+#[derive(Clone, Debug)]
+pub(crate) struct Rto {
+    limits: RtoLimits,
+    /// How often the timeout doubled since something new was acknowledged.
+    backoffs: u8,
+}
+
+impl Rto {
+    /// A timeout that never fired.
+    pub(crate) fn new(limits: &RtoLimits) -> Self {
+        Self { limits: *limits, backoffs: 0 }
+    }
+
+    /// How long to wait for an ACK now (RFC 6298 2.3, 2.4, 2.5 and 5.5).
+    ///
+    /// `SRTT + max(min, G, 4 * RTTVAR)`, doubled once for each back-off, and never above `max`.
+    /// As in Linux the minimum bounds the variance term and not the sum. So even on a path whose
+    /// round-trip time never varies, the timeout is 200 ms above it and a peer that delays its
+    /// ACK by 40 ms never makes it fire.
+    pub(crate) fn timeout(&self, rtt: &RttEstimator) -> Duration {
+        let Some(smoothed) = rtt.smoothed() else {
+            return self.backed_off(self.limits.initial);
+        };
+        let variance = rtt.variation().saturating_mul(4);
+        let margin = variance.max(self.limits.min).max(GRANULARITY);
+        self.backed_off(smoothed.saturating_add(margin))
+    }
+
+    /// The timer fired: the next wait is twice as long (RFC 6298 5.5).
+    pub(crate) fn back_off(&mut self) {
+        self.backoffs = self.backoffs.saturating_add(1);
+    }
+
+    /// New data was acknowledged: the timeout is again what the samples say (RFC 6298 5.3, and
+    /// the end of section 5).
+    pub(crate) fn reset_backoff(&mut self) {
+        self.backoffs = 0;
+    }
+
+    /// How often the timeout doubled since something new was acknowledged.
+    pub(crate) fn backoffs(&self) -> u8 {
+        self.backoffs
+    }
+
+    /// Our SYN or SYN-ACK timed out, and the handshake is over now (RFC 6298 5.7): as long as
+    /// nothing was measured, data begins with a timeout of 3 seconds.
+    pub(crate) fn after_lost_syn(&mut self) {
+        self.backoffs = 0;
+        self.limits.initial = self.limits.initial.max(AFTER_LOST_SYN);
+    }
+
+    /// The bounds in force.
+    pub(crate) fn limits(&self) -> &RtoLimits {
+        &self.limits
+    }
+
+    /// Changes the bounds; the back-off stays.
+    pub(crate) fn set_limits(&mut self, limits: &RtoLimits) {
+        self.limits = *limits;
+    }
+
+    fn backed_off(&self, base: Duration) -> Duration {
+        // 2^31 times the shortest possible base is beyond any maximum that makes sense.
+        let factor = 1_u32 << u32::from(self.backoffs).min(31);
+        base.saturating_mul(factor).min(self.limits.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::time::Instant;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn estimator(samples: &[u64]) -> RttEstimator {
+        let mut rtt = RttEstimator::new();
+        for sample in samples {
+            rtt.sample(ms(*sample), 1, Instant::ZERO);
+        }
+        rtt
+    }
+
+    #[test]
+    fn rfc6298_2_1_one_second_before_the_first_sample() {
+        assert_eq!(Rto::new(&RtoLimits::default()).timeout(&estimator(&[])), ms(1000));
+    }
+
+    #[test]
+    fn rfc6298_2_3_four_variations_above_the_mean() {
+        let rto = Rto::new(&RtoLimits::default());
+        assert_eq!(rto.timeout(&estimator(&[100])), ms(100 + 4 * 50));
+        assert_eq!(rto.timeout(&estimator(&[1000])), ms(1000 + 4 * 500));
+    }
+
+    #[test]
+    fn a_steady_path_keeps_the_minimum_as_its_margin() {
+        let steady = estimator(&[10; 200]);
+        let rto = Rto::new(&RtoLimits::default());
+        assert_eq!(rto.timeout(&steady), ms(210));
+        let eager = RtoLimits { min: ms(0), ..RtoLimits::default() };
+        assert!(Rto::new(&eager).timeout(&steady) >= ms(11), "the clock's grain remains");
+    }
+
+    #[test]
+    fn rfc6298_5_5_each_expiry_doubles_up_to_the_maximum() {
+        let mut rto = Rto::new(&RtoLimits::default());
+        let rtt = estimator(&[]);
+        let mut waits = alloc::vec::Vec::new();
+        for _ in 0..9 {
+            waits.push(rto.timeout(&rtt).as_secs());
+            rto.back_off();
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
+        for _ in 0..300 {
+            rto.back_off();
+        }
+        assert_eq!(rto.timeout(&rtt).as_secs(), 120);
+        rto.reset_backoff();
+        assert_eq!((rto.backoffs(), rto.timeout(&rtt)), (0, ms(1000)));
+    }
+
+    #[test]
+    fn rfc6298_5_7_a_lost_syn_makes_data_begin_at_three_seconds() {
+        let mut rto = Rto::new(&RtoLimits::default());
+        rto.back_off();
+        rto.after_lost_syn();
+        assert_eq!(rto.timeout(&estimator(&[])), ms(3000));
+        assert_eq!(rto.timeout(&estimator(&[100])), ms(300), "a timestamp measured it after all");
+    }
+}
