@@ -5,8 +5,8 @@
 //! is not its business either: that is decided in `recovery/`, which also inflates the window
 //! during fast recovery, so a controller's window stays at what it means.
 //!
-//! Anybody can bring a controller of their own: implement the trait and hand the stack a
-//! [`Factory`].
+//! Anybody can bring a controller of their own: implement the trait and set a function
+//! that makes one as [`TcpOptions::congestion`](crate::TcpOptions::congestion).
 
 mod reno;
 
@@ -16,9 +16,6 @@ use core::fmt;
 use wire::time::{Duration, Instant};
 
 pub use reno::Reno;
-
-/// Makes the controller of a new connection whose segments carry at most `mss` bytes.
-pub type Factory = fn(mss: u32) -> Box<dyn Controller>;
 
 /// The threshold of a controller that has met no congestion yet.
 pub const NO_THRESHOLD: u64 = u64::MAX;

@@ -49,6 +49,12 @@ impl Reno {
         }
     }
 
+    /// The same, boxed: what [`TcpOptions::congestion`](crate::TcpOptions::congestion) takes.
+    #[must_use]
+    pub fn boxed(mss: u32) -> Box<dyn Controller> {
+        Box::new(Self::new(mss))
+    }
+
     /// Slow start: the window grows by what was acknowledged, but by at most L for one ACK
     /// (RFC 3465 2.2).
     ///

@@ -3,34 +3,13 @@
 use wire::time::Duration;
 
 use super::rtt::RttEstimator;
+use crate::config::RtoLimits;
 
 /// G of RFC 6298 2: how coarse the clock is that fires the timer.
 const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// RFC 6298 5.7: the timeout to begin data with when a SYN was lost and nothing was measured.
 const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
-
-/// The bounds of a timeout.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct RtoLimits {
-    /// The timeout before anything was measured (RFC 6298 2.1 says 1 second).
-    pub(crate) initial: Duration,
-    /// The least that a timeout is above the round-trip time. RFC 6298 2.4 wants a timeout of a
-    /// second at least; 200 ms, as everybody has it, still outlasts a peer's delayed ACK.
-    pub(crate) min: Duration,
-    /// The most that a timeout becomes, backed off or not (RFC 6298 2.5: at least 60 seconds).
-    pub(crate) max: Duration,
-}
-
-impl Default for RtoLimits {
-    fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            min: Duration::from_millis(200),
-            max: Duration::from_secs(120),
-        }
-    }
-}
 
 /// The timeout of one connection: its bounds and how often it was doubled.
 #[derive(Clone, Debug)]
