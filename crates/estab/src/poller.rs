@@ -1,0 +1,81 @@
+//! What a driver sleeps on: the links' descriptors, and a kick from other threads.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+/// An epoll descriptor and an event descriptor in it.
+///
+/// Which link woke it does not matter: a turn of the driver looks at all of its few links.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    kick: OwnedFd,
+}
+
+/// What is waited for on a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    /// Nothing, not even errors.
+    Nothing,
+    /// Frames.
+    Frames,
+    /// Frames, and room for one to send.
+    FramesAndRoom,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poller = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            kick: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        };
+        // Edge-triggered, so that nobody has to read it: each kick is one event.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&poller.epoll, &poller.kick, epoll::EventData::new_u64(0), flags)?;
+        Ok(poller)
+    }
+
+    /// Changes what is waited for on `descriptor`. Takes effect in a `wait` that is under way.
+    pub(crate) fn change(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        from: Interest,
+        to: Interest,
+    ) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(1);
+        let flags = match to {
+            Interest::Nothing | Interest::Frames => epoll::EventFlags::IN,
+            Interest::FramesAndRoom => epoll::EventFlags::IN | epoll::EventFlags::OUT,
+        };
+        match (from, to) {
+            (from, to) if from == to => {}
+            // epoll reports errors even to who asked for nothing: out with it.
+            (_, Interest::Nothing) => epoll::delete(&self.epoll, descriptor)?,
+            (Interest::Nothing, _) => epoll::add(&self.epoll, descriptor, data, flags)?,
+            (_, _) => epoll::modify(&self.epoll, descriptor, data, flags)?,
+        }
+        Ok(())
+    }
+
+    /// Makes the `wait` that is under way, or the next one, return at once.
+    pub(crate) fn kick(&self) {
+        // It can only fail when 2^64 kicks were not seen.
+        let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
+    }
+
+    /// Sleeps until a descriptor is ready, a kick, or `timeout` (none: however long it takes).
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+        // A duration that does not fit is centuries long.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 8];
+        match epoll::wait(self.epoll.as_fd(), &mut events, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One link of a stack: what goes through it, and what waits because it is full.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Link;
+use stack::{InterfaceId, Transmit};
+use wire::frame::{FrameBuf, ReceiveMeta, TransmitMeta};
+use wire::time::Instant;
+
+use crate::poller::{Interest, Poller};
+
+/// After an error of a link that may pass, it is left alone for this long, twice as long after
+/// the next one, and so on up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// A link that fails all the time is asked once a second.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A link with its interface and the frames that it has not taken yet.
+pub(crate) struct Port {
+    /// The stack's name for it.
+    pub(crate) interface: InterfaceId,
+    link: Box<dyn Link>,
+    /// How large a buffer must be for every frame of the link.
+    buffer_size: usize,
+    /// Frames that the link was too full for, oldest first. They count as sent.
+    stash: VecDeque<Stashed>,
+    /// Where readiness is waited for.
+    poller: Arc<Poller>,
+    /// What is waited for now.
+    interest: Interest,
+    /// Set after an error that may pass: nothing is received before.
+    pause_until: Option<Instant>,
+    /// The length of the next pause.
+    next_pause: Duration,
+    /// Sending found that the link is gone; what it still holds for us is received first.
+    gone: Option<String>,
+}
+
+/// A frame that the link had no room for.
+struct Stashed {
+    bytes: Vec<u8>,
+    /// How many of the bytes are headers: a link cuts a super-segment behind them.
+    header_len: usize,
+    meta: TransmitMeta,
+}
+
+/// What asking for a frame gave.
+pub(crate) enum Received {
+    /// A frame.
+    Frame(ReceiveMeta),
+    /// None now.
+    Nothing,
+    /// The link is gone for good, and why.
+    Gone(String),
+}
+
+impl Port {
+    /// Takes `link` and begins to wait for its frames.
+    pub(crate) fn new(
+        interface: InterfaceId,
+        link: Box<dyn Link>,
+        poller: &Arc<Poller>,
+    ) -> io::Result<Self> {
+        let buffer_size = link::buffer_size(&link.capabilities());
+        let mut port = Self {
+            interface,
+            link,
+            buffer_size,
+            stash: VecDeque::new(),
+            poller: Arc::clone(poller),
+            interest: Interest::Nothing,
+            pause_until: None,
+            next_pause: FIRST_PAUSE,
+            gone: None,
+        };
+        if port.link.descriptor().is_none() {
+            let why = "this link has no descriptor to wait on: it is for simulations";
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
+        port.show_interest(Interest::Frames)?;
+        Ok(port)
+    }
+
+    /// How many frames wait for the link.
+    pub(crate) fn stashed(&self) -> usize {
+        self.stash.len()
+    }
+
+    /// Whether the driver must look at this port now, although nothing is readable.
+    pub(crate) fn needs_driver(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// When to look at this port although nothing is readable.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.link.next_deadline(), self.pause_until].into_iter().flatten().min()
+    }
+
+    /// Makes `frame` large enough, and receives into it.
+    pub(crate) fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> Received {
+        if self.pause_until.is_some_and(|until| now < until) {
+            return Received::Nothing;
+        }
+        if self.pause_until.take().is_some() {
+            self.restore_interest();
+        }
+        if frame.capacity() < self.buffer_size {
+            *frame = FrameBuf::with_capacity(self.buffer_size);
+        }
+        match self.link.receive(now, frame) {
+            Ok(Some(meta)) => {
+                self.next_pause = FIRST_PAUSE;
+                Received::Frame(meta)
+            }
+            Ok(None) => self.gone.take().map_or(Received::Nothing, Received::Gone),
+            Err(error) if is_fatal(&error) => Received::Gone(error.to_string()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Received::Nothing,
+            Err(_) => {
+                self.pause(now);
+                self.gone.take().map_or(Received::Nothing, Received::Gone)
+            }
+        }
+    }
+
+    /// Sends a packet, or keeps a copy until the link has room.
+    pub(crate) fn send(&mut self, now: Instant, packet: &Transmit<'_>) {
+        let refused = !self.stash.is_empty() || {
+            let sent = self.link.send(now, packet.header, &packet.payload, &packet.meta);
+            self.is_refused(sent)
+        };
+        if refused {
+            let mut bytes = Vec::with_capacity(packet.len());
+            bytes.extend_from_slice(packet.header);
+            for slice in &packet.payload {
+                bytes.extend_from_slice(slice);
+            }
+            let header_len = packet.header.len();
+            self.stash.push_back(Stashed { bytes, header_len, meta: packet.meta });
+            self.restore_interest();
+        }
+    }
+
+    /// Offers the link again what it had no room for.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        if self.stash.is_empty() {
+            return;
+        }
+        while let Some(frame) = self.stash.pop_front() {
+            let (header, payload) = frame.bytes.split_at(frame.header_len);
+            let sent = self.link.send(now, header, &[payload], &frame.meta);
+            if self.is_refused(sent) {
+                self.stash.push_front(frame);
+                return;
+            }
+        }
+        self.restore_interest();
+    }
+
+    /// Whether a frame is still to be sent. What else goes wrong with it is a loss like any other
+    /// on a network, which the protocols repair; only a link that is gone is remembered.
+    fn is_refused(&mut self, sent: io::Result<()>) -> bool {
+        match sent {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+            Err(error) if is_fatal(&error) => {
+                self.gone = Some(error.to_string());
+                false
+            }
+            Ok(()) | Err(_) => false,
+        }
+    }
+
+    /// Leaves the link alone for a while, so that one that fails all the time costs nothing.
+    fn pause(&mut self, now: Instant) {
+        self.pause_until = Some(now.after(self.next_pause));
+        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+        self.restore_interest();
+    }
+
+    /// Waits for what the port's state asks for.
+    fn restore_interest(&mut self) {
+        let wanted = match (self.pause_until, self.stash.is_empty()) {
+            (Some(_), _) => Interest::Nothing,
+            (None, true) => Interest::Frames,
+            (None, false) => Interest::FramesAndRoom,
+        };
+        if let Err(error) = self.show_interest(wanted) {
+            self.gone = Some(format!("its readiness cannot be waited for: {error}"));
+        }
+    }
+
+    fn show_interest(&mut self, wanted: Interest) -> io::Result<()> {
+        if let Some(descriptor) = self.link.descriptor() {
+            self.poller.change(descriptor, self.interest, wanted)?;
+            self.interest = wanted;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        // A duplicate of the descriptor elsewhere would keep it in the epoll set.
+        let _ = self.show_interest(Interest::Nothing);
+    }
+}
+
+impl std::fmt::Debug for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Port")
+            .field("interface", &self.interface)
+            .field("stashed", &self.stash.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `BrokenPipe` is how a link says that it is gone for good.
+fn is_fatal(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
+}

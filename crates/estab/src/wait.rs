@@ -1,0 +1,274 @@
+//! Who waits for a socket, and how they are woken.
+//!
+//! There is one way to wait, a [`Waker`]: a task has one, and a blocked thread uses one that
+//! unparks it. The rule that no wake-up is ever lost is short: *whoever finds a socket not ready
+//! registers before releasing the lock under which it looked*. An event can then only happen
+//! after the registration, and it is delivered after that lock is released. What is delivered may
+//! be stale, so everybody who is woken looks again.
+
+use std::cell::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use slotmap::SecondaryMap;
+use stack::{ConnectionId, ListenerId, PingId, Ready, SocketId, UdpId};
+
+/// Which direction of a socket somebody waits for. A reader is not woken for room to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Something to read or to accept.
+    Read,
+    /// Room to write, the end of a handshake, everything acknowledged.
+    Write,
+}
+
+impl Side {
+    /// The events that this direction waits for.
+    const fn events(self) -> Ready {
+        match self {
+            Side::Read => Ready::READ.union(Ready::READ_CLOSED).union(Ready::ERROR),
+            Side::Write => {
+                Ready::WRITE.union(Ready::WRITE_CLOSED).union(Ready::ERROR).union(Ready::DRAINED)
+            }
+        }
+    }
+}
+
+/// Everybody who waits for one socket.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    lists: Mutex<Lists>,
+}
+
+#[derive(Debug, Default)]
+struct Lists {
+    /// The key of the next [`Ticket`] that registers.
+    next_key: u64,
+    read: List,
+    write: List,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    /// Of the `poll_*` functions: only the last caller is woken, as their contract says.
+    polled: Option<Waker>,
+    /// Of futures and blocked threads: any number, oldest first.
+    ticketed: Vec<(u64, Waker)>,
+}
+
+impl Lists {
+    fn side(&mut self, side: Side) -> &mut List {
+        match side {
+            Side::Read => &mut self.read,
+            Side::Write => &mut self.write,
+        }
+    }
+}
+
+impl Waiters {
+    /// Makes `waker` the one that is woken for the `poll_*` functions of `side`.
+    pub(crate) fn register_polled(&self, side: Side, waker: &Waker) {
+        let mut lists = self.lock();
+        match &mut lists.side(side).polled {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes everybody who waits for something of `ready`.
+    pub(crate) fn wake(&self, ready: Ready) {
+        for side in [Side::Read, Side::Write] {
+            if ready.intersects(side.events()) {
+                self.wake_side(side);
+            }
+        }
+    }
+
+    /// Wakes everybody: the stack ended.
+    pub(crate) fn wake_all(&self) {
+        self.wake(Ready::all());
+    }
+
+    /// Wakes outside of the lock, because a waker may do anything. The list keeps its memory.
+    fn wake_side(&self, side: Side) {
+        let mut lists = self.lock();
+        let polled = lists.side(side).polled.take();
+        let count = lists.side(side).ticketed.len();
+        drop(lists);
+        if let Some(waker) = polled {
+            waker.wake();
+        }
+        for _ in 0..count {
+            let mut lists = self.lock();
+            let ticketed = &mut lists.side(side).ticketed;
+            if ticketed.is_empty() {
+                return;
+            }
+            let (_, waker) = ticketed.remove(0);
+            drop(lists);
+            waker.wake();
+        }
+    }
+
+    /// Nothing is left half-done under this lock, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one future or blocked thread among the waiters; gives it up when dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket<'a> {
+    waiters: &'a Waiters,
+    side: Side,
+    /// Known from the first registration on.
+    key: Option<u64>,
+}
+
+impl<'a> Ticket<'a> {
+    pub(crate) fn new(waiters: &'a Waiters, side: Side) -> Self {
+        Self { waiters, side, key: None }
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        let mut lists = self.waiters.lock();
+        let key = *self.key.get_or_insert_with(|| {
+            lists.next_key += 1;
+            lists.next_key
+        });
+        let ticketed = &mut lists.side(self.side).ticketed;
+        match ticketed.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => known.clone_from(waker),
+            None => ticketed.push((key, waker.clone())),
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.waiters.lock().side(self.side).ticketed.retain(|(known, _)| *known != key);
+        }
+    }
+}
+
+/// Where a waiter is to be registered when the socket is not ready.
+pub(crate) enum Place<'t, 'a> {
+    /// In the one place of a `poll_*` function.
+    Polled(&'a Waiters, Side),
+    /// In a place of its own.
+    Ticket(&'t mut Ticket<'a>),
+}
+
+impl Place<'_, '_> {
+    pub(crate) fn side(&self) -> Side {
+        match self {
+            Place::Polled(_, side) => *side,
+            Place::Ticket(ticket) => ticket.side,
+        }
+    }
+
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        match self {
+            Place::Polled(waiters, side) => waiters.register_polled(*side, waker),
+            Place::Ticket(ticket) => ticket.register(waker),
+        }
+    }
+}
+
+/// The waiters of every socket that a program holds.
+#[derive(Debug, Default)]
+pub(crate) struct WaitTable {
+    listeners: SecondaryMap<ListenerId, Arc<Waiters>>,
+    connections: SecondaryMap<ConnectionId, Arc<Waiters>>,
+    udp: SecondaryMap<UdpId, Arc<Waiters>>,
+    pings: SecondaryMap<PingId, Arc<Waiters>>,
+}
+
+impl WaitTable {
+    /// Adds the place where waiters for `socket` are found.
+    pub(crate) fn insert(&mut self, socket: SocketId, waiters: Arc<Waiters>) {
+        match socket {
+            SocketId::Listener(id) => drop(self.listeners.insert(id, waiters)),
+            SocketId::Connection(id) => drop(self.connections.insert(id, waiters)),
+            SocketId::Udp(id) => drop(self.udp.insert(id, waiters)),
+            SocketId::Ping(id) => drop(self.pings.insert(id, waiters)),
+        }
+    }
+
+    /// The waiters for `socket`, if a program holds it.
+    pub(crate) fn get(&self, socket: SocketId) -> Option<&Arc<Waiters>> {
+        match socket {
+            SocketId::Listener(id) => self.listeners.get(id),
+            SocketId::Connection(id) => self.connections.get(id),
+            SocketId::Udp(id) => self.udp.get(id),
+            SocketId::Ping(id) => self.pings.get(id),
+        }
+    }
+
+    /// Forgets `socket`.
+    pub(crate) fn remove(&mut self, socket: SocketId) {
+        match socket {
+            SocketId::Listener(id) => drop(self.listeners.remove(id)),
+            SocketId::Connection(id) => drop(self.connections.remove(id)),
+            SocketId::Udp(id) => drop(self.udp.remove(id)),
+            SocketId::Ping(id) => drop(self.pings.remove(id)),
+        }
+    }
+
+    /// Everybody's.
+    pub(crate) fn all(&self) -> Vec<Arc<Waiters>> {
+        let listeners = self.listeners.values().chain(self.connections.values());
+        listeners.chain(self.udp.values()).chain(self.pings.values()).cloned().collect()
+    }
+}
+
+/// Calls `poll` until it is ready, with a waker that unparks this thread; `None` when `timeout`
+/// passed first. It is asked at least once.
+pub(crate) fn block_on<T>(
+    timeout: Option<Duration>,
+    mut poll: impl FnMut(&Waker) -> Poll<T>,
+) -> Option<T> {
+    // A timeout beyond the clock's end is none.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let waker = thread_waker();
+    loop {
+        if let Poll::Ready(value) = poll(&waker) {
+            return Some(value);
+        }
+        match deadline {
+            None => thread::park(),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                thread::park_timeout(left);
+            }
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A waker that unparks the calling thread; made once per thread.
+fn thread_waker() -> Waker {
+    thread_local! {
+        static WAKER: OnceCell<Waker> = const { OnceCell::new() };
+    }
+    let make = || Waker::from(Arc::new(Unpark(thread::current())));
+    // A socket may be used while the thread's own variables are being dropped.
+    WAKER.try_with(|waker| waker.get_or_init(make).clone()).unwrap_or_else(|_| make())
+}
