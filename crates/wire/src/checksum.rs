@@ -4,7 +4,7 @@
 //! before it is complemented; sums of parts [combine](Sum::combine) to the sum of the whole.
 //!
 //! ```
-//! use wire::checksum;
+//! use estab_wire::checksum;
 //! let header = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
 //! let mut sealed = header;
 //! sealed[10..12].copy_from_slice(&checksum::sum(&header).finish().to_be_bytes());
@@ -37,7 +37,11 @@ impl Sum {
     /// counts with its bytes swapped (RFC 1071 section 2).
     #[must_use]
     pub const fn followed_by(self, length: usize, next: Sum) -> Sum {
-        if length % 2 == 0 { self.add_u16(next.0) } else { self.add_u16(next.0.swap_bytes()) }
+        if length.is_multiple_of(2) {
+            self.add_u16(next.0)
+        } else {
+            self.add_u16(next.0.swap_bytes())
+        }
     }
 
     /// Adds one 16-bit word.

@@ -28,12 +28,14 @@
 //! | [`tcp`] | TCP and its options | RFC 9293, 7323, 2018 |
 //! | [`checksum`] | the Internet checksum | RFC 1071, 1624 |
 //! | [`vnet`] | the header that TUN puts before a packet for offload | linux/virtio_net.h |
+//! | [`annotate`] | any packet as a table of its fields | |
 //!
 //! [`frame`] and [`time`] hold the words that links and the protocol core share.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod annotate;
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;

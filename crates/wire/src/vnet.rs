@@ -119,7 +119,7 @@ impl Header {
 
     /// The header's bytes, as they stand before the packet.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
+    pub fn to_bytes(self) -> [u8; HEADER_LEN] {
         let fixed = Fixed {
             flags: self.flags.bits(),
             gso_type: self.gso_type.0,

@@ -3,8 +3,8 @@
 //! The order and the fillers are those of Linux, so that 32-bit fields are aligned and a stack
 //! that is looked at from outside seems a familiar one: a signature, then the maximum segment
 //! size, the timestamps (behind "SACK permitted", or behind two fillers), the window scale, the
-//! SACK blocks, the fast open cookie. What does not fit into 40 bytes with fillers is laid out
-//! without them, and what does not fit even then is left out.
+//! SACK blocks, the fast open cookie. What fits into 40 bytes only without fillers is laid out
+//! without them, so whatever was read can be written again.
 
 use super::options::{Options, TcpOption, kind};
 use super::{Authentication, MAX_OPTIONS_LEN, MAX_WINDOW_SCALE, OptionsIter};
@@ -22,9 +22,9 @@ impl Options {
     /// Writes the options to the start of `buf` and returns their length: at most 40 bytes, a
     /// multiple of 4.
     ///
-    /// When not all options fit, SACK blocks are left out first (the last ones), then whole
-    /// options: a fast open cookie, then the window scale, and so on. With a maximum segment
-    /// size, timestamps, window scale and either three SACK blocks or a cookie that never happens.
+    /// The options of a SYN with a fast open cookie fit, and so do timestamps with three SACK
+    /// blocks. Where more was asked for, SACK blocks and then whole options are left out from the
+    /// end of that order.
     ///
     /// # Panics
     /// When `buf` is shorter than [`Options::encoded_len`].
@@ -68,9 +68,11 @@ impl Options {
             return aligned;
         }
         let mut tight = Layout::new(false);
-        tight.put_all(self);
-        tight.pad();
-        tight
+        if tight.put_all(self) {
+            tight.pad();
+            return tight;
+        }
+        aligned
     }
 }
 
