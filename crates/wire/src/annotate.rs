@@ -7,8 +7,9 @@
 //! ```
 //! use estab_wire::annotate::{Start, annotate};
 //! let rows = annotate(&[0x45, 0, 0], Start::Ip);
-//! assert_eq!(rows[1].to_string(), "IPv4 0.4 +4 0x5 header length: 5 words, 20 bytes");
-//! assert!(rows.last().unwrap().meaning.contains("ends here"));
+//! assert_eq!(rows[0].to_string(), "IPv4 0.0 +4 0x4 version: IPv4");
+//! assert_eq!(rows[1].meaning, "5 words, 20 bytes, but the packet has 3");
+//! assert_eq!(rows[4].meaning, "the packet ends here; 8 bits are missing");
 //! ```
 
 use alloc::string::String;

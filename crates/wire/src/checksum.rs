@@ -12,6 +12,7 @@
 //! ```
 
 use core::net::IpAddr;
+use core::slice::ChunksExact;
 
 use crate::ip::Protocol;
 
@@ -78,17 +79,8 @@ pub fn sum(bytes: &[u8]) -> Sum {
     // of the words as long as the carries come back in: add 32-bit words of the machine's order
     // into eight 64-bit lanes, which compilers turn into vector instructions, and fold at the end.
     // A lane overflows after 2^32 additions, which no slice of a packet reaches.
-    let mut lanes = [0u64; 8];
     let mut blocks = bytes.chunks_exact(32);
-    for block in &mut blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(4)) {
-            *lane = lane.wrapping_add(u64::from(native_u32(word)));
-        }
-    }
-    let mut total = 0u64;
-    for lane in lanes {
-        total = total.wrapping_add(fold32(lane));
-    }
+    let mut total = if bytes.len() < 32 { 0 } else { sum_blocks(&mut blocks) };
     let mut words = blocks.remainder().chunks_exact(4);
     for word in &mut words {
         total = total.wrapping_add(u64::from(native_u32(word)));
@@ -100,6 +92,17 @@ pub fn sum(bytes: &[u8]) -> Sum {
         total = total.wrapping_add(u64::from(u32::from_ne_bytes(last)));
     }
     Sum(u16::from_be_bytes(fold16(total).to_ne_bytes()))
+}
+
+/// The sum of the 32-bit words in blocks of 32 bytes.
+fn sum_blocks(blocks: &mut ChunksExact<'_, u8>) -> u64 {
+    let mut lanes = [0u64; 8];
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(4)) {
+            *lane = lane.wrapping_add(u64::from(native_u32(word)));
+        }
+    }
+    lanes.into_iter().map(fold32).sum()
 }
 
 /// The sum of slices that stand one behind the other, whatever their lengths.
