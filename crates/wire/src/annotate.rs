@@ -36,7 +36,7 @@ pub enum Start {
 /// The part of a packet that a field belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Layer {
-    /// The Ethernet header, and padding behind the packet.
+    /// The Ethernet header.
     Ethernet,
     /// An ARP packet.
     Arp,
@@ -48,7 +48,7 @@ pub enum Layer {
     Udp,
     /// A TCP header.
     Tcp,
-    /// What no header explains.
+    /// What no header explains: data, and padding behind the packet.
     Payload,
 }
 

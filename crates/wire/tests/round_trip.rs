@@ -370,7 +370,7 @@ proptest! {
         let mut buf = [0xaa; 40];
         let length = options.emit(&mut buf);
         prop_assert_eq!(length, options.encoded_len());
-        prop_assert!(length % 4 == 0);
+        prop_assert!(length.is_multiple_of(4));
         let read = tcp::Options::parse(&buf[..length]);
         prop_assert!(read.mss.is_none() || read.mss == options.mss);
         prop_assert!(read.timestamps.is_none() || read.timestamps == options.timestamps);

@@ -68,7 +68,7 @@ fn arp_fields(section: &mut Section<'_, '_>) -> Option<()> {
 /// Explains what stands behind a packet: padding to the shortest frame, or trailing bytes.
 pub(super) fn padding(section: Section<'_, '_>) {
     let count = section.remaining();
-    let mut section = section.layer(Layer::Ethernet);
+    let mut section = section.layer(Layer::Payload);
     section.run("trailer", count, Verdict::Plain, |bytes| {
         if bytes.iter().all(|&byte| byte == 0) {
             format!("{} bytes of zeros behind the packet: padding", bytes.len())

@@ -10,7 +10,7 @@ use super::transport::{self, Carrier};
 use super::{Layer, Verdict, icmp};
 use crate::checksum;
 use crate::ip::{self, Ecn, Protocol};
-use crate::ipv4::{Ipv4Option, MIN_HEADER_LEN, OptionsIter, Route, View};
+use crate::ipv4::{Ipv4Option, MIN_HEADER_LEN, OptionsIter, Route, View, kind};
 
 pub(super) fn ip(section: Section<'_, '_>) {
     match ip::version(section.bytes()) {
@@ -76,7 +76,8 @@ fn fields(section: &mut Section<'_, '_>) -> Option<()> {
         _ => format!("{dscp}"),
     })?;
     section.field("ECN", 2, ecn)?;
-    section.judged("total length", 16, |stated| total_length(stated, packet))?;
+    let is_quoted = section.is_quoted();
+    section.judged("total length", 16, |stated| total_length(stated, packet, is_quoted))?;
     section.field("identification", 16, |id| format!("{id}"))?;
     section.judged("reserved flag", 1, |set| match set {
         0 => ("zero, as it must be".to_string(), Verdict::Plain),
@@ -114,11 +115,13 @@ fn header_length(words: u64, length: usize) -> (String, Verdict) {
     }
 }
 
-fn total_length(stated: u64, packet: &[u8]) -> (String, Verdict) {
+fn total_length(stated: u64, packet: &[u8], is_quoted: bool) -> (String, Verdict) {
     let header_len = View::new(packet).map_or(MIN_HEADER_LEN, |view| view.header().len());
     let bytes = usize::try_from(stated).unwrap_or(usize::MAX);
     if bytes < header_len {
         (format!("{stated} bytes, less than the header"), Verdict::Malformed)
+    } else if bytes > packet.len() && is_quoted {
+        (format!("{stated} bytes, of which {} are quoted", packet.len()), Verdict::Plain)
     } else if bytes > packet.len() {
         (format!("{stated} bytes, but {} are there", packet.len()), Verdict::Malformed)
     } else {
@@ -175,14 +178,12 @@ fn options(section: &mut Section<'_, '_>, bytes: &[u8]) {
 
 /// Explains one option of `length` bytes.
 fn option(section: &mut Section<'_, '_>, option: &Ipv4Option<'_>, length: usize) -> Option<()> {
-    section.field("option kind", 8, |kind| match option_name(option) {
-        Some(name) => format!("{kind}: {name}"),
-        None => format!("{kind}: unknown"),
-    })?;
+    section.field("option kind", 8, |number| format!("{number}: {}", kind_name(number)))?;
     if length < 2 {
         return Some(());
     }
-    section.field("option length", 8, |length| format!("{length} bytes"))?;
+    let is_wrong = matches!(option, Ipv4Option::WrongSize { .. });
+    section.judged("option length", 8, |length| option_length(length, is_wrong))?;
     match *option {
         Ipv4Option::RecordRoute(route)
         | Ipv4Option::LooseSourceRoute(route)
@@ -190,12 +191,6 @@ fn option(section: &mut Section<'_, '_>, option: &Ipv4Option<'_>, length: usize)
         Ipv4Option::Timestamp { flag, data, .. } => timestamp_fields(section, flag, data.len()),
         Ipv4Option::RouterAlert(_) => {
             section.field("router alert", 16, |value| format!("{value}")).map(drop)
-        }
-        Ipv4Option::WrongSize { data, .. } => {
-            section.run("option data", data.len(), Verdict::Malformed, |_| {
-                "of a size that this option cannot have".to_string()
-            });
-            Some(())
         }
         _ => {
             section.run("option data", length - 2, Verdict::Plain, |data| {
@@ -206,18 +201,26 @@ fn option(section: &mut Section<'_, '_>, option: &Ipv4Option<'_>, length: usize)
     }
 }
 
-fn option_name(option: &Ipv4Option<'_>) -> Option<&'static str> {
-    Some(match option {
-        Ipv4Option::EndOfList => "end of the list",
-        Ipv4Option::NoOp => "no operation",
-        Ipv4Option::RecordRoute(_) => "record route",
-        Ipv4Option::LooseSourceRoute(_) => "loose source route",
-        Ipv4Option::StrictSourceRoute(_) => "strict source route",
-        Ipv4Option::Timestamp { .. } => "timestamp",
-        Ipv4Option::RouterAlert(_) => "router alert",
-        Ipv4Option::Unknown { .. } => return None,
-        Ipv4Option::WrongSize { .. } | Ipv4Option::BadLength { .. } => "broken",
-    })
+/// Explains the length of an option that can be read, though it may be wrong for its kind.
+pub(super) fn option_length(length: u64, is_wrong: bool) -> (String, Verdict) {
+    if is_wrong {
+        (format!("{length} bytes, which this option cannot have"), Verdict::Malformed)
+    } else {
+        (format!("{length} bytes"), Verdict::Plain)
+    }
+}
+
+fn kind_name(number: u64) -> &'static str {
+    match u8::try_from(number).unwrap_or(u8::MAX) {
+        kind::END_OF_LIST => "end of the list",
+        kind::NO_OP => "no operation",
+        kind::RECORD_ROUTE => "record route",
+        kind::TIMESTAMP => "timestamp",
+        kind::LOOSE_SOURCE_ROUTE => "loose source route",
+        kind::STRICT_SOURCE_ROUTE => "strict source route",
+        kind::ROUTER_ALERT => "router alert",
+        _ => "unknown",
+    }
 }
 
 fn route_fields(section: &mut Section<'_, '_>, route: Route<'_>) -> Option<()> {

@@ -131,8 +131,14 @@ impl<'a, 'r> Section<'a, 'r> {
 
     fn cut_short(&mut self, name: &'static str, length: usize) {
         let available = self.bytes.len() * 8 - self.next_bit;
-        let meaning = format!("the packet ends here; {} bits are missing", length - available);
-        self.push(name, available, meaning, Verdict::Malformed);
+        let missing = length - available;
+        // A router quotes as much as it likes.
+        let (end, verdict) = if self.quoted {
+            ("the quote ends here", Verdict::Plain)
+        } else {
+            ("the packet ends here", Verdict::Malformed)
+        };
+        self.push(name, available, format!("{end}; {missing} bits are missing"), verdict);
     }
 
     fn push(&mut self, name: &'static str, length: usize, meaning: String, verdict: Verdict) {

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::net::IpAddr;
 
-use super::network::padding_meaning;
+use super::network::{option_length, padding_meaning};
 use super::section::{Section, describe};
 use super::{Layer, Verdict};
 use crate::checksum::{self, Sum};
@@ -189,7 +189,8 @@ fn option(section: &mut Section<'_, '_>, option: &TcpOption<'_>, length: usize) 
     if length < 2 {
         return Some(());
     }
-    section.field("option length", 8, |length| format!("{length} bytes"))?;
+    let is_wrong = matches!(option, TcpOption::WrongSize { .. });
+    section.judged("option length", 8, |length| option_length(length, is_wrong))?;
     match *option {
         TcpOption::MaximumSegmentSize(_) => {
             section.field("maximum segment size", 16, |mss| format!("{mss} bytes"))?;
@@ -211,11 +212,6 @@ fn option(section: &mut Section<'_, '_>, option: &TcpOption<'_>, length: usize) 
                 section.field("SACK left edge", 32, |left| format!("{left}"))?;
                 section.field("SACK right edge", 32, |right| format!("{right}"))?;
             }
-        }
-        TcpOption::WrongSize { data, .. } => {
-            section.run("option data", data.len(), Verdict::Malformed, |_| {
-                "of a size that this option cannot have".to_string()
-            });
         }
         _ => section
             .run("option data", length - 2, Verdict::Plain, |data| format!("{} bytes", data.len())),

@@ -53,11 +53,13 @@ impl<'a> Summary<'a> {
             write!(f, ", urg {urgent}")?;
         }
         let mut bytes = [0; MAX_OPTIONS_LEN];
-        for (index, option) in options.laid_out(&mut bytes).enumerate() {
-            f.write_str(if index == 0 { ", options [" } else { "," })?;
+        let mut separator = ", options [";
+        for option in options.laid_out(&mut bytes) {
+            f.write_str(separator)?;
             self.fmt_option(f, option)?;
+            separator = ",";
         }
-        if options.is_empty() { Ok(()) } else { f.write_str("]") }
+        if separator == "," { f.write_str("]") } else { Ok(()) }
     }
 
     /// SACK blocks are numbers of the receiver's data, so they are relative to its base.
