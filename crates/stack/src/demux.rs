@@ -95,6 +95,20 @@ impl<V: Copy> Demux<V> {
         Some(entry.value)
     }
 
+    /// Takes out the entry that says that `tuple` is `value`, and no other, without asking any
+    /// endpoint: this one may be gone already.
+    pub(crate) fn remove_value(&mut self, tuple: &FourTuple, value: V)
+    where
+        V: PartialEq,
+    {
+        let hash = self.hash(tuple);
+        let is_it = |e: &Entry<V>| e.hash == hash && e.value == value;
+        if let Ok(place) = self.table.find_entry(spread(hash), is_it) {
+            place.remove();
+            self.shrink();
+        }
+    }
+
     /// The keyed hash of a tuple. Uniform, and a secret as long as the key is one.
     pub(crate) fn hash(&self, tuple: &FourTuple) -> u32 {
         let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);

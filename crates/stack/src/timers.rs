@@ -388,9 +388,9 @@ impl<T: Copy> Wheel<T> {
                 return Some(first);
             };
             if from_newer {
-                b = head
+                b = head;
             } else {
-                a = head
+                a = head;
             }
             if newer_first(self, a, b) != from_newer {
                 self.entry_mut(taken).next = Some(other);

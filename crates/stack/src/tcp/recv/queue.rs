@@ -1,0 +1,272 @@
+//! The receive queue: bytes that arrived in order and wait for the reader.
+//!
+//! Payload is not copied inside the stack: a large frame that arrives is kept as it is, and the
+//! reader's copy is the only one. But a frame occupies its whole buffer, 64 KiB for what may be
+//! one byte, so small payloads are copied together and their frames go back to be used again.
+//! Either way the memory that waiting bytes pin is known and bounded by a multiple of them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use wire::frame::FrameBuf;
+
+/// A payload below this size is copied: that costs less than keeping account of a frame.
+const WORTH_KEEPING: usize = 1024;
+/// A kept payload fills at least this fraction of its buffer: one byte in four.
+const KEPT_FRACTION: usize = 4;
+/// The buffers that small payloads are copied into grow with what is waiting, from this size ...
+const SMALLEST_CHUNK: usize = 2 * 1024;
+/// ... to this one.
+const LARGEST_CHUNK: usize = 64 * 1024;
+
+/// Whether a frame, narrowed to its payload, is kept (the alternative is to copy the payload):
+/// it is when it holds 1024 bytes or more and they fill at least a quarter of its buffer.
+pub(crate) fn is_worth_keeping(frame: &FrameBuf) -> bool {
+    frame.len() >= WORTH_KEEPING && frame.len() * KEPT_FRACTION >= frame.capacity()
+}
+
+/// The bytes of one connection that the reader may have.
+///
+/// Frames that are done with go to a `spare` list for the pool they came from. The buffers that
+/// small payloads were copied into go there too, so the pool must look at the capacity of what
+/// it gets back. An empty queue owns no memory.
+#[derive(Debug, Default)]
+pub(crate) struct ReceiveQueue {
+    /// What is left to read of each frame; none is empty.
+    frames: VecDeque<FrameBuf>,
+    /// The sum of what is left to read, in bytes.
+    length: usize,
+    /// The sum of the frames' capacities, in bytes.
+    held: usize,
+}
+
+impl ReceiveQueue {
+    /// An empty queue. Allocates nothing.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes wait for the reader.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether the reader has everything that arrived.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// How many bytes of memory the frames and chunks occupy.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Appends a payload: a frame that was narrowed to it. The frame is kept if
+    /// [`is_worth_keeping`] says so; otherwise the payload is copied and the frame goes to `spare`.
+    pub(crate) fn push(&mut self, frame: FrameBuf, spare: &mut Vec<FrameBuf>) {
+        if is_worth_keeping(&frame) {
+            self.keep(frame);
+        } else {
+            self.push_slice(&frame);
+            spare.push(frame);
+        }
+    }
+
+    /// Appends a copy of `bytes`, first into the room that the last frame has left.
+    pub(crate) fn push_slice(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        if let Some(tail) = self.frames.back_mut() {
+            let count = tail.append(rest);
+            self.length += count;
+            rest = &rest[count..];
+        }
+        while !rest.is_empty() {
+            let wanted = self.length.max(rest.len()).min(LARGEST_CHUNK);
+            let capacity = wanted.next_power_of_two().max(SMALLEST_CHUNK);
+            let mut chunk = FrameBuf::with_capacity(capacity);
+            let count = chunk.append(rest);
+            rest = &rest[count..];
+            self.keep(chunk);
+        }
+    }
+
+    /// Moves as many bytes as there are, and fit, into `into`, and says how many.
+    pub(crate) fn read(&mut self, into: &mut [u8], spare: &mut Vec<FrameBuf>) -> usize {
+        let count = self.peek(into);
+        self.consume(count, spare);
+        count
+    }
+
+    /// Copies what [`ReceiveQueue::read`] would move.
+    pub(crate) fn peek(&self, into: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for slice in self.slices() {
+            let room = &mut into[copied..];
+            let count = slice.len().min(room.len());
+            if count == 0 {
+                break;
+            }
+            room[..count].copy_from_slice(&slice[..count]);
+            copied += count;
+        }
+        copied
+    }
+
+    /// The waiting bytes in order, borrowed; [`ReceiveQueue::consume`] what was read of them.
+    pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.frames.iter().map(|frame| &**frame)
+    }
+
+    /// Drops the first `count` bytes, at most all of them.
+    pub(crate) fn consume(&mut self, count: usize, spare: &mut Vec<FrameBuf>) {
+        let mut rest = count.min(self.length);
+        self.length -= rest;
+        while let Some(frame) = self.frames.front_mut() {
+            if frame.len() > rest {
+                frame.advance(rest);
+                return;
+            }
+            rest -= frame.len();
+            self.held -= frame.capacity();
+            spare.extend(self.frames.pop_front());
+        }
+        // A million idle connections must not keep a million of these.
+        self.frames = VecDeque::new();
+    }
+
+    /// Drops everything.
+    pub(crate) fn clear(&mut self, spare: &mut Vec<FrameBuf>) {
+        self.consume(self.length, spare);
+    }
+
+    fn keep(&mut self, frame: FrameBuf) {
+        self.length += frame.len();
+        self.held += frame.capacity();
+        self.frames.push_back(frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A frame as a device hands it over, narrowed to a payload behind 66 bytes of headers.
+    fn frame(payload: &[u8], capacity: usize) -> FrameBuf {
+        let mut frame = FrameBuf::with_capacity(capacity.max(payload.len() + 66));
+        frame.set_filled(66 + payload.len());
+        frame.advance(66);
+        frame.copy_from_slice(payload);
+        frame
+    }
+
+    #[test]
+    fn an_idle_queue_owns_nothing() {
+        assert!(size_of::<ReceiveQueue>() <= 48);
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        queue.push(frame(&[7; 3000], 4096), &mut spare);
+        queue.push(frame(&[8; 10], 4096), &mut spare);
+        assert_eq!(queue.read(&mut [0; 5000], &mut spare), 3010);
+        assert_eq!((queue.len(), queue.held(), queue.frames.capacity()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_large_payload_is_kept_and_its_frame_comes_back() {
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        let large = frame(&[1; 40_000], 65_553);
+        let address = large.as_ptr();
+        queue.push(large, &mut spare);
+        assert_eq!(queue.slices().next().map(<[u8]>::as_ptr), Some(address));
+        assert_eq!((queue.held(), spare.len()), (65_553, 0));
+        queue.consume(39_999, &mut spare);
+        assert_eq!((queue.held(), spare.len()), (65_553, 0));
+        queue.consume(1, &mut spare);
+        assert_eq!((queue.held(), spare.len(), spare[0].capacity()), (0, 1, 65_553));
+    }
+
+    #[test]
+    fn small_payloads_in_large_frames_pin_little() {
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        for _ in 0..100 {
+            queue.push(frame(&[2; 1448], 65_553), &mut spare);
+        }
+        assert_eq!((queue.len(), spare.len()), (144_800, 100));
+        assert!(queue.held() <= 2 * queue.len());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push { length: usize, capacity: usize },
+        PushSlice(usize),
+        Read(usize),
+        Consume(usize),
+        Clear,
+    }
+
+    fn size() -> impl Strategy<Value = usize> {
+        prop_oneof![4 => 0..100_usize, 2 => 0..5000_usize, 1 => 0..65_000_usize]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let capacity = prop_oneof![Just(0), Just(2048), Just(65_553)];
+        prop_oneof![
+            6 => (size(), capacity).prop_map(|(length, capacity)| Step::Push { length, capacity }),
+            2 => size().prop_map(Step::PushSlice),
+            3 => size().prop_map(Step::Read),
+            2 => size().prop_map(Step::Consume),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn agrees_with_a_deque_of_bytes(steps in proptest::collection::vec(step(), 1..60)) {
+            let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+            let mut model: VecDeque<u8> = VecDeque::new();
+            let mut frames = 0;
+            for (salt, step) in steps.into_iter().enumerate() {
+                let bytes = |length| -> Vec<u8> { (0..length).map(|n| (n + salt) as u8).collect() };
+                match step {
+                    Step::Push { length, capacity } => {
+                        queue.push(frame(&bytes(length), capacity), &mut spare);
+                        model.extend(bytes(length));
+                        frames += 1;
+                    }
+                    Step::PushSlice(length) => {
+                        queue.push_slice(&bytes(length));
+                        model.extend(bytes(length));
+                    }
+                    Step::Read(length) => {
+                        let count = length.min(model.len());
+                        let expected: Vec<u8> = model.drain(..count).collect();
+                        let mut into = alloc::vec![0; length];
+                        prop_assert_eq!(queue.peek(&mut into), count);
+                        prop_assert_eq!(&into[..count], &expected);
+                        into.fill(0);
+                        prop_assert_eq!(queue.read(&mut into, &mut spare), count);
+                        prop_assert_eq!(&into[..count], &expected);
+                    }
+                    Step::Consume(count) => {
+                        queue.consume(count, &mut spare);
+                        model.drain(..count.min(model.len()));
+                    }
+                    Step::Clear => {
+                        queue.clear(&mut spare);
+                        model.clear();
+                    }
+                }
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+                let slices: Vec<u8> = queue.slices().flatten().copied().collect();
+                prop_assert_eq!(slices, model.iter().copied().collect::<Vec<_>>());
+                let held = queue.frames.iter().map(FrameBuf::capacity).sum();
+                prop_assert_eq!(queue.held(), held);
+            }
+            // No frame is lost: every one that went in came back, or does now.
+            queue.clear(&mut spare);
+            prop_assert!(spare.len() >= frames);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The send queue: what the application wrote and the peer has not acknowledged yet.
+//!
+//! The bytes from SND.UNA on (RFC 9293 3.3.1), sent and unsent alike. They are copied in once, or
+//! moved in whole, and stay where they are until they are acknowledged: a segment, however often
+//! it is sent, borrows them as slices for one gathered write to the device.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use arrayvec::ArrayVec;
+
+/// The most slices that one segment's payload is gathered from. Written chunks double in size and
+/// owned ones are 16 KiB or more, so this is enough for a super-segment of 64 KiB.
+pub(crate) const MAX_SLICES: usize = 16;
+
+/// The first chunk: room for a request or a short reply.
+const SMALLEST_CHUNK: usize = 2 * 1024;
+/// The largest chunk: what one super-segment carries. Larger ones would free memory later.
+const LARGEST_CHUNK: usize = 64 * 1024;
+/// An owned buffer below this size is copied: a copy is cheap, and many short chunks would not
+/// fit into the slices of one segment.
+const WORTH_OWNING: usize = 16 * 1024;
+
+/// The unacknowledged bytes of one connection, as a deque of chunks.
+///
+/// An empty queue owns no memory. What it allocates follows what it holds: at most about twice
+/// as much, plus what is acknowledged already of the first chunk.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    /// In the order of the stream, without gaps; none is empty.
+    chunks: VecDeque<Chunk>,
+    /// The position in the stream of the first byte held: how many were acknowledged so far.
+    acknowledged: u64,
+    /// The capacity of all chunks, in bytes.
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// The position in the stream of its first byte.
+    start: u64,
+    /// Only the last chunk's is still appended to, within its capacity.
+    bytes: Vec<u8>,
+}
+
+impl SendQueue {
+    /// An empty queue. Allocates nothing.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many bytes are held.
+    pub(crate) fn len(&self) -> usize {
+        self.offset_of(self.end())
+    }
+
+    /// Whether everything that was written is acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How many bytes of memory the queue has allocated.
+    pub(crate) fn allocated(&self) -> usize {
+        self.capacity + self.chunks.capacity() * size_of::<Chunk>()
+    }
+
+    /// Appends a copy of all of `data`; the caller keeps to its buffer size.
+    pub(crate) fn write(&mut self, mut data: &[u8]) {
+        if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
+            let count = data.len().min(tail.capacity() - tail.len());
+            tail.extend_from_slice(&data[..count]);
+            data = &data[count..];
+        }
+        while !data.is_empty() {
+            let wanted = self.len().max(data.len()).min(LARGEST_CHUNK);
+            let mut bytes = Vec::with_capacity(wanted.next_power_of_two().max(SMALLEST_CHUNK));
+            let count = data.len().min(bytes.capacity());
+            bytes.extend_from_slice(&data[..count]);
+            data = &data[count..];
+            self.push_chunk(bytes);
+        }
+    }
+
+    /// Appends `bytes` without copying them, except where a copy is the cheaper way.
+    ///
+    /// The buffer is freed when its last byte is acknowledged.
+    pub(crate) fn push_owned(&mut self, mut bytes: Vec<u8>) {
+        if bytes.len() < WORTH_OWNING {
+            return self.write(&bytes);
+        }
+        // Nothing is appended to the last chunk any more, so it gives its spare room back.
+        if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
+            self.capacity -= tail.capacity();
+            shrink(tail);
+            self.capacity += tail.capacity();
+        }
+        shrink(&mut bytes);
+        self.push_chunk(bytes);
+    }
+
+    /// Drops the first `count` bytes (at most all of them), and frees the chunks that they fill.
+    pub(crate) fn acknowledge(&mut self, count: usize) {
+        self.acknowledged += count.min(self.len()) as u64;
+        while let Some(chunk) = self.chunks.front() {
+            if chunk.end() > self.acknowledged {
+                return;
+            }
+            self.capacity -= chunk.bytes.capacity();
+            self.chunks.pop_front();
+        }
+        // A million idle connections must not keep a million buffers, however small.
+        self.chunks = VecDeque::new();
+    }
+
+    /// Gathers up to `length` bytes, beginning `offset` bytes after the first one held, and says
+    /// how many: fewer when the queue ends first, or when `into` has no room for another slice.
+    pub(crate) fn slices<'a>(
+        &'a self,
+        offset: usize,
+        length: usize,
+        into: &mut ArrayVec<&'a [u8], MAX_SLICES>,
+    ) -> usize {
+        let mut gathered = 0;
+        for slice in self.from(offset) {
+            let count = slice.len().min(length - gathered);
+            if count == 0 || into.try_push(&slice[..count]).is_err() {
+                break;
+            }
+            gathered += count;
+        }
+        gathered
+    }
+
+    /// Copies the bytes from `offset` on into `into`, and says how many there were.
+    pub(crate) fn copy_to(&self, offset: usize, into: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for slice in self.from(offset) {
+            let room = &mut into[copied..];
+            let count = slice.len().min(room.len());
+            if count == 0 {
+                break;
+            }
+            room[..count].copy_from_slice(&slice[..count]);
+            copied += count;
+        }
+        copied
+    }
+
+    /// The bytes from `offset` on, chunk by chunk. O(log chunks) to find the first.
+    fn from(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
+        let position = self.acknowledged.saturating_add(offset as u64);
+        let first = self.chunks.partition_point(|chunk| chunk.end() <= position);
+        self.chunks.range(first..).map(move |chunk| {
+            // Only in the first chunk are there bytes before the position.
+            let skip = position.saturating_sub(chunk.start);
+            &chunk.bytes[usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.bytes.len())..]
+        })
+    }
+
+    fn push_chunk(&mut self, bytes: Vec<u8>) {
+        self.capacity += bytes.capacity();
+        let start = self.end();
+        self.chunks.push_back(Chunk { start, bytes });
+    }
+
+    /// The position in the stream after the last byte held.
+    fn end(&self) -> u64 {
+        self.chunks.back().map_or(self.acknowledged, Chunk::end)
+    }
+
+    /// How many bytes lie between the first one held and `position`.
+    fn offset_of(&self, position: u64) -> usize {
+        // Held bytes are in memory, so their number fits.
+        (position - self.acknowledged) as usize
+    }
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// Gives back the spare room of a buffer that is less than half full.
+fn shrink(bytes: &mut Vec<u8>) {
+    if bytes.len() < bytes.capacity() / 2 {
+        bytes.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n * 31 / 7) as u8).collect()
+    }
+
+    #[test]
+    fn an_idle_queue_is_48_bytes_and_nothing_else() {
+        assert!(size_of::<SendQueue>() <= 48);
+        let mut queue = SendQueue::new();
+        assert_eq!(queue.allocated(), 0);
+        queue.write(&pattern(100_000));
+        queue.acknowledge(100_000);
+        assert_eq!((queue.len(), queue.allocated()), (0, 0));
+    }
+
+    #[test]
+    fn small_writes_share_a_chunk() {
+        let mut queue = SendQueue::new();
+        for _ in 0..200 {
+            queue.write(b"ten bytes.");
+        }
+        assert_eq!((queue.chunks.len(), queue.len()), (1, 2000));
+    }
+
+    #[test]
+    fn chunks_grow_with_use_up_to_64_kib() {
+        let mut queue = SendQueue::new();
+        for _ in 0..1000 {
+            queue.write(&[0; 1000]);
+        }
+        let sizes: Vec<_> = queue.chunks.iter().map(|chunk| chunk.bytes.capacity()).collect();
+        assert!(sizes.is_sorted() && sizes[0] == SMALLEST_CHUNK);
+        assert_eq!(sizes.last(), Some(&LARGEST_CHUNK));
+        assert!(queue.allocated() < 2 * queue.len());
+    }
+
+    #[test]
+    fn a_super_segment_is_gathered_whole_from_any_mix_of_writes() {
+        let mut queue = SendQueue::new();
+        while queue.len() < 300_000 {
+            queue.write(b"short");
+            queue.push_owned(pattern(WORTH_OWNING));
+        }
+        for offset in (0..200_000).step_by(997) {
+            let mut slices = ArrayVec::new();
+            assert_eq!(queue.slices(offset, 65_535, &mut slices), 65_535);
+        }
+    }
+
+    #[test]
+    fn an_owned_buffer_is_not_copied() {
+        let mut queue = SendQueue::new();
+        queue.write(b"head");
+        let body = pattern(20_000);
+        let address = body.as_ptr();
+        queue.push_owned(body);
+        let mut slices = ArrayVec::new();
+        assert_eq!(queue.slices(4, 20_000, &mut slices), 20_000);
+        assert_eq!((slices.len(), slices[0].as_ptr()), (1, address));
+    }
+
+    #[test]
+    fn too_large_numbers_are_harmless() {
+        let mut queue = SendQueue::new();
+        queue.write(b"abc");
+        let mut slices = ArrayVec::new();
+        assert_eq!(queue.slices(usize::MAX, usize::MAX, &mut slices), 0);
+        assert_eq!(queue.slices(1, usize::MAX, &mut slices), 2);
+        assert_eq!(queue.copy_to(3, &mut [0; 4]), 0);
+        drop(slices);
+        queue.acknowledge(usize::MAX);
+        assert!(queue.is_empty());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Write(Vec<u8>),
+        PushOwned(Vec<u8>, usize),
+        Acknowledge(usize),
+        Gather { offset: usize, length: usize },
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let length = prop_oneof![4 => 0..100_usize, 2 => 0..5000_usize, 1 => 0..150_000_usize];
+        (length, any::<u8>()).prop_map(|(length, salt)| {
+            pattern(length).into_iter().map(|byte| byte.wrapping_add(salt)).collect()
+        })
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => bytes().prop_map(Step::Write),
+            2 => (bytes(), 0..20_000_usize).prop_map(|(bytes, spare)| Step::PushOwned(bytes, spare)),
+            3 => prop_oneof![0..100_usize, 0..200_000_usize].prop_map(Step::Acknowledge),
+            3 => (0..300_000_usize, 0..70_000_usize)
+                .prop_map(|(offset, length)| Step::Gather { offset, length }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn agrees_with_a_deque_of_bytes(steps in proptest::collection::vec(step(), 1..60)) {
+            let mut queue = SendQueue::new();
+            let mut model: VecDeque<u8> = VecDeque::new();
+            for step in steps {
+                match step {
+                    Step::Write(bytes) => {
+                        queue.write(&bytes);
+                        model.extend(bytes);
+                    }
+                    Step::PushOwned(bytes, spare) => {
+                        let mut owned = bytes.clone();
+                        owned.reserve(spare);
+                        queue.push_owned(owned);
+                        model.extend(bytes);
+                    }
+                    Step::Acknowledge(count) => {
+                        queue.acknowledge(count);
+                        model.drain(..count.min(model.len()));
+                    }
+                    Step::Gather { offset, length } => {
+                        let expected: Vec<u8> =
+                            model.iter().skip(offset).take(length).copied().collect();
+                        let mut slices = ArrayVec::new();
+                        let gathered = queue.slices(offset, length, &mut slices);
+                        prop_assert_eq!(slices.concat(), &expected[..gathered]);
+                        prop_assert!(gathered == expected.len() || slices.is_full());
+                        prop_assert!(slices.iter().all(|slice| !slice.is_empty()));
+                        let mut copy = alloc::vec![0; length];
+                        let copied = queue.copy_to(offset, &mut copy);
+                        prop_assert_eq!(&copy[..copied], expected);
+                    }
+                }
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+                let capacity = queue.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+                prop_assert_eq!(queue.capacity, capacity);
+                prop_assert!(!queue.is_empty() || queue.allocated() == 0);
+            }
+        }
+    }
+}
