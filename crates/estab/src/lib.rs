@@ -1,1 +1,115 @@
-//! estab
+//! A TCP/IP stack in user space, with sockets shaped like `std::net` and `tokio::net`.
+//!
+//! A [`Stack`] is a host of its own inside your program: it has addresses, ports, a routing table
+//! and connections that the kernel knows nothing of. It speaks through a [link](link::Link): a TUN
+//! or TAP device, or one end of a wire in memory. Any number of stacks live in one process.
+//!
+//! # Two stacks in one process
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use estab::blocking::{TcpListener, TcpStream};
+//! use estab::link::{PairConfig, pair};
+//!
+//! let (here, there) = pair(PairConfig::ip(1500))?;
+//! let client = estab::Stack::builder().address([10, 0, 0, 1], 24).start(here)?;
+//! let server = estab::Stack::builder().address([10, 0, 0, 2], 24).start(there)?;
+//!
+//! let listener = TcpListener::bind(&server, "10.0.0.2:7")?;
+//! let echo = std::thread::spawn(move || -> std::io::Result<()> {
+//!     let (mut stream, _peer) = listener.accept()?;
+//!     let mut bytes = Vec::new();
+//!     stream.read_to_end(&mut bytes)?;
+//!     stream.write_all(&bytes)
+//! });
+//!
+//! let mut stream = TcpStream::connect(&client, "10.0.0.2:7")?;
+//! stream.write_all(b"who is there?")?;
+//! stream.shutdown(std::net::Shutdown::Write)?;
+//! let mut answer = String::new();
+//! stream.read_to_string(&mut answer)?;
+//! assert_eq!(answer, "who is there?");
+//!
+//! echo.join().unwrap()?;
+//! client.stop();
+//! server.stop();
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! On a device of the kernel the first lines are
+//! `link::TunBuilder::new().name("tun0").open()?` instead of the pair.
+//!
+//! # Which sockets
+//!
+//! | module | for | like |
+//! |---|---|---|
+//! | [`blocking`] | threads | `std::net` |
+//! | [`net`] (feature `tokio`, on by default) | tasks of any executor | `tokio::net` |
+//!
+//! They have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
+//! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
+//! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
+//!
+//! # What goes wrong, and what you see
+//!
+//! | event | [`ErrorKind`](std::io::ErrorKind) |
+//! |---|---|
+//! | the peer answered SYN with RST | `ConnectionRefused` |
+//! | the peer reset the connection | `ConnectionReset` |
+//! | the peer did not answer (SYN, data, keep-alive, user timeout) | `TimedOut` |
+//! | ICMP host unreachable, or no answer to ARP | `HostUnreachable` |
+//! | no route, or ICMP network unreachable | `NetworkUnreachable` |
+//! | ICMP protocol unreachable | `Unsupported` |
+//! | writing after `shutdown`, or to a connection that is over | `BrokenPipe` |
+//! | the port is taken; the address is not the stack's | `AddrInUse`; `AddrNotAvailable` |
+//! | a limit of [`Config`] is reached | `QuotaExceeded` |
+//! | a read or write timeout passed, or non-blocking | `WouldBlock` |
+//! | the stack was stopped, or lost its link | `NetworkDown` |
+//!
+//! The stack's own [`stack::Error`] is inside (`io::Error::get_ref`).
+//!
+//! # What you can rely on
+//!
+//! - **Closing never lies.** Dropping a stream sends what was written and then FIN, in the
+//!   background, and repeats both until they are acknowledged. When something was received and not
+//!   read, the peer gets RST. [`blocking::TcpStream::set_linger`] makes dropping wait.
+//! - **Stopping is an end.** After [`Stack::stop`] there is no thread, no descriptor and no call
+//!   that still waits. [`Stack::stop_graceful`] delivers first. Dropping the last handle and the
+//!   last socket ends the stack too, in the background, once everything is delivered.
+//! - **Memory is bounded** by [`Config`]: buffers, queues and half-open connections. Buffers hold
+//!   what is really there.
+//! - **A call is a call.** Writing sends in the caller's own turn when window and link allow, with
+//!   no other thread involved; one thread per stack receives, keeps time and sends the rest. What
+//!   a full link refuses is kept and goes first when there is room.
+//! - **Names are not looked up.** Give literal addresses; a host name would go to the system's
+//!   resolver, over the system's network.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod blocking;
+mod builder;
+mod connection;
+mod datagram;
+mod driver;
+mod engine;
+mod error;
+mod handle;
+#[cfg(feature = "tokio")]
+pub mod net;
+mod ping;
+mod poller;
+mod port;
+mod shared;
+mod socket;
+mod wait;
+
+pub use builder::{Interface, StackBuilder};
+pub use handle::Stack;
+pub use ping::{Pinger, Pong};
+pub use stack::{
+    Config, Counters, KeepAlive, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
+};
+
+/// The rooms below: links to speak through, the protocols without I/O, the formats.
+pub use {link, stack, wire};

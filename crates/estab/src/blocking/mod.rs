@@ -1,0 +1,13 @@
+//! Sockets that block, with the names, signatures and errors of [`std::net`].
+//!
+//! Each call may be made from any thread. What differs from `std::net`: `bind` and `connect` take
+//! the [`Stack`](crate::Stack) first; a timeout is per socket, not per clone, as on Linux; and
+//! there is more to ask ([`TcpStream::info`], [`TcpStream::options`]).
+
+mod tcp;
+mod tcp_split;
+mod udp;
+
+pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use tcp_split::{ReadHalf, ReuniteError, WriteHalf};
+pub use udp::UdpSocket;

@@ -1,0 +1,142 @@
+//! UDP that blocks.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Stack;
+use crate::datagram::{Datagrams, datagram_accessors};
+use crate::error::for_each_address;
+use crate::wait::Side;
+
+/// A UDP socket, as [`std::net::UdpSocket`].
+#[derive(Debug)]
+pub struct UdpSocket {
+    datagrams: Arc<Datagrams>,
+}
+
+impl UdpSocket {
+    /// Binds to `address` of `stack`. Port 0 takes a free one, an unspecified address means all
+    /// of the stack's.
+    ///
+    /// # Errors
+    /// `AddrInUse`, `AddrNotAvailable` (not an address of the stack), `NetworkDown` (the stack
+    /// has ended).
+    pub fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
+        let bind = |address| Ok(Self { datagrams: Arc::new(Datagrams::bind(stack, address)?) });
+        for_each_address(address, bind)
+    }
+
+    /// Sends to and receives from `address` only, from now on.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `InvalidInput`, `NetworkDown` (the stack has ended).
+    pub fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
+        for_each_address(address, |address| self.datagrams.connect(address))
+    }
+
+    /// Sends one datagram to the peer that was connected to.
+    ///
+    /// # Errors
+    /// `NotConnected`; else as [`send_to`](UdpSocket::send_to).
+    pub fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.datagrams.socket.block(Side::Write, self.datagrams.send(payload, None))
+    }
+
+    /// Sends one datagram to the first of the addresses.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`; `InvalidInput` when it is too long or the address makes no sense;
+    /// `ConnectionRefused` and `HostUnreachable` when the network said so about an earlier one;
+    /// `WouldBlock` when the socket is non-blocking; `NetworkDown` when the stack has ended.
+    pub fn send_to<A: ToSocketAddrs>(&self, payload: &[u8], address: A) -> io::Result<usize> {
+        let remote = address.to_socket_addrs()?.next().ok_or(io::ErrorKind::InvalidInput)?;
+        self.datagrams.socket.block(Side::Write, self.datagrams.send(payload, Some(remote)))
+    }
+
+    /// Waits for a datagram from the peer that was connected to; what does not fit is lost.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.recv_from(buffer).map(|(length, _)| length)
+    }
+
+    /// Waits for a datagram and tells who sent it; what does not fit is lost.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` and `HostUnreachable` when the network said so about a datagram that
+    /// was sent; `WouldBlock` when the socket is non-blocking or the timeout passed;
+    /// `NetworkDown` when the stack has ended.
+    pub fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.datagrams.socket.block(Side::Read, self.datagrams.receive(buffer))
+    }
+
+    /// The same, and leaves the datagram there.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.peek_from(buffer).map(|(length, _)| length)
+    }
+
+    /// The same, and leaves the datagram there.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.datagrams.socket.block(Side::Read, self.datagrams.peek(buffer))
+    }
+
+    datagram_accessors!();
+
+    /// The same socket once more; it is closed when the last one is dropped.
+    ///
+    /// # Errors
+    /// Never; the signature is that of `std::net`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { datagrams: Arc::clone(&self.datagrams) })
+    }
+
+    /// How long receiving waits; `None`: for ever.
+    ///
+    /// # Errors
+    /// Never; the signature is that of `std::net`.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.datagrams.socket.timeout(Side::Read))
+    }
+
+    /// Makes receiving fail with `WouldBlock` when nothing comes for `timeout`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a timeout of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.datagrams.socket.set_timeout(Side::Read, timeout)
+    }
+
+    /// How long sending waits for room; `None`: for ever.
+    ///
+    /// # Errors
+    /// Never; the signature is that of `std::net`.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        Ok(self.datagrams.socket.timeout(Side::Write))
+    }
+
+    /// Makes sending fail with `WouldBlock` when there is no room for `timeout`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a timeout of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.datagrams.socket.set_timeout(Side::Write, timeout)
+    }
+
+    /// Makes sending and receiving fail with `WouldBlock` instead of waiting.
+    ///
+    /// # Errors
+    /// Never; the signature is that of `std::net`.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.datagrams.socket.set_nonblocking(nonblocking);
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! UDP as both socket families see it.
+
+use std::io;
+use std::net::SocketAddr;
+
+use stack::{Error, SocketId, UdpId};
+use wire::time::Instant;
+
+use crate::Stack;
+use crate::socket::Socket;
+
+type Answer<T> = Result<T, Error>;
+
+/// A UDP socket.
+#[derive(Debug)]
+pub(crate) struct Datagrams {
+    pub(crate) socket: Socket,
+    id: UdpId,
+}
+
+impl Datagrams {
+    pub(crate) fn bind(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
+        let (socket, id) = Socket::open(stack, SocketId::Udp, |core, _| core.udp_bind(local))?;
+        Ok(Self { socket, id })
+    }
+
+    pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
+        self.socket.call(|core, _| core.udp_connect(self.id, remote))
+    }
+
+    /// Sends to the peer that was connected to, or to `remote`.
+    pub(crate) fn send(
+        &self,
+        payload: &[u8],
+        remote: Option<SocketAddr>,
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<usize> {
+        let id = self.id;
+        move |core, now| match remote {
+            Some(remote) => core.udp_send_to(now, id, payload, remote),
+            None => core.udp_send(now, id, payload),
+        }
+    }
+
+    /// Takes the next datagram; what does not fit `buffer` is lost.
+    pub(crate) fn receive(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<(usize, SocketAddr)> {
+        let id = self.id;
+        move |core, _| core.udp_receive_from(id, buffer)
+    }
+
+    /// Reads the next datagram and leaves it there.
+    pub(crate) fn peek(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<(usize, SocketAddr)> {
+        let id = self.id;
+        move |core, _| core.udp_peek_from(id, buffer)
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.call(|core, _| core.udp_local(self.id))
+    }
+
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.call(|core, _| core.udp_remote(self.id))
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        let error = self.socket.call(|core, _| core.udp_take_error(self.id))?;
+        Ok(error.map(crate::error::from_stack))
+    }
+
+    pub(crate) fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        let ttl = crate::connection::ttl_from(ttl)?;
+        self.socket.call(|core, _| core.udp_set_ttl(self.id, ttl))
+    }
+}
+
+/// The accessors that every UDP socket has, whatever its family.
+macro_rules! datagram_accessors {
+    () => {
+        /// This side's address and port.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn local_addr(&self) -> io::Result<SocketAddr> {
+            self.datagrams.local_addr()
+        }
+
+        /// The address and port that it is connected to.
+        ///
+        /// # Errors
+        /// `NotConnected`; `NetworkDown` when the stack has ended.
+        pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+            self.datagrams.peer_addr()
+        }
+
+        /// The error that the network reported last (`SO_ERROR`), once.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+            self.datagrams.take_error()
+        }
+
+        /// Sets the time to live of packets sent (`IP_TTL`): 1 to 255.
+        ///
+        /// # Errors
+        /// `InvalidInput` for another number, `NetworkDown` when the stack has ended.
+        pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+            self.datagrams.set_ttl(ttl)
+        }
+    };
+}
+pub(crate) use datagram_accessors;

@@ -1,0 +1,16 @@
+//! Sockets for asynchronous code, with the names, signatures and traits of `tokio::net`.
+//!
+//! They wake tasks by their wakers and need no runtime's reactor or timer: any executor will do.
+//! What differs from `tokio::net`: `bind` and `connect` take the [`Stack`](crate::Stack) first.
+//! Dropping a future of these sockets loses nothing.
+
+#[cfg(feature = "axum")]
+mod axum;
+pub mod tcp;
+mod tcp_listener;
+mod tcp_stream;
+mod udp;
+
+pub use tcp_listener::TcpListener;
+pub use tcp_stream::TcpStream;
+pub use udp::UdpSocket;
