@@ -1,0 +1,144 @@
+//! What each ICMP message means to us (RFC 1122 3.2.2).
+
+use core::net::IpAddr;
+
+use wire::frame::ReceiveChecksum;
+use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
+use wire::ip::Protocol;
+
+use super::{IcmpError, Reply};
+use crate::FourTuple;
+use crate::ip::Packet4;
+use crate::reason::{Dropped, Sent};
+use crate::stack::Stack;
+use crate::tcp::seq::Seq;
+use crate::trace::What;
+
+/// Marks a time that is not counted from midnight UT (RFC 792, timestamp messages): the stack has
+/// no calendar.
+const NOT_UNIVERSAL_TIME: u32 = 0x8000_0000;
+
+impl Stack {
+    /// An ICMP message came.
+    pub(crate) fn icmp_arrives(&mut self, packet: Packet4) {
+        let received = &packet.received;
+        let unverified = received.meta.checksum == ReceiveChecksum::Unverified;
+        if unverified && !icmpv4::is_checksum_valid(&received.frame) {
+            return self.discard(packet.received.frame, Dropped::IcmpChecksum);
+        }
+        let Ok((header, payload)) = Header::parse(&received.frame) else {
+            return self.discard(packet.received.frame, Dropped::MalformedIcmp);
+        };
+        self.shared.trace(None, What::PacketIn {
+            kind: name_of(&header),
+            source: received.source,
+            destination: received.destination,
+            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+        });
+        match header {
+            Header::EchoRequest { .. } => self.echo_request_arrives(packet),
+            Header::EchoReply { identifier, sequence } => {
+                self.pings.reply_arrives(&mut self.shared, packet.received, identifier, sequence);
+            }
+            Header::TimestampRequest(times) => self.timestamp_request_arrives(packet, times),
+            _ => {
+                if let Err(reason) = self.error_arrives(&packet, &header) {
+                    self.shared.drop_packet(None, reason);
+                }
+                self.shared.recycle(packet.received.frame);
+            }
+        }
+    }
+
+    /// RFC 1122 3.2.2.6: the same data goes back, from the address that was asked. A request to
+    /// everybody is ignored, as it may be: an answer would let one packet cause many.
+    fn echo_request_arrives(&mut self, packet: Packet4) {
+        if packet.group {
+            return self.discard(packet.received.frame, Dropped::IcmpIgnored);
+        }
+        let mut message = packet.received.frame;
+        message[0] = kind::ECHO_REPLY;
+        icmpv4::fill_checksum(&mut message);
+        let reply = Reply {
+            source: packet.received.destination,
+            destination: packet.received.source,
+            traffic_class: packet.received.traffic_class,
+            message,
+            kind: "ICMP echo reply",
+            reason: Sent::EchoReply,
+        };
+        self.icmp.push(&mut self.shared, reply);
+    }
+
+    /// RFC 1122 3.2.2.8: it may be answered, and then without delay and from the same address.
+    fn timestamp_request_arrives(&mut self, packet: Packet4, asked: Timestamps) {
+        if packet.group {
+            return self.discard(packet.received.frame, Dropped::IcmpIgnored);
+        }
+        // Milliseconds of a day and more fit into 31 bits; beyond that they start anew.
+        let millis = (self.shared.now.as_millis() & u64::from(!NOT_UNIVERSAL_TIME)) as u32;
+        let now = millis | NOT_UNIVERSAL_TIME;
+        let times = Timestamps { receive: now, transmit: now, ..asked };
+        let mut message = packet.received.frame;
+        message.truncate(icmpv4::TIMESTAMP_LEN);
+        Header::TimestampReply(times).emit(&mut message);
+        icmpv4::fill_checksum(&mut message);
+        let reply = Reply {
+            source: packet.received.destination,
+            destination: packet.received.source,
+            traffic_class: packet.received.traffic_class,
+            message,
+            kind: "ICMP timestamp reply",
+            reason: Sent::TimestampReply,
+        };
+        self.icmp.push(&mut self.shared, reply);
+    }
+
+    /// An error goes to whoever sent the packet that it quotes (RFC 1122 3.2.2.1). Anybody can
+    /// send one, so it counts only when it quotes something that we may have sent (RFC 5927 4).
+    fn error_arrives(&mut self, packet: &Packet4, header: &Header) -> Result<(), Dropped> {
+        if !header.is_error() || packet.group {
+            return Err(Dropped::IcmpIgnored);
+        }
+        let error = IcmpError::from_header(header).ok_or(Dropped::IcmpIgnored)?;
+        let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
+        let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
+        let source = IpAddr::V4(quoted.header.source);
+        if !self.interfaces.is_local(source) {
+            return Err(Dropped::IcmpUnsolicited);
+        }
+        self.pass_on(&quoted, error)
+    }
+
+    fn pass_on(&mut self, quoted: &Quoted<'_>, error: IcmpError) -> Result<(), Dropped> {
+        let local = IpAddr::V4(quoted.header.source);
+        let remote = IpAddr::V4(quoted.header.destination);
+        if quoted.header.protocol == Protocol::ICMP {
+            let (identifier, sequence) = quoted.echo().ok_or(Dropped::IcmpUnsolicited)?;
+            return self.pings.icmp_error(&mut self.shared, remote, identifier, sequence, error);
+        }
+        let (local_port, remote_port) = quoted.ports().ok_or(Dropped::IcmpUnsolicited)?;
+        let tuple = FourTuple::new((local, local_port), (remote, remote_port));
+        if quoted.header.protocol == Protocol::UDP {
+            return self.udp.icmp_error(&mut self.shared, tuple, error);
+        }
+        let sequence = quoted.sequence().ok_or(Dropped::IcmpUnsolicited)?;
+        self.tcp.icmp_error(&mut self.shared, tuple, Seq(sequence), error);
+        Ok(())
+    }
+}
+
+fn name_of(header: &Header) -> &'static str {
+    match header {
+        Header::EchoRequest { .. } => "ICMP echo request",
+        Header::EchoReply { .. } => "ICMP echo reply",
+        Header::DestinationUnreachable { .. } => "ICMP unreachable",
+        Header::SourceQuench => "ICMP source quench",
+        Header::Redirect { .. } => "ICMP redirect",
+        Header::TimeExceeded { .. } => "ICMP time exceeded",
+        Header::ParameterProblem { .. } => "ICMP parameter problem",
+        Header::TimestampRequest(_) => "ICMP timestamp request",
+        Header::TimestampReply(_) => "ICMP timestamp reply",
+        Header::Unknown { .. } => "ICMP",
+    }
+}

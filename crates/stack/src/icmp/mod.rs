@@ -1,0 +1,146 @@
+//! ICMP for IPv4: answers, errors that we send, errors that we get (RFC 792, RFC 1122 3.2.2).
+//!
+//! | place | holds | source |
+//! |---|---|---|
+//! | `arrives` | what each message means to us | RFC 1122 3.2.2 |
+//! | `errors` | the errors that we send, and when not to | RFC 1122 3.2.2, RFC 1812 4.3.2.8 |
+//! | `received` | what a received error means to a socket | RFC 1122 4.2.3.9, RFC 5927 |
+
+mod arrives;
+mod errors;
+mod received;
+
+use alloc::collections::VecDeque;
+use core::net::IpAddr;
+
+use wire::frame::{FrameBuf, TransmitMeta};
+use wire::ip::Protocol;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::ip::{Envelope, Interfaces, Waiter};
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::trace::What;
+use crate::transmit::{Body, HeaderBuf, Packet};
+
+pub(crate) use errors::Problem;
+pub(crate) use received::IcmpError;
+
+use errors::TokenBucket;
+
+/// The TTL of our answers (RFC 1122 3.2.1.7, IANA "IP TIME TO LIVE PARAMETER").
+const TTL: u8 = 64;
+
+/// A stack's ICMP, its echo sockets aside.
+#[derive(Debug)]
+pub(crate) struct Icmp {
+    /// Answers that wait for the link, bounded by `Config::reply_limit`.
+    queue: VecDeque<Reply>,
+    /// How many errors may be sent now.
+    budget: TokenBucket,
+}
+
+/// An answer, complete but for its IP header.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    source: IpAddr,
+    destination: IpAddr,
+    traffic_class: u8,
+    /// The message with its checksum.
+    message: FrameBuf,
+    /// Its name in the trace.
+    kind: &'static str,
+    reason: Sent,
+}
+
+impl Icmp {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { queue: VecDeque::new(), budget: TokenBucket::new(config.icmp_errors_per_second) }
+    }
+
+    /// The next answer for the link.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        while let Some(reply) = self.queue.pop_front() {
+            if let Some(packet) = emit(shared, interfaces, header, reply) {
+                return Some(packet);
+            }
+        }
+        None
+    }
+
+    /// The next hop of an answer is known now, or will not be.
+    pub(crate) fn next_hop_known(
+        &mut self,
+        shared: &mut Shared,
+        reply: Reply,
+        outcome: Result<(), Error>,
+    ) {
+        match outcome {
+            Ok(()) => self.push(shared, reply),
+            Err(_) => {
+                shared.drop_packet(None, Dropped::NeighborUnresolved);
+                shared.recycle(reply.message);
+            }
+        }
+    }
+
+    fn push(&mut self, shared: &mut Shared, reply: Reply) {
+        if self.queue.len() < shared.config.reply_limit {
+            self.queue.push_back(reply);
+        } else {
+            shared.drop_packet(None, Dropped::ReplyQueueFull);
+            shared.recycle(reply.message);
+        }
+    }
+}
+
+/// Builds the packet for an answer, unless it is parked or there is no way for it.
+fn emit(
+    shared: &mut Shared,
+    interfaces: &mut Interfaces,
+    header: &mut HeaderBuf,
+    reply: Reply,
+) -> Option<Packet> {
+    let Ok(route) = interfaces.route(Some(reply.source), reply.destination) else {
+        shared.drop_packet(None, Dropped::NoRoute);
+        shared.recycle(reply.message);
+        return None;
+    };
+    let Some(link) = interfaces.resolve(shared, &route) else {
+        interfaces.park(shared, &route, Waiter::Icmp(reply));
+        return None;
+    };
+    let envelope = Envelope {
+        link,
+        source: reply.source,
+        destination: reply.destination,
+        protocol: Protocol::ICMP,
+        ttl: TTL,
+        traffic_class: reply.traffic_class,
+        dont_fragment: false,
+        identification: interfaces.identification(&route, reply.destination),
+    };
+    let length = reply.message.len();
+    if envelope.len() - envelope.link.len() + length > usize::from(route.mtu) {
+        shared.drop_packet(None, Dropped::ReplyTooBig);
+        shared.recycle(reply.message);
+        return None;
+    }
+    envelope.emit(&mut header.0, length);
+    let Reply { source, destination, kind, reason, .. } = reply;
+    shared.counters.count_sent(reason);
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    shared.trace(None, What::PacketOut { kind, source, destination, length, reason });
+    Some(Packet {
+        interface: route.interface,
+        header_len: envelope.len(),
+        body: Body::Frame(reply.message),
+        meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
+    })
+}

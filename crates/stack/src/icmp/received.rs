@@ -1,0 +1,98 @@
+//! What a received error means to a socket (RFC 1122 3.2.2.1 and 4.2.3.9, RFC 5461).
+
+use wire::icmpv4::{Header, UnreachableCode};
+
+use crate::error::Error;
+
+/// What went wrong with a packet of ours, as somebody on the way claims.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IcmpError {
+    /// The last router cannot reach the host.
+    HostUnreachable,
+    /// A router has no way to the network.
+    NetworkUnreachable,
+    /// The host does not speak the protocol.
+    ProtocolUnreachable,
+    /// Nobody has the port.
+    PortUnreachable,
+    /// The packet is longer than a link on the way takes.
+    TooBig {
+        /// What that link takes, in bytes of an IP packet; zero where an old router does not say.
+        next_hop_mtu: u16,
+    },
+    /// The packet was under way for too long.
+    TimeExceeded,
+    /// A filter forbids it.
+    Prohibited,
+    /// A field of our header makes no sense to somebody.
+    ParameterProblem,
+}
+
+impl IcmpError {
+    /// What a message says; `None` when it is no error, or one that nobody acts on: source quench
+    /// (RFC 6633) and redirects, which anybody on the path could forge.
+    pub(crate) fn from_header(header: &Header) -> Option<Self> {
+        match *header {
+            Header::DestinationUnreachable { code, next_hop_mtu } => {
+                Some(Self::from_unreachable(code, next_hop_mtu))
+            }
+            Header::TimeExceeded { .. } => Some(IcmpError::TimeExceeded),
+            Header::ParameterProblem { .. } => Some(IcmpError::ParameterProblem),
+            _ => None,
+        }
+    }
+
+    fn from_unreachable(code: UnreachableCode, next_hop_mtu: u16) -> Self {
+        match code {
+            UnreachableCode::NETWORK
+            | UnreachableCode::NETWORK_UNKNOWN
+            | UnreachableCode::NETWORK_TOS => IcmpError::NetworkUnreachable,
+            UnreachableCode::PROTOCOL => IcmpError::ProtocolUnreachable,
+            UnreachableCode::PORT => IcmpError::PortUnreachable,
+            UnreachableCode::FRAGMENTATION_NEEDED => IcmpError::TooBig { next_hop_mtu },
+            UnreachableCode::NETWORK_PROHIBITED
+            | UnreachableCode::HOST_PROHIBITED
+            | UnreachableCode::ADMINISTRATIVELY_PROHIBITED => IcmpError::Prohibited,
+            _ => IcmpError::HostUnreachable,
+        }
+    }
+
+    /// Whether trying again is useless (RFC 1122 4.2.3.9: codes 2 and 3 of destination
+    /// unreachable; code 4 is the business of path MTU discovery now).
+    pub(crate) fn is_hard(self) -> bool {
+        matches!(self, IcmpError::ProtocolUnreachable | IcmpError::PortUnreachable)
+    }
+
+    /// What the program is told.
+    pub(crate) fn error(self) -> Error {
+        match self {
+            IcmpError::HostUnreachable
+            | IcmpError::TimeExceeded
+            | IcmpError::Prohibited
+            | IcmpError::ParameterProblem => Error::HostUnreachable,
+            IcmpError::NetworkUnreachable => Error::NetworkUnreachable,
+            IcmpError::ProtocolUnreachable => Error::ProtocolUnreachable,
+            IcmpError::PortUnreachable => Error::ConnectionRefused,
+            IcmpError::TooBig { .. } => Error::MessageTooBig,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_destination_unreachable_means_something() {
+        for code in 0..=255 {
+            let header = Header::DestinationUnreachable {
+                code: UnreachableCode(code),
+                next_hop_mtu: 1400,
+            };
+            let error = IcmpError::from_header(&header).unwrap();
+            assert_eq!(error.is_hard(), code == 2 || code == 3, "{code}");
+        }
+        assert_eq!(IcmpError::from_header(&Header::SourceQuench), None);
+        assert_eq!(IcmpError::PortUnreachable.error(), Error::ConnectionRefused);
+    }
+}

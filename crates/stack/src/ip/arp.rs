@@ -1,0 +1,164 @@
+//! ARP: asking for hardware addresses, answering, and learning from what passes (RFC 826).
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use wire::arp::{self, Operation};
+use wire::ethernet::{EtherType, EthernetAddress};
+use wire::frame::TransmitMeta;
+
+use crate::ip::InterfaceId;
+use crate::ip::interfaces::Interfaces;
+use crate::ip::output::LinkHeader;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::trace::What;
+use crate::transmit::{Body, HeaderBuf, Packet};
+
+/// An answer to a request, on its way to the link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ArpReply {
+    interface: InterfaceId,
+    packet: arp::Packet,
+}
+
+impl Interfaces {
+    /// An ARP packet came from `interface`: RFC 826, "Packet Reception", in its order.
+    pub(crate) fn arp_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        ours: EthernetAddress,
+        bytes: &[u8],
+    ) {
+        let Ok(packet) = arp::Packet::parse(bytes) else {
+            return shared.drop_packet(None, Dropped::MalformedArp);
+        };
+        trace_arrival(shared, &packet);
+        if let Some(reason) = self.objection_to(&packet, interface, ours) {
+            return shared.drop_packet(None, reason);
+        }
+        let for_us = self.has_address(interface, packet.target_protocol);
+        // A probe has no sender address (RFC 5227 2.1.1): there is nothing to learn from it.
+        let sender = packet.sender_protocol;
+        let remember = for_us && self.is_neighbor(interface, sender);
+        let known = !sender.is_unspecified()
+            && self.neighbors.learn(shared, (interface, sender), packet.sender_hardware, remember);
+        if !for_us {
+            if !known {
+                shared.drop_packet(None, Dropped::ArpNotForUs);
+            }
+        } else if packet.operation == Operation::REQUEST {
+            self.queue_arp_reply(shared, interface, ours, &packet);
+        }
+    }
+
+    /// What is wrong with an ARP packet, whatever it asks.
+    fn objection_to(
+        &self,
+        packet: &arp::Packet,
+        interface: InterfaceId,
+        ours: EthernetAddress,
+    ) -> Option<Dropped> {
+        let sender = packet.sender_protocol;
+        if !packet.sender_hardware.is_unicast() || sender.is_multicast() {
+            return Some(Dropped::MalformedArp);
+        }
+        if !matches!(packet.operation, Operation::REQUEST | Operation::REPLY) {
+            return Some(Dropped::MalformedArp);
+        }
+        if self.is_broadcast_on(interface, sender) || sender.is_loopback() {
+            return Some(Dropped::MalformedArp);
+        }
+        let ours_claimed = self.has_address(interface, sender) || packet.sender_hardware == ours;
+        ours_claimed.then_some(Dropped::ArpConflict)
+    }
+
+    fn queue_arp_reply(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        ours: EthernetAddress,
+        request: &arp::Packet,
+    ) {
+        if self.arp_replies.len() >= shared.config.reply_limit {
+            return shared.drop_packet(None, Dropped::ReplyQueueFull);
+        }
+        let packet = arp::Packet {
+            operation: Operation::REPLY,
+            sender_hardware: ours,
+            sender_protocol: request.target_protocol,
+            target_hardware: request.sender_hardware,
+            target_protocol: request.sender_protocol,
+        };
+        self.arp_replies.push_back(ArpReply { interface, packet });
+    }
+
+    /// The next ARP packet for the link: answers first, then questions.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        if let Some(ArpReply { interface, packet }) = self.arp_replies.pop_front() {
+            let to = packet.target_hardware;
+            return Some(emit(shared, header, interface, to, &packet, Sent::ArpReply));
+        }
+        while let Some(question) = self.neighbors.next_question() {
+            let (interface, target) = question.neighbor;
+            let Some(ours) = self.ethernet_address(interface) else { continue };
+            let Some(source) = self.address_near(interface, target) else { continue };
+            let packet = arp::Packet {
+                operation: Operation::REQUEST,
+                sender_hardware: ours,
+                sender_protocol: source,
+                target_hardware: EthernetAddress::UNSPECIFIED,
+                target_protocol: target,
+            };
+            return Some(emit(shared, header, interface, question.to, &packet, Sent::ArpRequest));
+        }
+        None
+    }
+
+    /// The address that a question about `target` comes from.
+    fn address_near(&self, interface: InterfaceId, target: Ipv4Addr) -> Option<Ipv4Addr> {
+        let near = self.assigned(interface).find(|assigned| assigned.network_holds(target));
+        near.or_else(|| self.assigned(interface).next()).map(|assigned| assigned.address)
+    }
+}
+
+fn emit(
+    shared: &mut Shared,
+    header: &mut HeaderBuf,
+    interface: InterfaceId,
+    destination: EthernetAddress,
+    packet: &arp::Packet,
+    reason: Sent,
+) -> Packet {
+    let link = LinkHeader::Ethernet { source: packet.sender_hardware, destination };
+    let start = link.emit(&mut header.0, EtherType::ARP);
+    let header_len = start + packet.emit(&mut header.0[start..]);
+    shared.counters.count_sent(reason);
+    let kind = kind_of(packet.operation);
+    let (source, destination) = addresses(packet);
+    shared.trace(None, What::PacketOut { kind, source, destination, length: 0, reason });
+    let meta = TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() };
+    Packet { interface, header_len, body: Body::Empty, meta }
+}
+
+fn trace_arrival(shared: &mut Shared, packet: &arp::Packet) {
+    let (source, destination) = addresses(packet);
+    let kind = kind_of(packet.operation);
+    shared.trace(None, What::PacketIn { kind, source, destination, length: 0 });
+}
+
+fn addresses(packet: &arp::Packet) -> (IpAddr, IpAddr) {
+    (IpAddr::V4(packet.sender_protocol), IpAddr::V4(packet.target_protocol))
+}
+
+fn kind_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::REQUEST => "ARP who-has",
+        Operation::REPLY => "ARP is-at",
+        _ => "ARP",
+    }
+}

@@ -1,0 +1,55 @@
+//! Interfaces, addresses, routes, and what stands in front of every transport header.
+//!
+//! | place | holds | source |
+//! |---|---|---|
+//! | `input` | what a frame goes through before a transport sees it | RFC 1122 3.2.1 |
+//! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
+//! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
+//! | `route` | which way a packet goes, and from which address | RFC 1122 3.3.1 |
+//! | `arp` | requests, replies, and what is learned from them | RFC 826 |
+//! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2 |
+
+mod arp;
+mod input;
+mod interfaces;
+pub(crate) mod keyed;
+mod neighbor;
+mod output;
+mod route;
+
+use core::net::IpAddr;
+use wire::frame::{FrameBuf, ReceiveMeta};
+
+pub(crate) use input::Packet4;
+pub(crate) use interfaces::Interfaces;
+pub(crate) use neighbor::Waiter;
+pub(crate) use output::{Envelope, LinkHeader};
+pub(crate) use route::Route;
+
+/// An interface of a stack; number 0 is its loopback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct InterfaceId(pub(crate) u8);
+
+impl InterfaceId {
+    /// The loopback inside the stack: 127.0.0.0/8 and every address of the stack itself.
+    pub const LOOPBACK: InterfaceId = InterfaceId(0);
+}
+
+/// A transport segment that passed the IP layer's checks and is for one of our addresses.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The sender's address, checked to be one that a host can have.
+    pub(crate) source: IpAddr,
+    /// Which of our addresses it was sent to.
+    pub(crate) destination: IpAddr,
+    /// The interface it came from.
+    pub(crate) interface: InterfaceId,
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// The segment: transport header and payload, nothing before or after.
+    pub(crate) frame: FrameBuf,
+    /// What the link knew about the frame.
+    pub(crate) meta: ReceiveMeta,
+}

@@ -1,0 +1,178 @@
+//! What stands in front of every transport header: link header and IP header.
+
+use core::hash::Hasher;
+use core::net::IpAddr;
+
+use siphasher::sip::SipHasher13;
+use wire::ethernet::{self, EtherType, EthernetAddress};
+use wire::ip::Protocol;
+use wire::ipv4;
+
+/// How many counters of the identification field there are. Destinations share them by a keyed
+/// hash, so that nobody can count our packets to somebody else.
+const COUNTERS: usize = 64;
+
+/// The header that a link needs in front of an IP packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LinkHeader {
+    /// Nothing, as on a TUN and on the loopback.
+    None,
+    /// Ethernet II.
+    Ethernet {
+        /// Our own address on the link.
+        source: EthernetAddress,
+        /// The next hop's.
+        destination: EthernetAddress,
+    },
+}
+
+impl LinkHeader {
+    /// Its length in bytes.
+    pub(crate) const fn len(self) -> usize {
+        match self {
+            LinkHeader::None => 0,
+            LinkHeader::Ethernet { .. } => ethernet::HEADER_LEN,
+        }
+    }
+
+    /// Writes it to the start of `header`, for a packet of type `ethertype`, and gives its length.
+    pub(crate) fn emit(self, header: &mut [u8], ethertype: EtherType) -> usize {
+        match self {
+            LinkHeader::None => 0,
+            LinkHeader::Ethernet { source, destination } => {
+                ethernet::Header { destination, source, ethertype }.emit(header)
+            }
+        }
+    }
+}
+
+/// Everything in front of the transport header of one packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Envelope {
+    pub(crate) link: LinkHeader,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: Protocol,
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// Routers must not cut it into fragments.
+    pub(crate) dont_fragment: bool,
+    /// Tells fragments of different packets apart. Without meaning, and best zero, in a packet
+    /// with `dont_fragment` (RFC 6864 4.1).
+    pub(crate) identification: u16,
+}
+
+impl Envelope {
+    /// The length of both headers in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.link.len() + ipv4::MIN_HEADER_LEN
+    }
+
+    /// Writes both headers to the start of `header`. `transport_len` is what follows them:
+    /// transport header and payload, up to 65,515 bytes for a super-segment.
+    pub(crate) fn emit(&self, header: &mut [u8], transport_len: usize) {
+        // No route leads to IPv6 destinations, so there are none here.
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (self.source, self.destination) else {
+            return;
+        };
+        let link_len = self.link.emit(header, EtherType::IPV4);
+        let ip = ipv4::Header {
+            source,
+            destination,
+            protocol: self.protocol,
+            ttl: self.ttl,
+            traffic_class: self.traffic_class,
+            identification: self.identification,
+            dont_fragment: self.dont_fragment,
+            more_fragments: false,
+            fragment_offset: 0,
+            payload_len: u16::try_from(transport_len).unwrap_or(u16::MAX),
+            options: ipv4::Options::NONE,
+        };
+        ip.emit(&mut header[link_len..]);
+    }
+}
+
+/// Gives identification fields to packets that routers may fragment (RFC 6864 4.3): no value
+/// comes again soon for the same addresses and protocol.
+pub(crate) struct Identifications {
+    key: [u64; 2],
+    counters: [u16; COUNTERS],
+}
+
+impl Identifications {
+    pub(crate) fn new(key: [u64; 2]) -> Self {
+        Self { key, counters: [0; COUNTERS] }
+    }
+
+    /// The next value for a packet from `source` to `destination`.
+    pub(crate) fn next(&mut self, source: IpAddr, destination: IpAddr) -> u16 {
+        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
+        for address in [source, destination] {
+            match address {
+                IpAddr::V4(v4) => hasher.write(&v4.octets()),
+                IpAddr::V6(v6) => hasher.write(&v6.octets()),
+            }
+        }
+        let [low, high, bucket, ..] = hasher.finish().to_le_bytes();
+        let counter = &mut self.counters[usize::from(bucket) % COUNTERS];
+        *counter = counter.wrapping_add(1);
+        counter.wrapping_add(u16::from_le_bytes([low, high]))
+    }
+}
+
+impl core::fmt::Debug for Identifications {
+    /// Never prints the key.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Identifications { .. }")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    const US: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
+    const THEM: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
+
+    #[test]
+    fn an_envelope_parses_to_what_it_was_made_of() {
+        let ours = EthernetAddress([2, 0, 0, 0, 0, 2]);
+        let theirs = EthernetAddress([2, 0, 0, 0, 0, 1]);
+        let envelope = Envelope {
+            link: LinkHeader::Ethernet { source: ours, destination: theirs },
+            source: US,
+            destination: THEM,
+            protocol: Protocol::UDP,
+            ttl: 64,
+            traffic_class: 0xb8,
+            dont_fragment: true,
+            identification: 7,
+        };
+        let mut bytes = [0; 54];
+        envelope.emit(&mut bytes, 20);
+        assert_eq!(envelope.len(), 34);
+        let (frame, packet) = ethernet::Header::parse(&bytes).unwrap();
+        assert_eq!((frame.source, frame.destination), (ours, theirs));
+        let (ip, payload) = ipv4::Header::parse(packet).unwrap();
+        assert_eq!((IpAddr::V4(ip.source), IpAddr::V4(ip.destination)), (US, THEM));
+        assert!(ip.dont_fragment && !ip.is_fragment());
+        assert_eq!((ip.ttl, ip.traffic_class, ip.identification), (64, 0xb8, 7));
+        assert_eq!(payload.len(), 20);
+    }
+
+    /// RFC 6864 4.3: unique for the same source, destination and protocol within the datagram's
+    /// life; here for as long as 16 bits allow.
+    #[test]
+    fn identifications_to_one_destination_come_again_after_65536() {
+        let mut identifications = Identifications::new([1, 2]);
+        let first = identifications.next(US, THEM);
+        for _ in 1..=u16::MAX {
+            assert_ne!(identifications.next(US, THEM), first);
+        }
+        assert_eq!(identifications.next(US, THEM), first);
+    }
+}

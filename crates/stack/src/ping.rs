@@ -1,0 +1,352 @@
+//! Echo sockets: asking hosts whether they are there (RFC 792, RFC 1122 3.2.2.6).
+//!
+//! A socket sends echo requests with an identifier of its own and gets the replies to them, as
+//! unprivileged ICMP sockets do on Linux.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use slotmap::SlotMap;
+use wire::frame::{FrameBuf, TransmitMeta};
+use wire::icmpv4::{self, Header};
+use wire::ip::Protocol;
+use wire::time::Instant;
+
+use crate::PingId;
+use crate::error::Error;
+use crate::event::{Pending, Ready, SocketId};
+use crate::icmp::IcmpError;
+use crate::info::SocketEntry;
+use crate::ip::{Envelope, Interfaces, Received, Waiter};
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::stack::Stack;
+use crate::tcp::state::State;
+use crate::trace::What;
+use crate::transmit::{Body, HeaderBuf, Packet};
+
+/// How many requests of one socket may wait for the link, and how many replies for the program.
+/// Nobody pings faster than this without reading.
+const QUEUE_LIMIT: usize = 256;
+
+/// How many echo sockets there may be: far more than programs that ping, far fewer than
+/// identifiers.
+const SOCKET_LIMIT: usize = 4096;
+
+/// The TTL of requests (RFC 1122 3.2.1.7).
+const TTL: u8 = 64;
+
+/// What came back for an echo request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PingReply {
+    /// The host that answered; for an error, the host that was asked.
+    pub source: IpAddr,
+    /// The sequence number of the request.
+    pub sequence: u16,
+    /// The TTL that the reply had left; 0 for an error.
+    pub ttl: u8,
+    /// The data of the reply, the same as in the request from an honest host; empty for an error.
+    pub payload: Vec<u8>,
+    /// When it came.
+    pub received: Instant,
+    /// Why there is no reply, where the network said so.
+    pub error: Option<Error>,
+}
+
+/// All echo sockets of a stack.
+#[derive(Debug)]
+pub(crate) struct Pings {
+    sockets: SlotMap<PingId, Socket>,
+    /// Requests that wait for the link, in the order of the programs' calls.
+    queue: VecDeque<Parked>,
+    /// Whose identifier is whose is found by a walk: see `SOCKET_LIMIT`.
+    next_identifier: u16,
+}
+
+#[derive(Debug)]
+struct Socket {
+    identifier: u16,
+    local: Option<IpAddr>,
+    replies: VecDeque<PingReply>,
+    /// Requests that wait for the link or for a neighbour.
+    unsent: usize,
+    pending: Pending,
+}
+
+/// A request on its way, perhaps waiting for its next hop's hardware address.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    id: PingId,
+    source: Option<IpAddr>,
+    destination: IpAddr,
+    sequence: u16,
+    /// The message with its checksum.
+    message: FrameBuf,
+}
+
+/// Echo sockets.
+impl Stack {
+    /// An echo socket, whose requests come from `local` or from the address that the route gives.
+    ///
+    /// # Errors
+    /// [`Error::AddressNotAvailable`] when `local` is not ours; [`Error::LimitReached`] when there
+    /// are 4096 echo sockets already.
+    pub fn ping_open(&mut self, local: Option<IpAddr>) -> Result<PingId, Error> {
+        let local = local.filter(|ip| !ip.is_unspecified());
+        if local.is_some_and(|ip| !self.interfaces.is_local(ip)) {
+            return Err(Error::AddressNotAvailable);
+        }
+        self.pings.open(local)
+    }
+
+    /// Queues an echo request to `destination`.
+    ///
+    /// # Errors
+    /// [`Error::MessageTooBig`] when it does not fit the link; [`Error::NetworkUnreachable`]
+    /// without a route; [`Error::WouldBlock`] when 256 wait already; [`Error::NoSuchSocket`] when
+    /// the socket is closed.
+    pub fn ping_send(
+        &mut self,
+        now: Instant,
+        id: PingId,
+        destination: IpAddr,
+        sequence: u16,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        self.shared.set_time(now);
+        let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let route = self.interfaces.route(socket.local, destination)?;
+        let overhead = wire::ipv4::MIN_HEADER_LEN + icmpv4::HEADER_LEN;
+        if payload.len() + overhead > usize::from(route.mtu) {
+            return Err(Error::MessageTooBig);
+        }
+        if socket.unsent >= QUEUE_LIMIT {
+            return Err(Error::WouldBlock);
+        }
+        socket.unsent += 1;
+        let header = Header::EchoRequest { identifier: socket.identifier, sequence };
+        let mut message = alloc::vec![0; icmpv4::HEADER_LEN];
+        header.emit(&mut message);
+        message.extend_from_slice(payload);
+        icmpv4::fill_checksum(&mut message);
+        let (source, message) = (socket.local, FrameBuf::from(message));
+        self.pings.queue.push_back(Parked { id, source, destination, sequence, message });
+        Ok(())
+    }
+
+    /// Takes the next reply, or the news that there will be none.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when nothing came; [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn ping_receive(&mut self, id: PingId) -> Result<PingReply, Error> {
+        let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        socket.replies.pop_front().ok_or(Error::WouldBlock)
+    }
+
+    /// Closes an echo socket. Replies that come later find nobody.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when it is closed already.
+    pub fn ping_close(&mut self, id: PingId) -> Result<(), Error> {
+        self.pings.sockets.remove(id).map(|_| ()).ok_or(Error::NoSuchSocket)
+    }
+}
+
+impl Pings {
+    pub(crate) fn new() -> Self {
+        Self { sockets: SlotMap::with_key(), queue: VecDeque::new(), next_identifier: 1 }
+    }
+
+    /// What a socket is ready for; nothing when it is gone.
+    pub(crate) fn readiness(&self, id: PingId) -> Ready {
+        let Some(socket) = self.sockets.get(id) else { return Ready::empty() };
+        let mut ready = Ready::empty();
+        ready.set(Ready::READ, !socket.replies.is_empty());
+        ready.set(Ready::WRITE, socket.unsent < QUEUE_LIMIT);
+        ready
+    }
+
+    /// What was announced for a socket and not fetched yet.
+    pub(crate) fn take_pending(&mut self, id: PingId) -> Ready {
+        self.sockets.get_mut(id).map_or_else(Ready::empty, |socket| socket.pending.take())
+    }
+
+    /// Adds a line for each socket.
+    pub(crate) fn list(&self, entries: &mut Vec<SocketEntry>) {
+        const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        entries.extend(self.sockets.iter().map(|(id, socket)| SocketEntry {
+            id: Some(SocketId::Ping(id)),
+            protocol: "icmp",
+            state: State::Closed,
+            receive_queue: socket.replies.iter().map(|reply| reply.payload.len()).sum(),
+            send_queue: socket.unsent,
+            local: SocketAddr::new(socket.local.unwrap_or(ANY), socket.identifier),
+            remote: SocketAddr::new(ANY, 0),
+            timer: None,
+            retries: 0,
+            info: None,
+        }));
+    }
+
+    /// The next request for the link.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        while let Some(request) = self.queue.pop_front() {
+            let route = match interfaces.route(request.source, request.destination) {
+                Ok(route) => route,
+                Err(error) => {
+                    self.fail(shared, request, error, Dropped::NoRoute);
+                    continue;
+                }
+            };
+            let Some(link) = interfaces.resolve(shared, &route) else {
+                interfaces.park(shared, &route, Waiter::Ping(request));
+                continue;
+            };
+            let identification = interfaces.identification(&route, request.destination);
+            self.leaves(shared, request.id);
+            let envelope = Envelope {
+                link,
+                source: route.source,
+                destination: request.destination,
+                protocol: Protocol::ICMP,
+                ttl: TTL,
+                traffic_class: 0,
+                dont_fragment: false,
+                identification,
+            };
+            envelope.emit(&mut header.0, request.message.len());
+            let reason = Sent::EchoRequest;
+            shared.counters.count_sent(reason);
+            let length = request.message.len().saturating_sub(icmpv4::HEADER_LEN);
+            shared.trace(None, What::PacketOut {
+                kind: "ICMP echo request",
+                source: route.source,
+                destination: request.destination,
+                length: u32::try_from(length).unwrap_or(u32::MAX),
+                reason,
+            });
+            return Some(Packet {
+                interface: route.interface,
+                header_len: envelope.len(),
+                body: Body::Frame(request.message),
+                meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
+            });
+        }
+        None
+    }
+
+    /// The next hop of a request is known now, or will not be.
+    pub(crate) fn next_hop_known(
+        &mut self,
+        shared: &mut Shared,
+        parked: Parked,
+        outcome: Result<(), Error>,
+    ) {
+        match outcome {
+            Ok(()) => self.queue.push_back(parked),
+            Err(error) => self.fail(shared, parked, error, Dropped::NeighborUnresolved),
+        }
+    }
+
+    /// An echo reply came.
+    pub(crate) fn reply_arrives(
+        &mut self,
+        shared: &mut Shared,
+        received: Received,
+        identifier: u16,
+        sequence: u16,
+    ) {
+        let reply = PingReply {
+            source: received.source,
+            sequence,
+            ttl: received.ttl,
+            payload: received.frame.get(icmpv4::HEADER_LEN..).unwrap_or_default().to_vec(),
+            received: shared.now,
+            error: None,
+        };
+        let to = received.destination;
+        let asked = |socket: &Socket| {
+            socket.identifier == identifier && socket.local.is_none_or(|local| local == to)
+        };
+        let found = self.sockets.iter().find(|(_, socket)| asked(socket)).map(|(id, _)| id);
+        match found {
+            Some(id) => self.push_reply(shared, id, reply),
+            None => shared.drop_packet(None, Dropped::PingNobody),
+        }
+        shared.recycle(received.frame);
+    }
+
+    /// ICMP says that the request with `sequence` to `destination` did not get through.
+    pub(crate) fn icmp_error(
+        &mut self,
+        shared: &mut Shared,
+        destination: IpAddr,
+        identifier: u16,
+        sequence: u16,
+        error: IcmpError,
+    ) -> Result<(), Dropped> {
+        let found = self.sockets.iter().find(|(_, socket)| socket.identifier == identifier);
+        let id = found.map(|(id, _)| id).ok_or(Dropped::IcmpUnsolicited)?;
+        self.push_reply(shared, id, failure(shared, destination, sequence, error.error()));
+        Ok(())
+    }
+
+    fn open(&mut self, local: Option<IpAddr>) -> Result<PingId, Error> {
+        if self.sockets.len() >= SOCKET_LIMIT {
+            return Err(Error::LimitReached);
+        }
+        let taken = |identifier| self.sockets.values().any(|s| s.identifier == identifier);
+        let mut identifier = self.next_identifier;
+        while taken(identifier) {
+            identifier = identifier.wrapping_add(1);
+        }
+        self.next_identifier = identifier.wrapping_add(1);
+        Ok(self.sockets.insert(Socket {
+            identifier,
+            local,
+            replies: VecDeque::new(),
+            unsent: 0,
+            pending: Pending::default(),
+        }))
+    }
+
+    /// A request left, or was lost: there is room for another.
+    fn leaves(&mut self, shared: &mut Shared, id: PingId) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if socket.unsent == QUEUE_LIMIT {
+            shared.events.push(SocketId::Ping(id), &mut socket.pending, Ready::WRITE);
+        }
+        socket.unsent = socket.unsent.saturating_sub(1);
+    }
+
+    /// A request will not be sent.
+    fn fail(&mut self, shared: &mut Shared, request: Parked, error: Error, reason: Dropped) {
+        shared.drop_packet(None, reason);
+        self.leaves(shared, request.id);
+        let news = failure(shared, request.destination, request.sequence, error);
+        if self.sockets.contains_key(request.id) {
+            self.push_reply(shared, request.id, news);
+        }
+        shared.recycle(request.message);
+    }
+
+    fn push_reply(&mut self, shared: &mut Shared, id: PingId, reply: PingReply) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if socket.replies.len() >= QUEUE_LIMIT {
+            return shared.drop_packet(None, Dropped::PingQueueFull);
+        }
+        socket.replies.push_back(reply);
+        shared.events.push(SocketId::Ping(id), &mut socket.pending, Ready::READ);
+    }
+}
+
+fn failure(shared: &Shared, source: IpAddr, sequence: u16, error: Error) -> PingReply {
+    let received = shared.now;
+    PingReply { source, sequence, ttl: 0, payload: Vec::new(), received, error: Some(error) }
+}

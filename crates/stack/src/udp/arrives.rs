@@ -1,0 +1,113 @@
+//! Datagrams that come, and what ICMP says about those that went (RFC 1122 4.1.3).
+
+use core::net::SocketAddr;
+
+use wire::frame::{FrameBuf, ReceiveChecksum};
+use wire::udp;
+
+use super::Udp;
+use super::socket::Datagram;
+use crate::FourTuple;
+use crate::event::{Ready, SocketId};
+use crate::icmp::{Icmp, IcmpError, Problem};
+use crate::ip::Packet4;
+use crate::reason::Dropped;
+use crate::shared::Shared;
+use crate::trace::What;
+
+impl Udp {
+    /// A datagram for one of our addresses, or for everybody on the link.
+    pub(crate) fn datagram_arrives(
+        &mut self,
+        shared: &mut Shared,
+        icmp: &mut Icmp,
+        mut packet: Packet4,
+    ) {
+        let header = match read_header(&packet) {
+            Ok(header) => header,
+            Err(reason) => {
+                shared.drop_packet(None, reason);
+                return shared.recycle(packet.received.frame);
+            }
+        };
+        let received = &mut packet.received;
+        let local = SocketAddr::new(received.destination, header.destination_port);
+        let remote = SocketAddr::new(received.source, header.source_port);
+        let flow = FourTuple { local, remote };
+        shared.trace(Some(flow), What::PacketIn {
+            kind: "UDP",
+            source: received.source,
+            destination: received.destination,
+            length: u32::from(header.payload_len),
+        });
+        let found = self.ports.find(local);
+        let hears = |id: &_| {
+            self.sockets.get(*id).is_some_and(|socket| socket.remote.is_none_or(|r| r == remote))
+        };
+        let Some(id) = found.filter(hears) else {
+            // RFC 1122 4.1.3.1; not about a broadcast.
+            icmp.report(shared, &packet, Problem::PortUnreachable);
+            shared.drop_packet(Some(flow), Dropped::UdpNobody);
+            return shared.recycle(packet.received.frame);
+        };
+        received.frame.truncate(udp::HEADER_LEN + usize::from(header.payload_len));
+        received.frame.advance(udp::HEADER_LEN);
+        let payload = keep(shared, packet.received.frame);
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let limit = shared.config.udp_receive_buffer;
+        match socket.push_received(limit, Datagram { source: remote, payload }) {
+            Ok(()) => shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::READ),
+            Err(refused) => {
+                shared.drop_packet(Some(flow), Dropped::UdpQueueFull);
+                shared.recycle(refused.payload);
+            }
+        }
+    }
+
+    /// ICMP says that a datagram of ours did not get through. Only a connected socket hears of it:
+    /// one with many peers could not say whom it is about (RFC 1122 4.1.3.3).
+    pub(crate) fn icmp_error(
+        &mut self,
+        shared: &mut Shared,
+        tuple: FourTuple,
+        error: IcmpError,
+    ) -> Result<(), Dropped> {
+        let id = self.ports.find(tuple.local).ok_or(Dropped::IcmpUnsolicited)?;
+        let socket = self.sockets.get_mut(id).ok_or(Dropped::IcmpUnsolicited)?;
+        if socket.remote != Some(tuple.remote) {
+            return Err(Dropped::IcmpUnsolicited);
+        }
+        socket.error = Some(error.error());
+        let ready = Ready::READ | Ready::WRITE | Ready::ERROR;
+        shared.events.push(SocketId::Udp(id), &mut socket.pending, ready);
+        Ok(())
+    }
+}
+
+/// RFC 768, RFC 1122 4.1.3.4: lengths and checksum; a checksum of zero was never made.
+fn read_header(packet: &Packet4) -> Result<udp::Header, Dropped> {
+    let received = &packet.received;
+    let (header, _) = udp::Header::parse(&received.frame).map_err(|_| Dropped::MalformedUdp)?;
+    if header.destination_port == 0 {
+        return Err(Dropped::MalformedUdp);
+    }
+    let length = udp::HEADER_LEN + usize::from(header.payload_len);
+    let datagram = &received.frame[..length];
+    let verified = received.meta.checksum != ReceiveChecksum::Unverified;
+    if verified || udp::is_checksum_valid(received.source, received.destination, datagram) {
+        Ok(header)
+    } else {
+        Err(Dropped::UdpChecksum)
+    }
+}
+
+/// The payload as the socket keeps it: the frame itself when most of its buffer is payload, else
+/// a copy, so that a small datagram does not pin a large buffer.
+fn keep(shared: &mut Shared, frame: FrameBuf) -> FrameBuf {
+    if frame.len() >= frame.capacity() / 2 {
+        return frame;
+    }
+    let copy = FrameBuf::copy_from(&frame);
+    shared.recycle(frame);
+    copy
+}

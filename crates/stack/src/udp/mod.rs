@@ -1,0 +1,83 @@
+//! UDP: datagrams between ports (RFC 768, RFC 1122 4.1, RFC 8085).
+//!
+//! | place | holds |
+//! |---|---|
+//! | `ports` | which socket has which address and port |
+//! | `socket` | one socket: what it received, what it will send |
+//! | `user` | the calls of the program |
+//! | `arrives` | datagrams and errors that come |
+//! | `output` | datagrams that go |
+
+mod arrives;
+mod output;
+mod ports;
+mod socket;
+mod user;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use rand_core::Rng;
+use slotmap::SlotMap;
+
+use crate::UdpId;
+use crate::config::Config;
+use crate::event::{Ready, SocketId};
+use crate::info::SocketEntry;
+use crate::tcp::state::State;
+
+pub(crate) use output::Parked;
+
+use ports::Ports;
+use socket::Socket;
+
+/// All of a stack's UDP.
+#[derive(Debug)]
+pub(crate) struct Udp {
+    sockets: SlotMap<UdpId, Socket>,
+    ports: Ports,
+    /// One entry for each datagram in a socket's queue, in the order of the programs' calls.
+    ready: VecDeque<UdpId>,
+    /// Datagrams whose next hop became known: they go first.
+    returned: VecDeque<Parked>,
+}
+
+impl Udp {
+    pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
+        Self {
+            sockets: SlotMap::with_key(),
+            ports: Ports::new(config.ephemeral_ports.clone(), rng),
+            ready: VecDeque::new(),
+            returned: VecDeque::new(),
+        }
+    }
+
+    /// What a socket is ready for; nothing when it is gone.
+    pub(crate) fn readiness(&self, id: UdpId) -> Ready {
+        self.sockets.get(id).map_or_else(Ready::empty, Socket::readiness)
+    }
+
+    /// What was announced for a socket and not fetched yet.
+    pub(crate) fn take_pending(&mut self, id: UdpId) -> Ready {
+        self.sockets.get_mut(id).map_or_else(Ready::empty, |socket| socket.pending.take())
+    }
+
+    /// Adds a line for each socket.
+    pub(crate) fn list(&self, entries: &mut Vec<SocketEntry>) {
+        entries.extend(self.sockets.iter().map(|(id, socket)| SocketEntry {
+            id: Some(SocketId::Udp(id)),
+            protocol: "udp",
+            state: if socket.remote.is_some() { State::Established } else { State::Closed },
+            receive_queue: socket.received_bytes(),
+            send_queue: socket.outgoing_bytes(),
+            local: socket.local,
+            remote: socket.remote.unwrap_or(UNSPECIFIED),
+            timer: None,
+            retries: 0,
+            info: None,
+        }));
+    }
+}
+
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

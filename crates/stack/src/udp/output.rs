@@ -1,0 +1,203 @@
+//! Datagrams that go (RFC 768, RFC 1122 4.1.3.2).
+
+use wire::checksum;
+use wire::frame::{FrameBuf, TransmitChecksum, TransmitMeta};
+use wire::ip::Protocol;
+use wire::udp;
+
+use super::Udp;
+use super::socket::{Outgoing, Socket};
+use crate::error::Error;
+use crate::event::{Ready, SocketId};
+use crate::ip::{Envelope, InterfaceId, Interfaces, Route, Waiter};
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::trace::What;
+use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::{FourTuple, UdpId};
+
+/// A datagram that waits for its next hop's hardware address, and whose it is. It waits alone: the
+/// socket goes on sending to others.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    id: UdpId,
+    datagram: Outgoing,
+}
+
+impl Udp {
+    /// The next datagram for the link.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        loop {
+            let next = self.returned.pop_front().or_else(|| self.pop_ready());
+            let Parked { id, datagram } = match next {
+                Some(next) => next,
+                None if self.ready.is_empty() => return None,
+                None => continue,
+            };
+            let source = datagram.source;
+            let route = match interfaces.route(source, datagram.destination.ip()) {
+                Ok(route) => route,
+                Err(error) => {
+                    self.fail(shared, id, datagram, error, Dropped::NoRoute);
+                    continue;
+                }
+            };
+            let packet_len = wire::ipv4::MIN_HEADER_LEN + udp::HEADER_LEN + datagram.payload.len();
+            if packet_len > usize::from(route.mtu) {
+                self.fail(shared, id, datagram, Error::MessageTooBig, Dropped::TooBigForLink);
+                continue;
+            }
+            let Some(link) = interfaces.resolve(shared, &route) else {
+                interfaces.park(shared, &route, Waiter::Udp(Parked { id, datagram }));
+                continue;
+            };
+            let envelope = Envelope {
+                link,
+                source: route.source,
+                destination: datagram.destination.ip(),
+                protocol: Protocol::UDP,
+                ttl: datagram.ttl,
+                traffic_class: 0,
+                dont_fragment: false,
+                identification: interfaces.identification(&route, datagram.destination.ip()),
+            };
+            self.release_room(shared, id, &datagram.payload);
+            return Some(emit(shared, header, &route, &envelope, datagram));
+        }
+    }
+
+    /// The next hop of a datagram is known now, or will not be.
+    pub(crate) fn next_hop_known(
+        &mut self,
+        shared: &mut Shared,
+        parked: Parked,
+        outcome: Result<(), Error>,
+    ) {
+        match outcome {
+            Ok(()) => self.returned.push_back(parked),
+            Err(error) => {
+                let Parked { id, datagram } = parked;
+                self.fail(shared, id, datagram, error, Dropped::NeighborUnresolved);
+            }
+        }
+    }
+
+    /// Sends what a socket still had in its queue when it was closed.
+    pub(super) fn send_the_rest(&mut self, id: UdpId, socket: &mut Socket) {
+        self.ready.retain(|other| *other != id);
+        while let Some(datagram) = socket.pop_outgoing() {
+            self.returned.push_back(Parked { id, datagram });
+        }
+    }
+
+    fn pop_ready(&mut self) -> Option<Parked> {
+        let id = self.ready.pop_front()?;
+        let datagram = self.sockets.get_mut(id)?.pop_outgoing()?;
+        Some(Parked { id, datagram })
+    }
+
+    /// A datagram will not be sent: a connected socket is told why.
+    fn fail(
+        &mut self,
+        shared: &mut Shared,
+        id: UdpId,
+        datagram: Outgoing,
+        error: Error,
+        reason: Dropped,
+    ) {
+        self.release_room(shared, id, &datagram.payload);
+        shared.drop_packet(None, reason);
+        if let Some(socket) = self.sockets.get_mut(id)
+            && socket.remote == Some(datagram.destination)
+        {
+            socket.error = Some(error);
+            let ready = Ready::READ | Ready::WRITE | Ready::ERROR;
+            shared.events.push(SocketId::Udp(id), &mut socket.pending, ready);
+        }
+        shared.recycle(datagram.payload);
+    }
+
+    fn release_room(&mut self, shared: &mut Shared, id: UdpId, payload: &FrameBuf) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if socket.sent(payload, shared.config.udp_send_buffer) {
+            shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::WRITE);
+        }
+    }
+}
+
+fn emit(
+    shared: &mut Shared,
+    header: &mut HeaderBuf,
+    route: &Route,
+    envelope: &Envelope,
+    datagram: Outgoing,
+) -> Packet {
+    let Outgoing { source_port, destination, payload, .. } = datagram;
+    // `next_packet` compared it with the MTU.
+    let payload_len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+    let start = envelope.len();
+    let header_len = start + udp::HEADER_LEN;
+    envelope.emit(&mut header.0, udp::HEADER_LEN + payload.len());
+    let udp_header =
+        udp::Header { source_port, destination_port: destination.port(), payload_len };
+    udp_header.emit(&mut header.0[start..]);
+    let udp_bytes = &mut header.0[start..header_len];
+    let checksum = fill_checksum(route, envelope, udp_bytes, &payload, start);
+    shared.counters.count_sent(Sent::Datagram);
+    let flow = FourTuple::new(
+        (envelope.source, source_port),
+        (destination.ip(), destination.port()),
+    );
+    shared.trace(Some(flow), What::PacketOut {
+        kind: "UDP",
+        source: envelope.source,
+        destination: destination.ip(),
+        length: u32::from(payload_len),
+        reason: Sent::Datagram,
+    });
+    let comment = Sent::Datagram.comment();
+    Packet {
+        interface: route.interface,
+        header_len,
+        body: Body::Frame(payload),
+        meta: TransmitMeta { checksum, comment, ..TransmitMeta::default() },
+    }
+}
+
+/// RFC 1122 4.1.3.4: a host must make checksums; who completes it depends on the link.
+fn fill_checksum(
+    route: &Route,
+    envelope: &Envelope,
+    header: &mut [u8],
+    payload: &[u8],
+    start: usize,
+) -> TransmitChecksum {
+    if route.interface == InterfaceId::LOOPBACK {
+        return TransmitChecksum::Complete;
+    }
+    let length = header.len() + payload.len();
+    let pseudo = checksum::pseudo_header(
+        envelope.source,
+        envelope.destination,
+        Protocol::UDP,
+        u32::try_from(length).unwrap_or(u32::MAX),
+    );
+    let field = udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2;
+    if let (true, Ok(start)) = (route.checksum, u16::try_from(start)) {
+        header[field].copy_from_slice(&pseudo.partial().to_be_bytes());
+        return TransmitChecksum::Partial { start, offset: 6 };
+    }
+    let sum = pseudo.combine(checksum::sum(header)).combine(checksum::sum(payload));
+    // Zero would mean that there is none (RFC 768).
+    let value = match sum.finish() {
+        0 => u16::MAX,
+        other => other,
+    };
+    header[field].copy_from_slice(&value.to_be_bytes());
+    TransmitChecksum::Complete
+}

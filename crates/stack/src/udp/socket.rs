@@ -1,0 +1,138 @@
+//! One UDP socket: what it received, what it will send.
+
+use alloc::collections::VecDeque;
+use core::net::{IpAddr, SocketAddr};
+
+use wire::frame::FrameBuf;
+
+use crate::error::Error;
+use crate::event::{Pending, Ready};
+
+/// What a queued datagram costs beside its buffer: addresses and the queue's slot.
+const OVERHEAD: usize = 128;
+
+/// A UDP socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    /// What it was bound to; a connect may narrow `local` and a later one widens it again.
+    pub(super) bound: SocketAddr,
+    /// Where datagrams for it go.
+    pub(super) local: SocketAddr,
+    /// The only one it hears, and the one whom `send` sends to.
+    pub(super) remote: Option<SocketAddr>,
+    pub(super) ttl: u8,
+    /// What ICMP said about a datagram of a connected socket.
+    pub(super) error: Option<Error>,
+    pub(super) pending: Pending,
+    received: VecDeque<Datagram>,
+    /// What `received` pins in memory, in bytes.
+    received_cost: usize,
+    outgoing: VecDeque<Outgoing>,
+    /// What `outgoing`, and datagrams that wait for a neighbour, pin in memory, in bytes.
+    outgoing_cost: usize,
+    /// A `send` was refused for want of room: the program waits to be told.
+    pub(super) wants_room: bool,
+}
+
+/// A datagram that came.
+#[derive(Debug)]
+pub(super) struct Datagram {
+    pub(super) source: SocketAddr,
+    pub(super) payload: FrameBuf,
+}
+
+/// A datagram on its way.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// The address that the socket is bound to; `None` lets the route decide.
+    pub(super) source: Option<IpAddr>,
+    pub(super) source_port: u16,
+    pub(super) destination: SocketAddr,
+    pub(super) ttl: u8,
+    pub(super) payload: FrameBuf,
+}
+
+impl Socket {
+    pub(super) fn new(local: SocketAddr, ttl: u8) -> Self {
+        Self {
+            bound: local,
+            local,
+            remote: None,
+            ttl,
+            error: None,
+            pending: Pending::default(),
+            received: VecDeque::new(),
+            received_cost: 0,
+            outgoing: VecDeque::new(),
+            outgoing_cost: 0,
+            wants_room: false,
+        }
+    }
+
+    /// What it is ready for. Room for sending is announced when it comes back.
+    pub(super) fn readiness(&self) -> Ready {
+        let mut ready = Ready::empty();
+        ready.set(Ready::READ, !self.received.is_empty() || self.error.is_some());
+        ready.set(Ready::WRITE, !self.wants_room);
+        ready.set(Ready::ERROR, self.error.is_some());
+        ready
+    }
+
+    /// Queues what came, as long as less than `limit` bytes are pinned.
+    pub(super) fn push_received(&mut self, limit: usize, datagram: Datagram) -> Result<(), Datagram> {
+        if self.received_cost >= limit {
+            return Err(datagram);
+        }
+        self.received_cost += cost(&datagram.payload);
+        self.received.push_back(datagram);
+        Ok(())
+    }
+
+    pub(super) fn first_received(&self) -> Option<&Datagram> {
+        self.received.front()
+    }
+
+    pub(super) fn pop_received(&mut self) -> Option<Datagram> {
+        let datagram = self.received.pop_front()?;
+        self.received_cost -= cost(&datagram.payload);
+        Some(datagram)
+    }
+
+    /// Unread bytes.
+    pub(super) fn received_bytes(&self) -> usize {
+        self.received.iter().map(|datagram| datagram.payload.len()).sum()
+    }
+
+    /// Queues a datagram for the link, as long as less than `limit` bytes wait.
+    pub(super) fn push_outgoing(&mut self, limit: usize, datagram: Outgoing) -> Result<(), Error> {
+        if self.outgoing_cost >= limit {
+            self.wants_room = true;
+            return Err(Error::WouldBlock);
+        }
+        self.outgoing_cost += cost(&datagram.payload);
+        self.outgoing.push_back(datagram);
+        Ok(())
+    }
+
+    /// The next datagram for the link. It stays charged until [`Socket::sent`].
+    pub(super) fn pop_outgoing(&mut self) -> Option<Outgoing> {
+        self.outgoing.pop_front()
+    }
+
+    /// A datagram left, or was lost: its room is free. Whether the program waits for it.
+    pub(super) fn sent(&mut self, payload: &FrameBuf, limit: usize) -> bool {
+        self.outgoing_cost = self.outgoing_cost.saturating_sub(cost(payload));
+        let announce = self.wants_room && self.outgoing_cost < limit;
+        self.wants_room &= !announce;
+        announce
+    }
+
+    /// Bytes that wait for the link.
+    pub(super) fn outgoing_bytes(&self) -> usize {
+        self.outgoing.iter().map(|datagram| datagram.payload.len()).sum()
+    }
+}
+
+fn cost(payload: &FrameBuf) -> usize {
+    payload.capacity() + OVERHEAD
+}

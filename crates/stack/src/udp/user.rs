@@ -1,0 +1,230 @@
+//! The calls of the program (RFC 768 "User Interface", RFC 1122 4.1.4).
+
+use core::net::SocketAddr;
+
+use wire::frame::FrameBuf;
+use wire::time::Instant;
+
+use super::Udp;
+use super::socket::{Outgoing, Socket};
+use crate::UdpId;
+use crate::error::Error;
+use crate::stack::Stack;
+
+/// The longest payload that an IPv4 packet can carry behind a UDP header.
+const LONGEST_PAYLOAD: usize = 65_535 - wire::ipv4::MIN_HEADER_LEN - wire::udp::HEADER_LEN;
+
+/// UDP sockets.
+impl Stack {
+    /// A UDP socket on `local`. An unspecified address stands for all of ours, and for
+    /// broadcasts; port 0 for a free one.
+    ///
+    /// # Errors
+    /// [`Error::AddressNotAvailable`] when the address is not ours, is of IPv6, or no port is
+    /// free; [`Error::AddressInUse`] when another socket has the port on this address or on all.
+    pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
+        let ip = local.ip();
+        if !local.is_ipv4() || !(ip.is_unspecified() || self.interfaces.is_local(ip)) {
+            return Err(Error::AddressNotAvailable);
+        }
+        let ports = &mut self.udp.ports;
+        let local = if local.port() == 0 { ports.pick(ip)? } else { local };
+        if !ports.is_free(local) {
+            return Err(Error::AddressInUse);
+        }
+        let id = self.udp.sockets.insert(Socket::new(local, self.shared.config.tcp.ttl));
+        self.udp.ports.take(local, id);
+        Ok(id)
+    }
+
+    /// Connects a socket: it hears and [`Stack::udp_send`] reaches only `remote`, and errors that
+    /// come back are reported. A socket on all addresses takes the one that the route gives it.
+    /// What was received from others before stays in the queue.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for port 0, an unspecified address or another family;
+    /// [`Error::NetworkUnreachable`] when no route leads there; [`Error::AddressInUse`] when
+    /// another socket has the port on the address that the route gives.
+    pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), Error> {
+        let socket = self.udp.socket(id)?;
+        let (bound, before) = (socket.bound, socket.local);
+        check_peer(remote, bound)?;
+        let route = self.interfaces.route(Some(bound.ip()), remote.ip())?;
+        let local = SocketAddr::new(route.source, bound.port());
+        if local != before {
+            let ports = &mut self.udp.ports;
+            ports.release(before);
+            if !ports.is_free(local) {
+                ports.take(before, id);
+                return Err(Error::AddressInUse);
+            }
+            ports.take(local, id);
+        }
+        let socket = self.udp.socket_mut(id)?;
+        (socket.local, socket.remote, socket.error) = (local, Some(remote), None);
+        Ok(())
+    }
+
+    /// Queues a datagram to `remote`; gives its length, always that of `payload`.
+    ///
+    /// # Errors
+    /// [`Error::MessageTooBig`] when it does not fit the link (nothing is fragmented);
+    /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
+    /// without a route; [`Error::InvalidInput`] for an impossible peer; on a connected socket,
+    /// whatever ICMP reported before, once.
+    pub fn udp_send_to(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        payload: &[u8],
+        remote: SocketAddr,
+    ) -> Result<usize, Error> {
+        self.shared.set_time(now);
+        let socket = self.udp.socket_mut(id)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let local = socket.local;
+        check_peer(remote, local)?;
+        let source = (!local.ip().is_unspecified()).then_some(local.ip());
+        let route = self.interfaces.route(source, remote.ip())?;
+        let overhead = wire::ipv4::MIN_HEADER_LEN + wire::udp::HEADER_LEN;
+        if payload.len() > LONGEST_PAYLOAD || payload.len() + overhead > usize::from(route.mtu) {
+            return Err(Error::MessageTooBig);
+        }
+        let datagram = Outgoing {
+            source,
+            source_port: local.port(),
+            destination: remote,
+            ttl: socket.ttl,
+            payload: FrameBuf::copy_from(payload),
+        };
+        socket.push_outgoing(self.shared.config.udp_send_buffer, datagram)?;
+        self.udp.ready.push_back(id);
+        Ok(payload.len())
+    }
+
+    /// Queues a datagram to the peer of a connected socket.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] without a peer, and those of [`Stack::udp_send_to`].
+    pub fn udp_send(&mut self, now: Instant, id: UdpId, payload: &[u8]) -> Result<usize, Error> {
+        let remote = self.udp.socket(id)?.remote.ok_or(Error::NotConnected)?;
+        self.udp_send_to(now, id, payload, remote)
+    }
+
+    /// Takes the next datagram: how many of its bytes fitted into `buffer`, the others being lost
+    /// as with `recvfrom`, and who sent it.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when there is none; on a connected socket, whatever ICMP reported
+    /// before, once.
+    pub fn udp_receive_from(
+        &mut self,
+        id: UdpId,
+        buffer: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Error> {
+        let socket = self.udp.socket_mut(id)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let datagram = socket.pop_received().ok_or(Error::WouldBlock)?;
+        let length = copy(&datagram.payload, buffer);
+        self.shared.recycle(datagram.payload);
+        Ok((length, datagram.source))
+    }
+
+    /// Like [`Stack::udp_receive_from`], but the datagram stays where it is.
+    ///
+    /// # Errors
+    /// Those of [`Stack::udp_receive_from`].
+    pub fn udp_peek_from(
+        &mut self,
+        id: UdpId,
+        buffer: &mut [u8],
+    ) -> Result<(usize, SocketAddr), Error> {
+        let socket = self.udp.socket_mut(id)?;
+        if let Some(error) = socket.error.take() {
+            return Err(error);
+        }
+        let datagram = socket.first_received().ok_or(Error::WouldBlock)?;
+        Ok((copy(&datagram.payload, buffer), datagram.source))
+    }
+
+    /// The socket's own address and port.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when it is closed.
+    pub fn udp_local(&self, id: UdpId) -> Result<SocketAddr, Error> {
+        Ok(self.udp.socket(id)?.local)
+    }
+
+    /// The peer that the socket is connected to.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] without one; [`Error::NoSuchSocket`] when it is closed.
+    pub fn udp_remote(&self, id: UdpId) -> Result<SocketAddr, Error> {
+        self.udp.socket(id)?.remote.ok_or(Error::NotConnected)
+    }
+
+    /// What ICMP reported last, as `SO_ERROR` gives it: once.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_take_error(&mut self, id: UdpId) -> Result<Option<Error>, Error> {
+        Ok(self.udp.socket_mut(id)?.error.take())
+    }
+
+    /// `IP_TTL`: the TTL of what is sent from now on; 64 unless set.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for 0 (RFC 1122 3.2.1.7: must not be sent);
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_set_ttl(&mut self, id: UdpId, ttl: u8) -> Result<(), Error> {
+        let socket = self.udp.socket_mut(id)?;
+        if ttl == 0 {
+            return Err(Error::InvalidInput);
+        }
+        socket.ttl = ttl;
+        Ok(())
+    }
+
+    /// Closes a socket. What it queued for the link before is still sent; what it did not read is
+    /// gone.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when it is closed already.
+    pub fn udp_close(&mut self, id: UdpId) -> Result<(), Error> {
+        let mut socket = self.udp.sockets.remove(id).ok_or(Error::NoSuchSocket)?;
+        self.udp.ports.release(socket.local);
+        while let Some(datagram) = socket.pop_received() {
+            self.shared.recycle(datagram.payload);
+        }
+        self.udp.send_the_rest(id, &mut socket);
+        Ok(())
+    }
+}
+
+impl Udp {
+    fn socket(&self, id: UdpId) -> Result<&Socket, Error> {
+        self.sockets.get(id).ok_or(Error::NoSuchSocket)
+    }
+
+    fn socket_mut(&mut self, id: UdpId) -> Result<&mut Socket, Error> {
+        self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)
+    }
+}
+
+/// A peer that a datagram can be sent to, from a socket of the family of `local`.
+fn check_peer(remote: SocketAddr, local: SocketAddr) -> Result<(), Error> {
+    let impossible = remote.port() == 0
+        || remote.ip().is_unspecified()
+        || remote.is_ipv4() != local.is_ipv4();
+    if impossible { Err(Error::InvalidInput) } else { Ok(()) }
+}
+
+fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {
+    let length = payload.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&payload[..length]);
+    length
+}
