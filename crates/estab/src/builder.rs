@@ -180,9 +180,10 @@ impl StackBuilder {
                 })?;
             }
             if let Some(gateway) = interface.addressing.gateway {
-                engine.stack.set_gateway(id, gateway).map_err(|error| {
-                    explain(error, &format!("{gateway} cannot be the gateway"))
-                })?;
+                engine
+                    .stack
+                    .set_gateway(id, gateway)
+                    .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
             }
             engine.add_port(Port::new(id, interface.link, &poller)?);
         }

@@ -35,7 +35,6 @@ pub struct Stack {
 
 impl Stack {
     /// Begins to describe a stack.
-    #[must_use]
     pub fn builder() -> StackBuilder {
         StackBuilder::new()
     }

@@ -79,9 +79,10 @@ impl Pinger {
     pub fn receive(&self, timeout: Option<Duration>) -> io::Result<Pong> {
         let id = self.id;
         let receive = |core: &mut stack::Stack, _| core.ping_receive(id);
-        let reply = self.socket.block_for(Side::Read, timeout, receive).unwrap_or_else(|| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
-        })?;
+        let reply = self
+            .socket
+            .block_for(Side::Read, timeout, receive)
+            .unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")))?;
         if let Some(error) = reply.error {
             return Err(from_stack(error));
         }

@@ -90,20 +90,19 @@ impl Socket {
         waker: &Waker,
         op: impl FnOnce(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> Poll<io::Result<T>> {
-        let polled = self.stack.shared().enter(|engine, now| {
-            match try_op(engine, now, place.side(), op) {
+        let polled =
+            self.stack.shared().enter(|engine, now| match try_op(engine, now, place.side(), op) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     place.register(waker);
                     Poll::Pending
                 }
                 done => Poll::Ready(done),
-            }
-        });
+            });
         polled.unwrap_or_else(|ended| Poll::Ready(Err(ended)))
     }
 
     /// The one place of the `poll_*` functions of `side`.
-    pub(crate) fn polled(&self, side: Side) -> Place<'static, '_> {
+    pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {
         Place::Polled(&self.waiters, side)
     }
 

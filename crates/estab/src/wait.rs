@@ -86,11 +86,6 @@ impl Waiters {
         }
     }
 
-    /// Wakes everybody: the stack ended.
-    pub(crate) fn wake_all(&self) {
-        self.wake(Ready::all());
-    }
-
     /// Wakes outside of the lock, because a waker may do anything. The list keeps its memory.
     fn wake_side(&self, side: Side) {
         let mut lists = self.lock();

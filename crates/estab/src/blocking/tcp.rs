@@ -30,9 +30,7 @@ impl TcpListener {
     /// `AddrInUse`, `AddrNotAvailable` (not an address of the stack), `NetworkDown` (the stack
     /// has ended).
     pub fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
-        for_each_address(address, |address| {
-            Self::listen(stack, address, DEFAULT_BACKLOG, None)
-        })
+        for_each_address(address, |address| Self::listen(stack, address, DEFAULT_BACKLOG, None))
     }
 
     /// The same with a backlog (how many connections may wait for `accept`: `backlog` + 1, as on
@@ -132,10 +130,11 @@ pub(super) struct Open(pub(super) Connection);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Ok(Some(limit)) = self.0.options().map(|options| options.linger) {
-            if !limit.is_zero() && !std::thread::panicking() {
-                self.0.linger(limit);
-            }
+        if let Ok(Some(limit)) = self.0.options().map(|options| options.linger)
+            && !limit.is_zero()
+            && !std::thread::panicking()
+        {
+            self.0.linger(limit);
         }
     }
 }
@@ -194,9 +193,7 @@ impl TcpStream {
     fn wait_for_handshake(&self, timeout: Option<Duration>) -> io::Result<()> {
         let connection = self.connection();
         let over = connection.socket.block_for(Side::Write, timeout, connection.handshake());
-        over.unwrap_or_else(|| {
-            Err(io::Error::new(io::ErrorKind::TimedOut, stack::Error::TimedOut))
-        })
+        over.unwrap_or_else(|| Err(io::Error::new(io::ErrorKind::TimedOut, stack::Error::TimedOut)))
     }
 
     pub(super) fn new(connection: Connection) -> Self {

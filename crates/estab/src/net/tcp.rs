@@ -131,10 +131,7 @@ macro_rules! write_traits {
                 Poll::Ready(Ok(()))
             }
 
-            fn poll_shutdown(
-                self: Pin<&mut Self>,
-                _cx: &mut Context<'_>,
-            ) -> Poll<io::Result<()>> {
+            fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.shut_down()
             }
         }

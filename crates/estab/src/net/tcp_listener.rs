@@ -82,10 +82,7 @@ impl TcpListener {
         Poll::Ready(self.adopt(accepted))
     }
 
-    fn adopt(
-        &self,
-        accepted: crate::connection::Accepted,
-    ) -> io::Result<(TcpStream, SocketAddr)> {
+    fn adopt(&self, accepted: crate::connection::Accepted) -> io::Result<(TcpStream, SocketAddr)> {
         let (connection, peer) = self.listener.adopt(accepted)?;
         Ok((TcpStream::new(connection), peer))
     }

@@ -99,7 +99,9 @@ impl TcpStream {
     /// What ended the connection before that; `NetworkDown` when the stack has ended.
     pub async fn drained(&self) -> io::Result<()> {
         let socket = &self.connection.socket;
-        socket.wait(Side::Write, socket.is_ready(stack::Ready::DRAINED | stack::Ready::ERROR)).await?;
+        socket
+            .wait(Side::Write, socket.is_ready(stack::Ready::DRAINED | stack::Ready::ERROR))
+            .await?;
         self.take_error()?.map_or(Ok(()), Err)
     }
 
