@@ -16,6 +16,8 @@ pub(crate) struct SendWindow {
     /// MAX.SND.WND: the largest window that the peer ever offered, in bytes (RFC 5961 5.2, and
     /// RFC 9293 3.8.6.2.1 where it is Max(SND.WND)).
     max: u32,
+    /// Probes sent since the window closed (RFC 9293 3.8.6.1).
+    probes: u8,
 }
 
 /// What an update did to the window.
@@ -39,12 +41,13 @@ pub(crate) enum WindowChange {
 impl SendWindow {
     /// No window yet: the peer's first segment sets it.
     pub(crate) const fn new() -> Self {
-        Self { size: 0, wl1: Seq(0), wl2: Seq(0), max: 0 }
+        Self { size: 0, wl1: Seq(0), wl2: Seq(0), max: 0, probes: 0 }
     }
 
     /// Takes the window of the segment that opens the connection, whatever stood here before.
     pub(crate) fn set(&mut self, size: u32, seq: Seq, ack: Seq) {
-        *self = Self { size, wl1: seq, wl2: ack, max: self.max.max(size) };
+        let probes = if size == 0 { self.probes } else { 0 };
+        *self = Self { size, wl1: seq, wl2: ack, max: self.max.max(size), probes };
     }
 
     /// Takes the window of an acceptable ACK (RFC 9293 3.10.7.4, fifth): only if the segment is
@@ -96,21 +99,12 @@ impl SendWindow {
         let edge = self.edge(una);
         if nxt.is_before(edge) { edge.distance_from(nxt) } else { 0 }
     }
-}
 
-/// The probing of a closed window (RFC 9293 3.8.6.1): how often it was asked in vain.
-///
-/// A peer that keeps answering with a zero window is alive, and is probed for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Persist {
-    /// Probes sent since the window closed.
-    probes: u8,
-}
-
-impl Persist {
-    /// How long to wait before the next probe: one retransmission timeout at first, and twice as
-    /// long after each probe, up to `max`.
-    pub(crate) fn interval(&self, rto: Duration, max: Duration) -> Duration {
+    /// How long to wait before the next probe of a closed window (RFC 9293 3.8.6.1): one
+    /// retransmission timeout at first, and twice as long after each probe, up to `max`.
+    ///
+    /// A peer that keeps answering with a closed window is alive, and may be probed for ever.
+    pub(crate) fn probe_interval(&self, rto: Duration, max: Duration) -> Duration {
         let factor = 1_u32 << u32::from(self.probes).min(31);
         rto.saturating_mul(factor).min(max)
     }
@@ -118,11 +112,6 @@ impl Persist {
     /// A probe was sent.
     pub(crate) fn probe_sent(&mut self) {
         self.probes = self.probes.saturating_add(1);
-    }
-
-    /// The window opened: the next time begins with a short wait again.
-    pub(crate) fn reset(&mut self) {
-        self.probes = 0;
     }
 
     /// Probes sent since the window closed.
@@ -201,20 +190,22 @@ mod tests {
 
     #[test]
     fn rfc9293_3_8_6_1_probes_come_at_growing_intervals_and_never_end() {
-        let mut persist = Persist::default();
+        let mut window = open(0);
         let (rto, max) = (Duration::from_millis(300), Duration::from_secs(120));
         let mut waits = alloc::vec::Vec::new();
         for _ in 0..11 {
-            waits.push(persist.interval(rto, max).as_millis());
-            persist.probe_sent();
+            waits.push(window.probe_interval(rto, max).as_millis());
+            window.probe_sent();
+            // The answer: still closed.
+            window.update(SEQ, ACK, 0);
         }
         assert_eq!(waits[..5], [300, 600, 1200, 2400, 4800]);
         assert_eq!(waits[9..], [120_000, 120_000]);
         for _ in 0..1000 {
-            persist.probe_sent();
+            window.probe_sent();
         }
-        assert_eq!((persist.probes(), persist.interval(rto, max)), (255, max));
-        persist.reset();
-        assert_eq!(persist.interval(rto, max), rto);
+        assert_eq!((window.probes(), window.probe_interval(rto, max)), (255, max));
+        window.update(SEQ, ACK, 1);
+        assert_eq!((window.probes(), window.probe_interval(rto, max)), (0, rto));
     }
 }

@@ -1,0 +1,200 @@
+//! Every limit and every default, each with its reason.
+
+use alloc::boxed::Box;
+use core::ops::RangeInclusive;
+use wire::time::Duration;
+
+use crate::tcp::congestion::{Controller, Reno};
+
+/// The limits and defaults of one stack.
+///
+/// A peer that looks at the wire should take us for a careful Linux; where a default differs, its
+/// comment says why.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What a new TCP socket starts with; each socket can change its own.
+    pub tcp: TcpOptions,
+    /// Offer and accept window scaling (RFC 7323 2). On, as everywhere.
+    pub window_scaling: bool,
+    /// Offer and accept timestamps (RFC 7323 3). On: they give RTT samples and PAWS.
+    pub timestamps: bool,
+    /// Ephemeral ports (RFC 6056). 32768-60999, as Linux has it.
+    pub ephemeral_ports: RangeInclusive<u16>,
+    /// How long a TIME-WAIT lasts: 2 MSL. 60 s, as Linux has it; RFC 9293 3.6.1 says 4 minutes,
+    /// written for a network where a packet could live for two.
+    pub time_wait: Duration,
+    /// How many TIME-WAIT entries are kept; the oldest goes first. 65,536 of 32 bytes: 2 MiB.
+    pub time_wait_limit: usize,
+    /// How many SYN-RECEIVED entries one listener keeps (its SYN queue), whatever its backlog.
+    /// 4096 of about 100 bytes; beyond it SYN cookies take over.
+    pub syn_queue_limit: usize,
+    /// Answer with SYN cookies when a listener's SYN queue is full (RFC 4987 3.6). On: a flood
+    /// must not keep real clients out.
+    pub syn_cookies: bool,
+    /// The largest backlog of a listener; larger ones are cut to it. 4096, as Linux's `somaxconn`.
+    pub backlog_limit: usize,
+    /// How often an unanswered SYN is sent again. 6: about 2 minutes (RFC 9293 3.8.3 asks for 3).
+    pub syn_retries: u8,
+    /// How often an unanswered SYN-ACK is sent again. 5: about 1 minute, as Linux has it.
+    pub syn_ack_retries: u8,
+    /// How often data is sent again before the connection is given up (R2 of RFC 9293 3.8.3).
+    /// 15: about 15 minutes at the minimum timeout.
+    pub data_retries: u8,
+    /// The same for a connection that the program has closed already: nobody waits. 8.
+    pub orphan_retries: u8,
+    /// How long a closed connection waits in FIN-WAIT-2 for the peer's FIN. 60 s, as Linux has it:
+    /// without a bound, a peer that never closes is a leak.
+    pub fin_wait_2: Duration,
+    /// How many TCP connections may exist. 1,048,576.
+    pub connection_limit: usize,
+    /// How many answers without a socket (RST, ICMP, SYN cookies) may wait for the link. 1024:
+    /// they are answers to hostile traffic more often than not.
+    pub reply_limit: usize,
+    /// How many frames may be on their way from the stack to itself. 4096.
+    pub loopback_limit: usize,
+    /// How many out-of-order bytes a connection keeps, besides its receive buffer's limit. Both
+    /// bound the memory that a peer can pin. 6 MiB, the largest receive window.
+    pub out_of_order_limit: usize,
+    /// How many neighbours' hardware addresses are kept, in all; the one that was not used for the
+    /// longest time goes first. 1024, as Linux's `gc_thresh3`.
+    pub neighbor_limit: usize,
+    /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
+    /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
+    pub icmp_errors_per_second: u32,
+    /// Datagrams' bytes a UDP socket queues for its reader. 208 KiB, Linux's `rmem_default`.
+    pub udp_receive_buffer: usize,
+    /// Datagrams' bytes a UDP socket queues for the link. 208 KiB, Linux's `wmem_default`.
+    pub udp_send_buffer: usize,
+    /// How many trace events wait to be fetched before new ones are dropped and counted. 65,536.
+    pub trace_limit: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tcp: TcpOptions::default(),
+            window_scaling: true,
+            timestamps: true,
+            ephemeral_ports: 32_768..=60_999,
+            time_wait: Duration::from_secs(60),
+            time_wait_limit: 65_536,
+            syn_queue_limit: 4096,
+            syn_cookies: true,
+            backlog_limit: 4096,
+            syn_retries: 6,
+            syn_ack_retries: 5,
+            data_retries: 15,
+            orphan_retries: 8,
+            fin_wait_2: Duration::from_secs(60),
+            connection_limit: 1 << 20,
+            reply_limit: 1024,
+            loopback_limit: 4096,
+            out_of_order_limit: 6 << 20,
+            neighbor_limit: 1024,
+            icmp_errors_per_second: 1000,
+            udp_receive_buffer: 208 << 10,
+            udp_send_buffer: 208 << 10,
+            trace_limit: 65_536,
+        }
+    }
+}
+
+/// What a program can set on a TCP socket, by the names of `setsockopt`.
+///
+/// A listener's options are inherited by the connections that it accepts.
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// `TCP_NODELAY`: do not hold small segments back (Nagle's algorithm off).
+    pub nodelay: bool,
+    /// `TCP_CORK`: hold every segment back that is not full, until it is taken off.
+    pub cork: bool,
+    /// `SO_KEEPALIVE` and its three numbers; `None` (the default, RFC 9293 3.8.4) is off.
+    pub keepalive: Option<KeepAlive>,
+    /// `SO_LINGER`: `None` closes in the background; zero sends RST and throws unsent data away;
+    /// another time is for the socket layer, whose `close` waits that long for `DRAINED`.
+    pub linger: Option<Duration>,
+    /// `SO_SNDBUF`: how many bytes `write` takes before it says `WouldBlock`. 4 MiB, the largest
+    /// that Linux grows to; memory is used only for bytes that are really there.
+    pub send_buffer: usize,
+    /// `SO_RCVBUF`: how many unread bytes the peer may send, in all. 6 MiB, as `tcp_rmem`'s
+    /// maximum; it decides the window scale at the handshake.
+    pub receive_buffer: usize,
+    /// `TCP_USER_TIMEOUT` (RFC 5482): give up when sent data stays unacknowledged for this long.
+    /// `None` counts retries instead.
+    pub user_timeout: Option<Duration>,
+    /// `IP_TTL`. 64 (RFC 1122 3.2.1.7).
+    pub ttl: u8,
+    /// `IP_TOS`: DSCP and ECN bits. 0.
+    pub traffic_class: u8,
+    /// `TCP_MAXSEG`: the largest segment to send and to ask for; `None` takes the link's MTU.
+    pub max_segment: Option<u16>,
+    /// The retransmission timeout's limits (RFC 6298).
+    pub rto: RtoLimits,
+    /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3). 40 ms.
+    pub delayed_ack: Duration,
+    /// `TCP_CONGESTION`: makes the congestion controller of a new connection from its segment
+    /// size. [`Reno::boxed`] until CUBIC is here.
+    pub congestion: ControllerFactory,
+}
+
+/// Makes a congestion controller for a connection with the given segment size in bytes.
+pub type ControllerFactory = fn(mss: u32) -> Box<dyn Controller>;
+
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self {
+            nodelay: false,
+            cork: false,
+            keepalive: None,
+            linger: None,
+            send_buffer: 4 << 20,
+            receive_buffer: 6 << 20,
+            user_timeout: None,
+            ttl: 64,
+            traffic_class: 0,
+            max_segment: None,
+            rto: RtoLimits::default(),
+            delayed_ack: Duration::from_millis(40),
+            congestion: Reno::boxed,
+        }
+    }
+}
+
+/// The limits of the retransmission timeout (RFC 6298).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtoLimits {
+    /// Before the first RTT sample. 1 s (RFC 6298 2.1).
+    pub initial: Duration,
+    /// Never less. 200 ms as Linux has it, not the 1 s of RFC 6298 2.4, which is a SHOULD written
+    /// for clocks that ticked every half second.
+    pub min: Duration,
+    /// Never more, however often it backed off. 120 s (RFC 6298 2.5 allows any from 60 s).
+    pub max: Duration,
+}
+
+impl Default for RtoLimits {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            min: Duration::from_millis(200),
+            max: Duration::from_secs(120),
+        }
+    }
+}
+
+/// When an idle connection is asked for a sign of life (RFC 9293 3.8.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeepAlive {
+    /// `TCP_KEEPIDLE`: idle time before the first probe. 2 hours (RFC 9293 3.8.4).
+    pub idle: Duration,
+    /// `TCP_KEEPINTVL`: time between probes. 75 s.
+    pub interval: Duration,
+    /// `TCP_KEEPCNT`: unanswered probes after which the connection is dead. 9.
+    pub probes: u8,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(7200), interval: Duration::from_secs(75), probes: 9 }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the stack tells its driver: which socket is worth looking at.
+
+use alloc::collections::VecDeque;
+
+use crate::{ConnectionId, ListenerId, PingId, UdpId};
+
+/// Any socket of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum SocketId {
+    /// A TCP listener.
+    Listener(ListenerId),
+    /// A TCP connection.
+    Connection(ConnectionId),
+    /// A UDP socket.
+    Udp(UdpId),
+    /// An ICMP echo socket.
+    Ping(PingId),
+}
+
+bitflags::bitflags! {
+    /// What a socket is ready for. Level-triggered when asked for (`Stack::readiness`),
+    /// edge-triggered when announced (`Stack::poll_event`).
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub struct Ready: u8 {
+        /// `read`, `accept` or `receive` will not answer `WouldBlock`: there are bytes, an end of
+        /// stream, a connection, a datagram or an error.
+        const READ = 1;
+        /// `write` or `send` will not answer `WouldBlock`; on a connecting socket: the handshake
+        /// is over, well or badly.
+        const WRITE = 2;
+        /// The peer sent FIN, or the connection failed: nothing follows what is queued.
+        const READ_CLOSED = 4;
+        /// Nothing can be written any more: shut down here, or the connection failed.
+        const WRITE_CLOSED = 8;
+        /// The connection failed; `take_error` says why.
+        const ERROR = 16;
+        /// Everything written, and the FIN if there was one, was acknowledged.
+        const DRAINED = 32;
+    }
+}
+
+/// A socket became ready for something that it was not ready for before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// Which socket.
+    pub socket: SocketId,
+    /// For what.
+    pub ready: Ready,
+}
+
+/// Events on their way to the driver, one entry per socket however much happens to it.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    queue: VecDeque<SocketId>,
+}
+
+/// A socket's own part of the queue: what was announced and not yet fetched.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Pending(Ready);
+
+impl EventQueue {
+    /// Announces `ready` for `socket`, whose [`Pending`] keeps it until it is fetched.
+    pub(crate) fn push(&mut self, socket: SocketId, pending: &mut Pending, ready: Ready) {
+        if pending.0.is_empty() && !ready.is_empty() {
+            self.queue.push_back(socket);
+        }
+        pending.0 |= ready;
+    }
+
+    /// The next socket with something pending (it may be gone by now).
+    pub(crate) fn pop(&mut self) -> Option<SocketId> {
+        self.queue.pop_front()
+    }
+}
+
+impl Pending {
+    /// Takes what was announced.
+    pub(crate) fn take(&mut self) -> Ready {
+        core::mem::take(&mut self.0)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a program or an operator can ask about a socket.
+
+use core::net::SocketAddr;
+use wire::time::{Duration, Instant};
+
+use crate::event::SocketId;
+use crate::tcp::state::State;
+use crate::trace::Timer;
+
+/// A snapshot of a connection, with the fields that `TCP_INFO` has on Linux.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TcpInfo {
+    /// The state.
+    pub state: State,
+    /// Timestamps were agreed on.
+    pub timestamps: bool,
+    /// SACK was agreed on.
+    pub sack: bool,
+    /// Window scale in our direction of sending (the peer's) and of receiving (ours).
+    pub window_scale: Option<(u8, u8)>,
+    /// The current retransmission timeout.
+    pub rto: Duration,
+    /// How long an ACK may be delayed.
+    pub ato: Duration,
+    /// The largest segment we send, in bytes of payload.
+    pub snd_mss: u32,
+    /// The largest segment we saw or asked for, in bytes of payload.
+    pub rcv_mss: u32,
+    /// The MSS that we announced.
+    pub advmss: u32,
+    /// The path's MTU as far as we know it.
+    pub pmtu: u32,
+    /// Smoothed round-trip time.
+    pub rtt: Option<Duration>,
+    /// Its variation.
+    pub rttvar: Option<Duration>,
+    /// The least round-trip time seen.
+    pub min_rtt: Option<Duration>,
+    /// Congestion window, in bytes.
+    pub snd_cwnd: u64,
+    /// Slow-start threshold, in bytes; `u64::MAX` until the first loss.
+    pub snd_ssthresh: u64,
+    /// The peer's window, in bytes from the oldest unacknowledged one.
+    pub snd_wnd: u32,
+    /// Our window as the peer knows it, in bytes.
+    pub rcv_wnd: u32,
+    /// Bytes sent and not acknowledged.
+    pub unacked: u32,
+    /// Bytes written and not sent.
+    pub notsent: u64,
+    /// Timeouts since the last progress.
+    pub backoff: u8,
+    /// Duplicate ACKs in a row.
+    pub duplicate_acks: u32,
+    /// Segments sent again, ever.
+    pub total_retrans: u64,
+    /// Bytes of payload sent, with those sent again.
+    pub bytes_sent: u64,
+    /// Bytes of payload acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes of payload received in order.
+    pub bytes_received: u64,
+    /// Bytes of payload sent again.
+    pub bytes_retrans: u64,
+    /// Segments sent (a super-segment counts as what it is cut into).
+    pub segs_out: u64,
+    /// Segments received, likewise.
+    pub segs_in: u64,
+    /// The congestion controller's name.
+    pub congestion: &'static str,
+    /// When data was last sent, received and acknowledged.
+    pub last_data_sent: Option<Instant>,
+    /// When data last came.
+    pub last_data_received: Option<Instant>,
+    /// When an acknowledgment last came.
+    pub last_ack_received: Option<Instant>,
+}
+
+/// One line of `ss`: a socket of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SocketEntry {
+    /// Its id; `None` for entries that no program holds (SYN-RECEIVED, orphans, TIME-WAIT).
+    pub id: Option<SocketId>,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: &'static str,
+    /// The state; UDP and ICMP sockets are `Established` when connected, else `Closed`.
+    pub state: State,
+    /// Unread bytes; for a listener the connections that wait for `accept`.
+    pub receive_queue: usize,
+    /// Bytes not acknowledged; for a listener its backlog.
+    pub send_queue: usize,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's; unspecified when there is none.
+    pub remote: SocketAddr,
+    /// The timer that fires next, and when.
+    pub timer: Option<(Timer, Instant)>,
+    /// Retransmissions or probes since the last progress.
+    pub retries: u8,
+    /// The details of a connection.
+    pub info: Option<TcpInfo>,
+}

@@ -1,0 +1,207 @@
+//! Why: the one vocabulary of every decision, with the RFC section behind it.
+//!
+//! A segment that is sent, withheld or dropped carries one of these. Traces, diagrams, captures
+//! and counters all read them; nothing else in the stack explains itself in its own words.
+
+use core::fmt;
+
+/// Defines an enum of reasons: a name, a short text for people, and the source.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])* $variant:ident: $text:literal, $source:literal;)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum $name {
+            $(#[doc = concat!($text, " (", $source, ").")] $(#[doc = $doc])* $variant,)*
+        }
+
+        impl $name {
+            /// Every reason, in the order of the enum.
+            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+
+            /// The reason in a few words, without its source.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            /// The RFC and section that ask for it.
+            #[must_use]
+            pub const fn source(self) -> &'static str {
+                match self { $($name::$variant => $source,)* }
+            }
+
+            /// Text and source in one string, for a capture's comment.
+            #[must_use]
+            pub const fn comment(self) -> &'static str {
+                match self { $($name::$variant => concat!($text, " (", $source, ")"),)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.comment())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet was sent.
+    Sent {
+        ActiveOpen: "active open: asks for a connection", "RFC 9293 3.5";
+        SynRetransmitted: "no answer to our SYN yet: it is sent again", "RFC 9293 3.8.1";
+        SynAccepted: "answers the SYN: acknowledges theirs and sends ours", "RFC 9293 3.5";
+        SynAckRetransmitted: "our SYN-ACK was not acknowledged: it is sent again", "RFC 9293 3.8.1";
+        SynRepeated: "the peer's SYN came again: our SYN-ACK is sent again", "RFC 9293 3.10.7.4";
+        SynCookie: "SYN queue full: answers with a cookie and keeps nothing", "RFC 4987 3.6";
+        SimultaneousOpen: "both sides opened at once: acknowledges their SYN", "RFC 9293 3.5";
+        HandshakeAck: "acknowledges their SYN: the connection is open on our side", "RFC 9293 3.5";
+        Data: "new data", "RFC 9293 3.8";
+        DataPushed: "new data, and the end of what was written", "RFC 9293 3.9.1.2";
+        DataAndFin: "the last data and FIN: the program has nothing more to send", "RFC 9293 3.6";
+        Fin: "FIN: the program has nothing more to send", "RFC 9293 3.6";
+        FinRetransmitted: "our FIN was not acknowledged: it is sent again", "RFC 9293 3.8.1";
+        TimeoutRetransmission: "not acknowledged in time: the oldest data is sent again", "RFC 6298 5.4";
+        AfterTimeout: "lost with the rest: sent again after the timeout", "RFC 5681 3.1";
+        FastRetransmission: "three duplicate ACKs: the missing segment is sent again at once", "RFC 5681 3.2";
+        PartialAckRetransmission: "a partial ACK points at the next hole: it is filled", "RFC 6582 3.2";
+        PmtuRetransmission: "too big for the path: sent again in smaller segments", "RFC 1191 6.5";
+        DelayedAck: "the delayed ACK's time is up", "RFC 9293 3.8.6.3";
+        SecondSegmentAck: "acknowledges every second full segment", "RFC 9293 3.8.6.3";
+        QuickAck: "acknowledges at once while the connection starts", "RFC 5681 4.2";
+        OutOfOrderAck: "a segment is missing: duplicate ACK", "RFC 5681 4.2";
+        HoleFilledAck: "the missing segment came: acknowledges at once", "RFC 5681 4.2";
+        DuplicateAck: "this segment came before: tells the peer where we are", "RFC 9293 3.10.7.4";
+        FinAck: "acknowledges their FIN", "RFC 9293 3.6";
+        WindowUpdate: "the program read: the window opens again", "RFC 9293 3.8.6.2.2";
+        WindowProbe: "the peer's window is zero: asks whether it opened", "RFC 9293 3.8.6.1";
+        ProbeAnswer: "answers a window probe: our window is closed", "RFC 9293 3.8.6.1";
+        KeepAlive: "idle: asks whether the peer is still there", "RFC 9293 3.8.4";
+        ChallengeAck: "challenge ACK: only the true peer can answer this", "RFC 5961 3-5";
+        UnacceptableAck: "acknowledges something never sent: tells the peer where we are", "RFC 9293 3.10.7.4";
+        PawsAck: "an old duplicate by its timestamp: tells the peer where we are", "RFC 7323 5.3";
+        OutOfWindowAck: "outside the window: tells the peer where we are", "RFC 9293 3.10.7.4";
+        TimeWaitAck: "TIME-WAIT: their FIN came again, our ACK was lost", "RFC 9293 3.6";
+        ResetNobody: "nobody listens here", "RFC 9293 3.10.7.1";
+        ResetListen: "an ACK without a connection", "RFC 9293 3.10.7.2";
+        ResetHandshake: "the handshake acknowledges something never sent", "RFC 9293 3.5.2";
+        ResetHalfOpen: "an old connection's segment in a new handshake", "RFC 9293 3.5.2";
+        ResetUnreadData: "closed with unread data: the peer must know it was lost", "RFC 9293 3.6.1";
+        ResetLateData: "data for a program that closed", "RFC 9293 3.6.1";
+        ResetAborted: "the program aborted the connection", "RFC 9293 3.10.5";
+        ResetLinger: "linger time of zero: the program asked for a reset", "RFC 9293 3.10.5";
+        ResetTimedOut: "gave up: the peer did not answer", "RFC 9293 3.8.3";
+        ResetOrphanLimit: "closed by the program and too many of these wait", "RFC 9293 3.6.1";
+        EchoReply: "answers an echo request", "RFC 1122 3.2.2.6";
+        EchoRequest: "asks whether the host is there", "RFC 792";
+        PortUnreachable: "no UDP socket has this port", "RFC 1122 3.2.2.1";
+        ProtocolUnreachable: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
+        ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
+        TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
+        Datagram: "a datagram of a program", "RFC 768";
+        ArpRequest: "asks who has the next hop's address", "RFC 826";
+        ArpReply: "answers who has our address", "RFC 826";
+    }
+}
+
+reasons! {
+    /// Why a received packet, or a part of it, was dropped.
+    Dropped {
+        MalformedFrame: "malformed Ethernet frame", "RFC 894";
+        UnknownEtherType: "an EtherType that is not spoken here", "RFC 1122 2.3.1";
+        NotOurEthernetAddress: "for another station", "RFC 894";
+        MalformedArp: "malformed ARP packet", "RFC 826";
+        UnknownInterface: "from an interface that this stack does not have", "Stack::handle_frame";
+        ArpConflict: "an ARP packet in which somebody else claims our address", "RFC 5227 2.4";
+        ArpNotForUs: "an ARP packet about other hosts", "RFC 826";
+        MalformedIp: "malformed IP header", "RFC 1122 3.2.1";
+        IpChecksum: "wrong IP header checksum", "RFC 1122 3.2.1.2";
+        NotOurAddress: "for an address that is not ours", "RFC 1122 3.2.1.3";
+        ForbiddenSource: "a source address that no host can have", "RFC 1122 3.2.1.3";
+        LinkGroup: "for us alone, but sent to everybody on the link", "RFC 1122 3.3.6";
+        MalformedIpOption: "an IP option makes no sense", "RFC 1122 3.2.1.8";
+        SourceRoute: "source-routed", "RFC 1122 3.2.1.8";
+        Fragment: "a fragment: reassembly is not implemented", "RFC 791 3.2";
+        UnknownProtocol: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
+        IpVersionUnsupported: "an IP version that is not spoken here", "RFC 1122 3.2.1.1";
+        MalformedIcmp: "malformed ICMP message", "RFC 792";
+        IcmpChecksum: "wrong ICMP checksum", "RFC 792";
+        IcmpUnsolicited: "an ICMP error about nothing that we sent", "RFC 5927 4";
+        IcmpIgnored: "an ICMP message that needs no answer", "RFC 1122 3.2.2";
+        IcmpRateLimited: "too many ICMP answers: this one is withheld", "RFC 1812 4.3.2.8";
+        MalformedUdp: "malformed UDP header", "RFC 768";
+        UdpChecksum: "wrong UDP checksum", "RFC 1122 4.1.3.4";
+        UdpNobody: "no UDP socket has this port", "RFC 1122 4.1.3.1";
+        UdpQueueFull: "the UDP socket's receive queue is full", "RFC 8085 3.1";
+        PingNobody: "an echo reply that nobody asked for", "RFC 792";
+        MalformedTcp: "malformed TCP header", "RFC 9293 3.1";
+        TcpChecksum: "wrong TCP checksum", "RFC 9293 3.1";
+        TcpToGroup: "TCP to a broadcast or multicast address", "RFC 9293 3.9.2.3";
+        NobodyReset: "a reset for nobody", "RFC 9293 3.10.7.1";
+        ListenReset: "a reset for a listener", "RFC 9293 3.10.7.2";
+        ListenNothing: "neither SYN, ACK nor RST for a listener", "RFC 9293 3.10.7.2";
+        AcceptQueueFullSyn: "the accept queue is full: the SYN is dropped", "Linux tcp_conn_request";
+        AcceptQueueFullAck: "the accept queue is full: the handshake's ACK is dropped", "Linux tcp_check_req";
+        SynQueueFull: "the SYN queue is full and cookies are off", "RFC 4987 3";
+        BadCookie: "not a cookie that we gave", "RFC 4987 3.6";
+        SynSentUnacceptableAck: "acknowledges something that our SYN did not send", "RFC 9293 3.10.7.3";
+        SynSentReset: "a reset that does not acknowledge our SYN", "RFC 9293 3.10.7.3";
+        SynSentNothing: "neither SYN nor RST while we wait for a SYN", "RFC 9293 3.10.7.3";
+        OutOfWindow: "outside the receive window", "RFC 9293 3.10.7.4";
+        OldDuplicate: "everything in it came before", "RFC 9293 3.10.7.4";
+        Paws: "an old duplicate by its timestamp", "RFC 7323 5.3";
+        NoTimestamp: "the timestamp that was agreed on is missing", "RFC 7323 3.2";
+        BlindReset: "a reset that does not hit the window's edge", "RFC 5961 3.2";
+        BlindSyn: "a SYN inside a connection", "RFC 5961 4.2";
+        BlindAck: "acknowledges something far too old", "RFC 5961 5.2";
+        AckOfUnsent: "acknowledges something never sent", "RFC 9293 3.10.7.4";
+        NoAck: "no ACK flag after the handshake", "RFC 9293 3.10.7.4";
+        ChallengeLimited: "the challenge budget of this connection is spent", "RFC 5961 7";
+        ReassemblyFull: "no room for out-of-order data", "RFC 9293 3.10.7.4";
+        ReceiveBufferFull: "the program does not read: no room", "RFC 9293 3.8.6";
+        AfterFin: "data after the peer's FIN", "RFC 9293 3.10.7.4";
+        ReadShutdown: "the program reads no more", "RFC 9293 3.6.1";
+        TimeWaitReset: "a reset in TIME-WAIT is ignored", "RFC 1337";
+        TimeWaitOld: "an old segment in TIME-WAIT", "RFC 9293 3.10.7.4";
+        MemoryLimit: "the stack's memory budget is spent", "Config::memory_limit";
+        ReplyTooBig: "the answer does not fit the link", "RFC 1122 3.3.2";
+        TooBigForLink: "a datagram does not fit the link any more", "RFC 1122 4.1.4";
+        PingQueueFull: "the ping socket's receive queue is full", "RFC 792";
+        ReplyQueueFull: "too many answers wait for the link", "Config::reply_limit";
+        NoRoute: "no route back to the sender", "RFC 1122 3.3.1";
+        NeighborUnresolved: "the neighbour does not answer", "RFC 1122 2.3.2.2";
+        LoopbackFull: "the loopback queue is full", "Config::loopback_limit";
+    }
+}
+
+reasons! {
+    /// Why something that could have been sent was held back.
+    Withheld {
+        Nagle: "a small segment waits for the ACK of what is in flight", "RFC 9293 3.7.4";
+        Corked: "the program keeps small segments back", "tcp(7) TCP_CORK";
+        SillyWindow: "the peer's window has room for a silly segment only", "RFC 9293 3.8.6.2.1";
+        PeerWindow: "the peer's window is full", "RFC 9293 3.8.6";
+        CongestionWindow: "the congestion window is full", "RFC 5681 3.1";
+        AckDelayed: "the ACK waits for data to ride on, or 40 ms", "RFC 9293 3.8.6.3";
+        SillyWindowUpdate: "the window opened too little to speak of", "RFC 9293 3.8.6.2.2";
+        NeighborPending: "waits for the next hop's hardware address", "RFC 1122 2.3.2.2";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_what_and_where_from() {
+        assert_eq!(
+            Sent::HandshakeAck.comment(),
+            "acknowledges their SYN: the connection is open on our side (RFC 9293 3.5)"
+        );
+        for reason in Sent::ALL {
+            assert!(!reason.text().is_empty() && !reason.source().is_empty());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What every protocol of a stack needs at hand: the time, the limits, and where to report.
+
+use alloc::vec::Vec;
+use wire::frame::FrameBuf;
+use wire::time::Instant;
+
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::event::EventQueue;
+use crate::reason::{Dropped, Withheld};
+use crate::trace::{TraceLog, What};
+use crate::FourTuple;
+
+/// How many spent frame buffers are kept for the driver to use again.
+const SPARE_LIMIT: usize = 256;
+
+/// The things that are one per stack and belong to no protocol.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The time of the call that is under way.
+    pub(crate) now: Instant,
+    pub(crate) config: Config,
+    pub(crate) events: EventQueue,
+    pub(crate) trace: TraceLog,
+    pub(crate) counters: Counters,
+    /// Frames that were read to their end and can be filled again.
+    pub(crate) spare: Vec<FrameBuf>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            now: Instant::ZERO,
+            events: EventQueue::default(),
+            trace: TraceLog::new(config.trace_limit),
+            counters: Counters::default(),
+            spare: Vec::new(),
+            config,
+        }
+    }
+
+    /// Sets the time of this call. Time never goes back: an earlier `now` counts as the last one.
+    pub(crate) fn set_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Records `what` for `flow`, if anybody listens.
+    pub(crate) fn trace(&mut self, flow: Option<FourTuple>, what: What) {
+        self.trace.push(self.now, flow, what);
+    }
+
+    /// Counts and traces a drop.
+    pub(crate) fn drop_packet(&mut self, flow: Option<FourTuple>, reason: Dropped) {
+        self.counters.count_dropped(reason);
+        self.trace(flow, What::Dropped { reason });
+    }
+
+    /// Counts and traces something held back.
+    pub(crate) fn withhold(&mut self, flow: Option<FourTuple>, reason: Withheld) {
+        self.counters.count_withheld(reason);
+        self.trace(flow, What::Withheld { reason });
+    }
+
+    /// Takes back a frame that nobody needs any more.
+    pub(crate) fn recycle(&mut self, frame: FrameBuf) {
+        if self.spare.len() < SPARE_LIMIT {
+            self.spare.push(frame);
+        }
+    }
+}

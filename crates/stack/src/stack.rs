@@ -1,0 +1,269 @@
+//! The stack as a whole: one value, `&mut self` everywhere.
+
+use alloc::collections::VecDeque;
+use arrayvec::ArrayVec;
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+use wire::frame::{Capabilities, FrameBuf, ReceiveMeta};
+use wire::time::Instant;
+
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::event::{Event, Ready, SocketId};
+use crate::icmp::Icmp;
+use crate::info::SocketEntry;
+use crate::ip::{InterfaceId, Interfaces};
+use crate::ping::Pings;
+use crate::reason::Dropped;
+use crate::shared::Shared;
+use crate::tcp::Tcp;
+use crate::trace::TraceEvent;
+use crate::transmit::{Body, HeaderBuf, Packet, Transmit};
+use crate::udp::Udp;
+
+/// A TCP/IP host: interfaces with addresses, and the sockets of its programs.
+///
+/// One value per core and per queue of the device; it is `Send`, and holds no lock. See the
+/// [crate's manual](crate) for how it is driven.
+#[derive(Debug)]
+pub struct Stack {
+    pub(crate) shared: Shared,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) icmp: Icmp,
+    pub(crate) pings: Pings,
+    pub(crate) udp: Udp,
+    pub(crate) tcp: Tcp,
+    /// Frames on their way from the stack to itself.
+    loopback: VecDeque<FrameBuf>,
+    /// The payload of the packet that the driver holds, when it is not in a send queue.
+    in_transit: FrameBuf,
+}
+
+impl Stack {
+    /// A stack with a loopback interface and nothing else.
+    ///
+    /// Every secret (sequence numbers, ports, cookies, hash keys) is derived from `seed`: give it
+    /// 32 random bytes, or fixed ones where a run must be repeatable.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        Self {
+            interfaces: Interfaces::new(&mut rng),
+            icmp: Icmp::new(&config),
+            pings: Pings::new(),
+            udp: Udp::new(&config, &mut rng),
+            tcp: Tcp::new(&config, &mut rng),
+            shared: Shared::new(config),
+            loopback: VecDeque::new(),
+            in_transit: FrameBuf::default(),
+        }
+    }
+
+    /// Adds an interface that carries frames as `capabilities` say, without an address.
+    ///
+    /// # Panics
+    /// When there are 255 already.
+    pub fn add_interface(&mut self, capabilities: Capabilities) -> InterfaceId {
+        self.interfaces.add(capabilities)
+    }
+
+    /// A frame came from `interface`. The stack keeps it, or offers its buffer again through
+    /// [`Stack::spare_frame`].
+    pub fn handle_frame(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) {
+        self.shared.set_time(now);
+        self.frame_arrives(interface, frame, meta);
+    }
+
+    /// Time has passed: fires every timer that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.shared.set_time(now);
+        self.interfaces.handle_timeout(&mut self.shared);
+        self.tcp.handle_timeout(&mut self.shared);
+    }
+
+    /// When [`Stack::handle_timeout`] has something to do; `None` while there is nothing to wait
+    /// for but packets and commands.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = [self.interfaces.poll_timeout(), self.tcp.poll_timeout()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// The next packet for the link, its headers written into `header`. `None` when there is
+    /// nothing (more) to send now.
+    ///
+    /// What is returned counts as sent: a link that cannot take it keeps it.
+    pub fn poll_transmit<'a>(
+        &'a mut self,
+        now: Instant,
+        header: &'a mut HeaderBuf,
+    ) -> Option<Transmit<'a>> {
+        self.shared.set_time(now);
+        loop {
+            if let Some(frame) = self.loopback.pop_front() {
+                self.frame_arrives(InterfaceId::LOOPBACK, frame, loopback_meta());
+            }
+            let Some(packet) = self.next_packet(header) else {
+                if self.loopback.is_empty() {
+                    return None;
+                }
+                continue;
+            };
+            if packet.interface == InterfaceId::LOOPBACK {
+                self.loop_back(header, packet);
+            } else {
+                return Some(self.gather(header, packet));
+            }
+        }
+    }
+
+    /// The next thing that happened to a socket.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            let socket = self.shared.events.pop()?;
+            let ready = self.take_pending(socket);
+            if !ready.is_empty() {
+                return Some(Event { socket, ready });
+            }
+        }
+    }
+
+    /// Turns the trace on or off. Off, it costs nothing.
+    pub fn set_trace(&mut self, on: bool) {
+        self.shared.trace.turn(on);
+    }
+
+    /// The next event of the trace, oldest first.
+    pub fn poll_trace(&mut self) -> Option<TraceEvent> {
+        self.shared.trace.pop()
+    }
+
+    /// How many trace events were lost because nobody fetched them in time.
+    #[must_use]
+    pub fn trace_lost(&self) -> u64 {
+        self.shared.trace.lost()
+    }
+
+    /// A buffer that was read to its end, to receive the next frame into.
+    pub fn spare_frame(&mut self) -> Option<FrameBuf> {
+        self.shared.spare.pop()
+    }
+
+    /// How often each reason was given.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The limits and defaults of this stack.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// What `socket` is ready for now. Empty for a socket that is gone.
+    #[must_use]
+    pub fn readiness(&self, socket: SocketId) -> Ready {
+        match socket {
+            SocketId::Listener(id) => self.tcp.listener_readiness(id),
+            SocketId::Connection(id) => self.tcp.connection_readiness(id),
+            SocketId::Udp(id) => self.udp.readiness(id),
+            SocketId::Ping(id) => self.pings.readiness(id),
+        }
+    }
+
+    /// Every socket, connection, half-open entry and TIME-WAIT, as `ss` lists them.
+    #[must_use]
+    pub fn sockets(&self) -> alloc::vec::Vec<SocketEntry> {
+        let mut entries = alloc::vec::Vec::new();
+        self.tcp.list(&self.shared, &mut entries);
+        self.udp.list(&mut entries);
+        self.pings.list(&mut entries);
+        entries
+    }
+
+    fn take_pending(&mut self, socket: SocketId) -> Ready {
+        match socket {
+            SocketId::Listener(id) => self.tcp.take_listener_pending(id),
+            SocketId::Connection(id) => self.tcp.take_connection_pending(id),
+            SocketId::Udp(id) => self.udp.take_pending(id),
+            SocketId::Ping(id) => self.pings.take_pending(id),
+        }
+    }
+
+    /// The next packet of any protocol: first what keeps the network going, then answers, then
+    /// programs' data.
+    fn next_packet(&mut self, header: &mut HeaderBuf) -> Option<Packet> {
+        let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
+        while let Some((waiter, outcome)) = interfaces.poll_resolved() {
+            match waiter {
+                crate::ip::Waiter::Tcp(ready) => self.tcp.next_hop_known(shared, ready, outcome),
+                crate::ip::Waiter::Udp(id) => self.udp.next_hop_known(shared, id, outcome),
+                crate::ip::Waiter::Ping(id) => self.pings.next_hop_known(shared, id, outcome),
+                crate::ip::Waiter::Icmp(reply) => self.icmp.next_hop_known(shared, reply, outcome),
+            }
+        }
+        if let Some(packet) = interfaces.next_packet(shared, header) {
+            return Some(packet);
+        }
+        if let Some(packet) = self.icmp.next_packet(shared, interfaces, header) {
+            return Some(packet);
+        }
+        if let Some(packet) = self.pings.next_packet(shared, interfaces, header) {
+            return Some(packet);
+        }
+        if let Some(packet) = self.udp.next_packet(shared, interfaces, header) {
+            return Some(packet);
+        }
+        self.tcp.next_packet(shared, interfaces, header)
+    }
+
+    /// Puts the payload's slices beside the headers, and completes what the link will not.
+    fn gather<'a>(&'a mut self, header: &'a mut HeaderBuf, packet: Packet) -> Transmit<'a> {
+        let mut payload = ArrayVec::new();
+        match packet.body {
+            Body::Empty => {}
+            Body::Frame(frame) => {
+                let spent = core::mem::replace(&mut self.in_transit, frame);
+                self.shared.recycle(spent);
+                payload.push(&*self.in_transit);
+            }
+            Body::Stream { connection, offset, length, complete_checksum_at } => {
+                self.tcp.payload(connection, offset, length, &mut payload);
+                if let Some(at) = complete_checksum_at {
+                    crate::tcp::output::complete_checksum(
+                        &mut header.0[at..packet.header_len],
+                        &payload,
+                    );
+                }
+            }
+        }
+        Transmit {
+            interface: packet.interface,
+            header: &header.0[..packet.header_len],
+            payload,
+            meta: packet.meta,
+        }
+    }
+
+    /// A packet to one of our own addresses: what was sent is received.
+    fn loop_back(&mut self, header: &mut HeaderBuf, packet: Packet) {
+        let frame = self.gather(header, packet).to_frame();
+        if self.loopback.len() < self.shared.config.loopback_limit {
+            self.loopback.push_back(frame);
+        } else {
+            self.shared.drop_packet(None, Dropped::LoopbackFull);
+        }
+    }
+}
+
+/// Nothing can go wrong with bytes that never left the stack.
+fn loopback_meta() -> ReceiveMeta {
+    ReceiveMeta { checksum: wire::frame::ReceiveChecksum::Verified, segment_size: None }
+}

@@ -1,0 +1,373 @@
+//! A connection and what it remembers: the transmission control block (RFC 9293 3.3.1).
+//!
+//! The struct is only state; what happens to it stands in the files named after what happens:
+//! [`arrives`](super::arrives), [`user`](super::user), [`expire`](super::expire) and
+//! [`output`](super::output).
+
+use alloc::boxed::Box;
+use wire::tcp::Options;
+use wire::time::{Duration, Instant};
+
+use crate::config::TcpOptions;
+use crate::error::Error;
+use crate::event::{Pending, Ready, SocketId};
+use crate::ip::Route;
+use crate::reason::Sent;
+use crate::shared::Shared;
+use crate::tcp::blind::ChallengeBudget;
+use crate::tcp::congestion::Controller;
+use crate::tcp::deadlines::Deadlines;
+use crate::tcp::recovery::newreno::NewReno;
+use crate::tcp::recovery::rto::Rto;
+use crate::tcp::recovery::rtt::RttEstimator;
+use crate::tcp::recv::ack::AckPolicy;
+use crate::tcp::recv::assembler::Assembler;
+use crate::tcp::recv::queue::ReceiveQueue;
+use crate::tcp::send::queue::SendQueue;
+use crate::tcp::send::window::SendWindow;
+use crate::tcp::seq::Seq;
+use crate::tcp::state::{self, State};
+use crate::tcp::timestamps::Timestamps;
+use crate::trace::What;
+use crate::{ConnectionId, FourTuple, ListenerId};
+
+/// One connection, from its first SYN to its last ACK.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Its own id, for events.
+    pub(crate) id: ConnectionId,
+    /// Our address and the peer's.
+    pub(crate) tuple: FourTuple,
+    /// Where it stands in the figure.
+    pub(crate) state: State,
+    /// What the program set.
+    pub(crate) options: TcpOptions,
+    /// Everything about the bytes that we send.
+    pub(crate) snd: SendSide,
+    /// Everything about the bytes that the peer sends.
+    pub(crate) rcv: ReceiveSide,
+    /// Timestamps, when both sides agreed on them (RFC 7323).
+    pub(crate) timestamps: Option<Timestamps>,
+    /// When each timer fires.
+    pub(crate) deadlines: Deadlines,
+    /// Challenge ACKs that may still be sent (RFC 5961 7).
+    pub(crate) challenge: ChallengeBudget,
+    /// An answer that is owed whatever the ACK policy says: a challenge, a duplicate ACK.
+    pub(crate) reply: Option<Sent>,
+    /// Keep-alive probes without an answer.
+    pub(crate) keepalive_probes: u8,
+    /// The way to the peer, looked up once per change of routes.
+    pub(crate) route: Route,
+    /// The program's side: who holds it, what it was told.
+    pub(crate) user: UserSide,
+    /// It stands in the queue of those that may have something to send.
+    pub(crate) queued: bool,
+    /// It waits for the next hop's hardware address, and is in no queue until that is known.
+    pub(crate) parked: bool,
+    /// Counts for `TCP_INFO`.
+    pub(crate) counts: Counts,
+}
+
+/// Send sequence variables (RFC 9293 3.3.1) and what recovers and limits what is sent.
+#[derive(Debug)]
+pub(crate) struct SendSide {
+    /// ISS: our initial sequence number.
+    pub(crate) iss: Seq,
+    /// SND.UNA: the oldest one not acknowledged.
+    pub(crate) una: Seq,
+    /// SND.NXT: the next one to send; behind `max` while lost data is sent again.
+    pub(crate) nxt: Seq,
+    /// The highest ever sent, plus one.
+    pub(crate) max: Seq,
+    /// SND.WND and its companions.
+    pub(crate) window: SendWindow,
+    /// Bytes that are not acknowledged, sent or not.
+    pub(crate) queue: SendQueue,
+    /// The program will write nothing more: FIN follows the queue's last byte.
+    pub(crate) fin_queued: bool,
+    /// Our FIN was acknowledged, and with it everything.
+    pub(crate) fin_acked: bool,
+    /// The largest payload that one segment carries (RFC 9293 3.7.1), options subtracted.
+    pub(crate) mss: u32,
+    /// The window scale that the peer announced (RFC 7323 2).
+    pub(crate) scale: u8,
+    /// The one segment that must be sent again now, out of turn, and why.
+    pub(crate) retransmit_head: Option<Sent>,
+    /// A probe of the peer's zero window, or of its life, is due, and which.
+    pub(crate) probe: Option<Sent>,
+    /// The segment whose round trip is timed (RFC 6298 3): its end and when it was sent.
+    pub(crate) timed: Option<(Seq, Instant)>,
+    /// Round-trip time.
+    pub(crate) rtt: RttEstimator,
+    /// Retransmission timeout and its backoff.
+    pub(crate) rto: Rto,
+    /// Duplicate ACKs and fast recovery.
+    pub(crate) recovery: NewReno,
+    /// How much may be in flight.
+    pub(crate) controller: Box<dyn Controller>,
+    /// The congestion window held data back while this was SND.MAX: until it is acknowledged the
+    /// window is really tested, and may grow (RFC 7661 4.3).
+    pub(crate) window_limited_until: Option<Seq>,
+    /// RFC 6582 3.2, impatient: only the first partial ACK restarts the retransmission timer.
+    pub(crate) keep_timer: bool,
+    /// The ACK for which the retransmission timer was last restarted.
+    pub(crate) acked_at: Seq,
+    /// When the last segment with data was sent: an idle connection starts slowly again.
+    pub(crate) last_sent: Option<Instant>,
+}
+
+/// Receive sequence variables (RFC 9293 3.3.1) and what waits for the program.
+#[derive(Debug)]
+pub(crate) struct ReceiveSide {
+    /// IRS: the peer's initial sequence number.
+    pub(crate) irs: Seq,
+    /// RCV.NXT: the next one expected.
+    pub(crate) nxt: Seq,
+    /// RCV.NXT + RCV.WND as the peer knows it: it never moves back (RFC 9293 3.8.6).
+    pub(crate) edge: Seq,
+    /// The window scale that we announced.
+    pub(crate) scale: u8,
+    /// The MSS that we announced.
+    pub(crate) mss: u32,
+    /// In order, not read.
+    pub(crate) queue: ReceiveQueue,
+    /// Out of order.
+    pub(crate) assembler: Assembler,
+    /// The FIN's sequence number, once it is known; it may lie behind a hole.
+    pub(crate) fin: Option<Seq>,
+    /// When an ACK is due.
+    pub(crate) ack: AckPolicy,
+    /// The program opened the window by reading, and the peer should know.
+    pub(crate) window_update: bool,
+}
+
+/// The program's side of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct UserSide {
+    /// The program closed it; the stack finishes alone.
+    pub(crate) orphaned: bool,
+    /// It waits in this listener's accept queue.
+    pub(crate) listener: Option<ListenerId>,
+    /// `shutdown(Read)`: what arrives is thrown away.
+    pub(crate) read_shutdown: bool,
+    /// Why it failed, until the program was told.
+    pub(crate) error: Option<Error>,
+    /// The last ICMP error, for the case that the connection times out (RFC 5927 6).
+    pub(crate) soft_error: Option<Error>,
+    /// It failed: reads past the queued data are the end.
+    pub(crate) failed: bool,
+    /// `write` said `WouldBlock`; the next room is announced.
+    pub(crate) wants_room: bool,
+    /// Events announced and not fetched.
+    pub(crate) pending: Pending,
+}
+
+/// Counts for `TCP_INFO`.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) total_retrans: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_acked: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_retrans: u64,
+    pub(crate) segs_out: u64,
+    pub(crate) segs_in: u64,
+    pub(crate) last_data_sent: Option<Instant>,
+    pub(crate) last_data_received: Option<Instant>,
+    pub(crate) last_ack_received: Option<Instant>,
+}
+
+/// What a new connection is made from.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) tuple: FourTuple,
+    pub(crate) options: TcpOptions,
+    pub(crate) route: Route,
+    pub(crate) iss: Seq,
+    /// Offset of our timestamp clock, when we would use timestamps.
+    pub(crate) timestamps: Option<Timestamps>,
+}
+
+/// Headers of TCP and IP without options: what RFC 9293 3.7.1 subtracts from the MTU.
+fn fixed_headers(tuple: &FourTuple) -> u32 {
+    if tuple.local.is_ipv4() { 40 } else { 60 }
+}
+
+/// RFC 9293 3.7.1: what to assume when the peer sends no MSS option, and the least that makes
+/// sense of a hostile one (a peer that announces 1 would make us send a packet per byte).
+const DEFAULT_MSS: u32 = 536;
+const LEAST_MSS: u32 = 48;
+/// Timestamps as they are padded: NOP, NOP, kind, length, two values (RFC 7323 appendix A).
+const TIMESTAMPS_LENGTH: u32 = 12;
+
+impl Connection {
+    /// A connection in CLOSED, about to leave it. Allocates only its controller.
+    pub(crate) fn new(id: ConnectionId, opening: Opening) -> Self {
+        let Opening { tuple, options, route, iss, timestamps } = opening;
+        let mss = link_mss(&tuple, route.mtu, &options);
+        Self {
+            snd: SendSide {
+                iss,
+                una: iss,
+                nxt: iss,
+                max: iss,
+                window: SendWindow::new(),
+                queue: SendQueue::new(),
+                fin_queued: false,
+                fin_acked: false,
+                mss,
+                scale: 0,
+                retransmit_head: None,
+                probe: None,
+                timed: None,
+                rtt: RttEstimator::new(),
+                rto: Rto::new(&options.rto),
+                recovery: NewReno::new(),
+                controller: (options.congestion)(mss),
+                window_limited_until: None,
+                keep_timer: false,
+                acked_at: iss,
+                last_sent: None,
+            },
+            rcv: ReceiveSide {
+                irs: Seq(0),
+                nxt: Seq(0),
+                edge: Seq(0),
+                scale: 0,
+                mss,
+                queue: ReceiveQueue::new(),
+                assembler: Assembler::new(),
+                fin: None,
+                ack: AckPolicy::new(options.delayed_ack),
+                window_update: false,
+            },
+            id,
+            tuple,
+            state: State::Closed,
+            options,
+            timestamps,
+            deadlines: Deadlines::default(),
+            challenge: ChallengeBudget::default(),
+            reply: None,
+            keepalive_probes: 0,
+            route,
+            user: UserSide::default(),
+            queued: false,
+            parked: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3).
+    pub(crate) fn take_peer_options(&mut self, offered: &Options, shared: &Shared) {
+        match (offered.window_scale, shared.config.window_scaling) {
+            // RFC 7323 2.3: a shift beyond 14 counts as 14.
+            (Some(scale), true) => self.snd.scale = scale.min(14),
+            _ => (self.snd.scale, self.rcv.scale) = (0, 0),
+        }
+        match (&mut self.timestamps, offered.timestamps) {
+            (Some(ours), Some(theirs)) => ours.set_recent(theirs.value, shared.now),
+            _ => self.timestamps = None,
+        }
+        self.set_peer_mss(offered.mss);
+    }
+
+    /// Settles the send MSS (RFC 9293 3.7.1): the peer's, the link's and the program's, less the
+    /// options that every segment will carry.
+    fn set_peer_mss(&mut self, offered: Option<u16>) {
+        let offered = offered.map_or(DEFAULT_MSS, u32::from).max(LEAST_MSS);
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
+        let limit = link_mss(&self.tuple, self.route.mtu, &self.options);
+        self.snd.mss = offered.min(limit).saturating_sub(options).max(1);
+        self.snd.controller = (self.options.congestion)(self.snd.mss);
+    }
+
+    /// The path takes packets of at most `mtu` bytes (RFC 1191): smaller segments from now on.
+    pub(crate) fn lower_path_mtu(&mut self, mtu: u16) -> bool {
+        let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
+        let mss = link_mss(&self.tuple, mtu, &self.options).saturating_sub(options).max(LEAST_MSS);
+        let lowered = mss < self.snd.mss;
+        if lowered {
+            self.snd.mss = mss;
+            self.route.mtu = mtu;
+            self.snd.controller.set_mss(mss);
+        }
+        lowered
+    }
+
+    /// Goes where the figure leads; stays where it leads nowhere.
+    pub(crate) fn transition(&mut self, shared: &mut Shared, event: state::Event) {
+        let from = self.state;
+        let Some(to) = from.on(event) else { return };
+        self.state = to;
+        shared.trace(Some(self.tuple), What::Transition { from, to, cause: event });
+    }
+
+    /// Announces readiness to whoever holds the socket.
+    pub(crate) fn announce(&mut self, shared: &mut Shared, ready: Ready) {
+        if !self.user.orphaned && self.user.listener.is_none() {
+            shared.events.push(SocketId::Connection(self.id), &mut self.user.pending, ready);
+        }
+    }
+
+    /// The sequence number of the send queue's first byte.
+    pub(crate) fn queue_start(&self) -> Seq {
+        if self.snd.una == self.snd.iss { self.snd.iss.plus(1) } else { self.snd.una }
+    }
+
+    /// The sequence number after the last byte that was written: where a FIN would stand.
+    pub(crate) fn queue_end(&self) -> Seq {
+        // The send buffer is far below 2^31 bytes: `write` sees to that.
+        self.queue_start().plus(u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Our SYN was acknowledged.
+    pub(crate) fn syn_acknowledged(&self) -> bool {
+        self.snd.una != self.snd.iss
+    }
+
+    /// Our FIN was sent at least once, and is the last thing sent.
+    pub(crate) fn fin_sent(&self) -> bool {
+        self.snd.fin_queued && !self.snd.fin_acked && self.snd.max.is_after(self.queue_end())
+    }
+
+    /// Everything that the program wrote was acknowledged, and our FIN if there was one.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.snd.queue.is_empty() && self.snd.fin_acked == self.snd.fin_queued
+    }
+
+    /// Sent and not acknowledged, in sequence numbers.
+    pub(crate) fn flight_size(&self) -> u32 {
+        self.snd.max.distance_from(self.snd.una)
+    }
+
+    /// RCV.WND as the peer knows it.
+    pub(crate) fn receive_window(&self) -> u32 {
+        self.rcv.edge.distance_from(self.rcv.nxt)
+    }
+
+    /// Room for more bytes from the peer: the buffer less what the program has not read and what
+    /// waits for a hole to fill. Frames that are kept count for half of what they pin, so that a
+    /// peer cannot make small payloads hold large buffers without its window closing.
+    pub(crate) fn receive_space(&self) -> usize {
+        let bytes = self.rcv.queue.len() + self.rcv.assembler.bytes();
+        let pinned = self.rcv.queue.held() + self.rcv.assembler.held();
+        self.options.receive_buffer.saturating_sub(bytes.max(pinned / 2))
+    }
+
+    /// The time that data may take before it is sent again.
+    pub(crate) fn retransmission_timeout(&self) -> Duration {
+        self.snd.rto.timeout(&self.snd.rtt)
+    }
+}
+
+/// The largest payload of a segment without options on a link of this MTU (RFC 9293 3.7.1).
+pub(crate) fn link_mss(tuple: &FourTuple, mtu: u16, options: &TcpOptions) -> u32 {
+    let limit = u32::from(mtu).saturating_sub(fixed_headers(tuple)).max(LEAST_MSS);
+    options.max_segment.map_or(limit, |asked| u32::from(asked).clamp(LEAST_MSS, limit))
+}
+
+/// The smallest shift with which a window of `buffer` bytes fits its field (RFC 7323 2.3).
+pub(crate) fn scale_for(buffer: usize) -> u8 {
+    (0..14).find(|scale| buffer >> scale <= usize::from(u16::MAX)).unwrap_or(14)
+}

@@ -1,0 +1,106 @@
+//! Timers that fire (RFC 9293 3.10.8).
+
+use crate::error::Error;
+use crate::reason::Sent;
+use crate::shared::Shared;
+use crate::tcp::Tcp;
+use crate::tcp::TimerOwner;
+use crate::tcp::congestion::CongestionCause;
+use crate::tcp::connection::Connection;
+use crate::tcp::reply::{Replies, Reply};
+use crate::tcp::state::{Event, State};
+use crate::trace::{Timer, What};
+
+impl Tcp {
+    /// Fires every timer that is due.
+    pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
+        while let Some((owner, _)) = self.wheel.expire(shared.now) {
+            match owner {
+                TimerOwner::Connection(id) => {
+                    let Some(conn) = self.connections.get_mut(id) else { continue };
+                    conn.deadlines.entry = None;
+                    while let Some(timer) = conn.deadlines.expire(shared.now) {
+                        conn.expire(shared, &mut self.replies, timer);
+                    }
+                    self.settle(shared, id);
+                }
+                TimerOwner::HalfOpen(id) => self.half_open_expired(shared, id),
+            }
+        }
+        while let Some((id, tuple)) = self.time_wait.expire(shared.now) {
+            self.time_wait_expired(shared, id, tuple);
+        }
+    }
+}
+
+impl Connection {
+    fn expire(&mut self, shared: &mut Shared, replies: &mut Replies, timer: Timer) {
+        shared.trace(Some(self.tuple), What::Timer { timer });
+        match timer {
+            Timer::Retransmission => self.retransmission_expired(shared, replies),
+            Timer::Persist => self.persist_expired(shared, replies),
+            Timer::DelayedAck => self.reply = Some(Sent::DelayedAck),
+            Timer::KeepAlive => self.keepalive_expired(shared),
+            Timer::UserTimeout => self.give_up(shared, replies),
+            // RFC 9293 leaves FIN-WAIT-2 unbounded; a peer that never closes would be a leak.
+            Timer::FinWait2 => self.fail(shared, Error::TimedOut, Event::TimedOut),
+            Timer::TimeWait => {}
+        }
+    }
+
+    /// RFC 6298 5.4-5.6: the oldest segment goes out again, the timeout doubles, the window falls.
+    fn retransmission_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
+        let retries = self.snd.rto.backoffs();
+        let limit = match self.state {
+            State::SynSent => shared.config.syn_retries,
+            State::SynReceived => shared.config.syn_ack_retries,
+            _ if self.user.orphaned => shared.config.orphan_retries,
+            _ => shared.config.data_retries,
+        };
+        // A user timeout replaces the count (RFC 5482 3.1).
+        if retries >= limit && self.options.user_timeout.is_none() {
+            self.give_up(shared, replies);
+            return;
+        }
+        if self.syn_acknowledged() {
+            let cause = if retries == 0 {
+                CongestionCause::Timeout
+            } else {
+                CongestionCause::RepeatedTimeout
+            };
+            let flight = u64::from(self.flight_size());
+            self.snd.controller.on_congestion(shared.now, cause, flight);
+            self.snd.recovery.on_timeout(self.snd.max);
+        }
+        self.snd.rto.back_off();
+        self.snd.retransmit_head = None;
+        self.snd.timed = None;
+        // Everything from the oldest on counts as lost (RFC 5681 3.1): it goes out again in order.
+        self.snd.nxt = self.snd.una;
+        let timeout = self.retransmission_timeout();
+        self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
+    }
+
+    /// RFC 9293 3.8.6.1: the window is still closed; ask again, with growing patience.
+    fn persist_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
+        if self.user.orphaned && self.snd.window.probes() >= shared.config.orphan_retries {
+            // A peer that answers every probe and never opens its window would keep what nobody
+            // waits for alive for ever.
+            self.give_up(shared, replies);
+            return;
+        }
+        self.snd.probe = Some(Sent::WindowProbe);
+        self.snd.window.probe_sent();
+        let wait = self.persist_interval();
+        self.deadlines.set(Timer::Persist, shared.now.after(wait));
+    }
+
+    /// The peer did not answer in time (RFC 9293 3.8.3).
+    fn give_up(&mut self, shared: &mut Shared, replies: &mut Replies) {
+        if self.state.is_synchronized() {
+            replies.push(shared, Reply::reset_of(self, Sent::ResetTimedOut));
+        }
+        let error = self.user.soft_error.unwrap_or(Error::TimedOut);
+        self.fail(shared, error, Event::TimedOut);
+    }
+}

@@ -1,0 +1,192 @@
+//! What can be asked of TCP sockets: `TCP_INFO`, `ss`, readiness.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::config::TcpOptions;
+use crate::error::Error;
+use crate::event::{Ready as Readiness, SocketId};
+use crate::info::{SocketEntry, TcpInfo};
+use crate::shared::Shared;
+use crate::stack::Stack;
+use crate::tcp::connection::Connection;
+use crate::tcp::state::State;
+use crate::tcp::{Tcp, wildcard};
+use crate::trace::Timer;
+use crate::{ConnectionId, ListenerId};
+
+impl Stack {
+    /// The state of a connection.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed, here as below.
+    pub fn state(&self, id: ConnectionId) -> Result<State, Error> {
+        self.connection(id).map(|conn| conn.state)
+    }
+
+    /// Our address and port.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn local_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
+        self.connection(id).map(|conn| conn.tuple.local)
+    }
+
+    /// The peer's address and port.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn remote_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
+        self.connection(id).map(|conn| conn.tuple.remote)
+    }
+
+    /// What the program set.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn tcp_options(&self, id: ConnectionId) -> Result<&TcpOptions, Error> {
+        self.connection(id).map(|conn| &conn.options)
+    }
+
+    /// How many bytes a `read` can give now (`FIONREAD`).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn readable_bytes(&self, id: ConnectionId) -> Result<usize, Error> {
+        self.connection(id).map(|conn| conn.rcv.queue.len())
+    }
+
+    /// Everything that `TCP_INFO` tells.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn info(&self, id: ConnectionId) -> Result<TcpInfo, Error> {
+        self.connection(id).map(Connection::info)
+    }
+
+    fn connection(&self, id: ConnectionId) -> Result<&Connection, Error> {
+        self.tcp.connections.get(id).map(|conn| &**conn).ok_or(Error::NoSuchSocket)
+    }
+}
+
+impl Tcp {
+    pub(crate) fn listener_readiness(&self, id: ListenerId) -> Readiness {
+        match self.listeners.get(id) {
+            Some(listener) if !listener.accept_queue.is_empty() => Readiness::READ,
+            _ => Readiness::empty(),
+        }
+    }
+
+    pub(crate) fn connection_readiness(&self, id: ConnectionId) -> Readiness {
+        self.connections.get(id).map_or(Readiness::empty(), |conn| conn.readiness())
+    }
+
+    pub(crate) fn take_listener_pending(&mut self, id: ListenerId) -> Readiness {
+        self.listeners.get_mut(id).map_or(Readiness::empty(), |listener| listener.pending.take())
+    }
+
+    pub(crate) fn take_connection_pending(&mut self, id: ConnectionId) -> Readiness {
+        self.connections.get_mut(id).map_or(Readiness::empty(), |conn| conn.user.pending.take())
+    }
+
+    /// Every endpoint, for `ss`.
+    pub(crate) fn list(&self, shared: &Shared, into: &mut Vec<SocketEntry>) {
+        for (id, listener) in &self.listeners {
+            let remote = wildcard(SocketAddr::new(listener.local.ip(), 0));
+            into.push(SocketEntry {
+                id: Some(SocketId::Listener(id)),
+                receive_queue: listener.accept_queue.len(),
+                send_queue: listener.backlog,
+                ..bare(State::Listen, listener.local, remote)
+            });
+        }
+        for (_, entry) in &self.half_open {
+            into.push(SocketEntry {
+                retries: entry.retries(),
+                ..bare(State::SynReceived, entry.tuple.local, entry.tuple.remote)
+            });
+        }
+        for (id, conn) in &self.connections {
+            // A TIME-WAIT has its own line below; a closed one is no connection any more.
+            if !matches!(conn.state, State::Closed | State::TimeWait) {
+                into.push(conn.entry(id));
+            }
+        }
+        for (tuple, until) in self.time_wait.iter() {
+            into.push(SocketEntry {
+                timer: Some((Timer::TimeWait, until.max(shared.now))),
+                ..bare(State::TimeWait, tuple.local, tuple.remote)
+            });
+        }
+    }
+}
+
+fn bare(state: State, local: SocketAddr, remote: SocketAddr) -> SocketEntry {
+    SocketEntry {
+        id: None,
+        protocol: "tcp",
+        state,
+        receive_queue: 0,
+        send_queue: 0,
+        local,
+        remote,
+        timer: None,
+        retries: 0,
+        info: None,
+    }
+}
+
+impl Connection {
+    fn entry(&self, id: ConnectionId) -> SocketEntry {
+        SocketEntry {
+            id: (!self.user.orphaned).then_some(SocketId::Connection(id)),
+            receive_queue: self.rcv.queue.len(),
+            send_queue: self.snd.queue.len(),
+            timer: self.deadlines.earliest(),
+            retries: self.snd.rto.backoffs().max(self.keepalive_probes),
+            info: Some(self.info()),
+            ..bare(self.state, self.tuple.local, self.tuple.remote)
+        }
+    }
+
+    fn info(&self) -> TcpInfo {
+        let sent = self.snd.nxt.distance_from(self.queue_start()) as usize;
+        let data_sent = self.snd.max.is_after(self.queue_start());
+        let sent = if data_sent { sent.min(self.snd.queue.len()) } else { 0 };
+        let scaled = self.snd.scale != 0 || self.rcv.scale != 0;
+        TcpInfo {
+            state: self.state,
+            timestamps: self.timestamps.is_some(),
+            sack: false,
+            window_scale: scaled.then_some((self.snd.scale, self.rcv.scale)),
+            rto: self.retransmission_timeout(),
+            ato: self.options.delayed_ack,
+            snd_mss: self.snd.mss,
+            rcv_mss: self.rcv.mss,
+            advmss: self.rcv.mss,
+            pmtu: u32::from(self.route.mtu),
+            rtt: self.snd.rtt.smoothed(),
+            rttvar: self.snd.rtt.smoothed().map(|_| self.snd.rtt.variation()),
+            min_rtt: self.snd.rtt.min(),
+            snd_cwnd: self.snd.controller.window(),
+            snd_ssthresh: self.snd.controller.slow_start_threshold(),
+            snd_wnd: self.snd.window.size(),
+            rcv_wnd: self.receive_window(),
+            unacked: self.flight_size(),
+            notsent: (self.snd.queue.len() - sent) as u64,
+            backoff: self.snd.rto.backoffs(),
+            duplicate_acks: self.snd.recovery.duplicate_acks(),
+            total_retrans: self.counts.total_retrans,
+            bytes_sent: self.counts.bytes_sent,
+            bytes_acked: self.counts.bytes_acked,
+            bytes_received: self.counts.bytes_received,
+            bytes_retrans: self.counts.bytes_retrans,
+            segs_out: self.counts.segs_out,
+            segs_in: self.counts.segs_in,
+            congestion: self.snd.controller.name(),
+            last_data_sent: self.counts.last_data_sent,
+            last_data_received: self.counts.last_data_received,
+            last_ack_received: self.counts.last_ack_received,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Keep-alive: whether an idle peer is still there (RFC 9293 3.8.4).
+
+use wire::time::Instant;
+
+use crate::error::Error;
+use crate::reason::Sent;
+use crate::shared::Shared;
+use crate::tcp::connection::Connection;
+use crate::tcp::state::{Event, State};
+use crate::trace::Timer;
+
+impl Connection {
+    /// Starts the idle time again, after something came from the peer.
+    pub(crate) fn start_keepalive(&mut self, now: Instant) {
+        match self.options.keepalive {
+            Some(keepalive) if self.wants_keepalive() => {
+                self.deadlines.set(Timer::KeepAlive, now.after(keepalive.idle));
+            }
+            _ => self.deadlines.stop(Timer::KeepAlive),
+        }
+    }
+
+    /// The idle time, or the wait for an answer, is over.
+    pub(crate) fn keepalive_expired(&mut self, shared: &mut Shared) {
+        let Some(keepalive) = self.options.keepalive else { return };
+        if !self.wants_keepalive() {
+            return;
+        }
+        // RFC 5482 and tcp(7): with a user timeout it is the time that counts, not the probes.
+        if self.keepalive_probes >= keepalive.probes {
+            self.fail(shared, Error::TimedOut, Event::TimedOut);
+            return;
+        }
+        // Data in flight asks the same question, and its timer gives up by itself.
+        if self.snd.una == self.snd.max {
+            self.keepalive_probes += 1;
+            self.snd.probe = Some(Sent::KeepAlive);
+        }
+        self.deadlines.set(Timer::KeepAlive, shared.now.after(keepalive.interval));
+    }
+
+    fn wants_keepalive(&self) -> bool {
+        matches!(
+            self.state,
+            State::Established | State::CloseWait | State::FinWait1 | State::FinWait2
+        )
+    }
+}

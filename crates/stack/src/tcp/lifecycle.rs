@@ -1,0 +1,242 @@
+//! The only place where one kind of endpoint becomes another, or goes.
+//!
+//! A listener, a half-open entry, a connection and a TIME-WAIT are four types of four sizes. Each
+//! change from one to the next, with what it means for the tables and timers, stands here.
+
+use alloc::boxed::Box;
+
+use wire::frame::FrameBuf;
+
+use crate::error::Error;
+use crate::event::Ready as Readiness;
+use crate::ip::Interfaces;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::tcp::connection::{Connection, Opening};
+use crate::tcp::reply::Reply;
+use crate::tcp::segment::Segment;
+use crate::tcp::state::{Event, State};
+use crate::tcp::timewait::{TimeWait, TimeWaitId, TimeWaitVerdict};
+use crate::tcp::{Ready, Target, Tcp, TimerOwner};
+use crate::trace::{Timer, What};
+use crate::{ConnectionId, FourTuple};
+
+impl Tcp {
+    /// A new connection in CLOSED, in all tables. `None` when there are too many.
+    pub(super) fn create(&mut self, shared: &Shared, opening: Opening) -> Option<ConnectionId> {
+        if self.connections.len() >= shared.config.connection_limit {
+            return None;
+        }
+        let tuple = opening.tuple;
+        let id = self.connections.insert_with_key(|id| Box::new(Connection::new(id, opening)));
+        self.register(&tuple, Target::Connection(id));
+        Some(id)
+    }
+
+    /// After anything happened to a connection: it leaves the tables when its state says so, its
+    /// timers stand as its deadlines say, and it queues up when it may have something to send.
+    pub(super) fn settle(&mut self, shared: &mut Shared, id: ConnectionId) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        match conn.state {
+            State::Closed => self.bury(shared, id),
+            State::TimeWait => self.enter_time_wait(shared, id),
+            _ => {
+                settle_fin_wait_2(conn, shared);
+                self.arm(id);
+                self.queue(id);
+            }
+        }
+    }
+
+    /// Queues a connection up for output, once.
+    fn queue(&mut self, id: ConnectionId) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        if !conn.queued && !conn.parked {
+            conn.queued = true;
+            self.ready.push_back(Ready::Connection(id));
+        }
+    }
+
+    /// Brings the timing wheel in line with the connection's deadlines.
+    pub(super) fn arm(&mut self, id: ConnectionId) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let timers = &mut conn.deadlines;
+        match timers.earliest() {
+            Some((_, at)) if timers.entry.is_some() && timers.armed == at => {}
+            Some((_, at)) => {
+                timers.armed = at;
+                self.wheel.arm(&mut timers.entry, at, TimerOwner::Connection(id));
+            }
+            None => self.wheel.disarm(&mut timers.entry),
+        }
+    }
+
+    /// CLOSED: nothing arrives for it any more. It stays while the program holds it, with what is
+    /// left to read and the reason to tell.
+    fn bury(&mut self, shared: &mut Shared, id: ConnectionId) {
+        let tuple = self.connections[id].tuple;
+        if self.find(&tuple) == Some(Target::Connection(id)) {
+            self.unregister(&tuple);
+        }
+        self.lay_down(shared, id);
+    }
+
+    /// TIME-WAIT (RFC 9293 3.6.1): 32 bytes stay behind for 2 MSL, the rest goes.
+    fn enter_time_wait(&mut self, shared: &mut Shared, id: ConnectionId) {
+        let conn = &self.connections[id];
+        if self.find(&conn.tuple) != Some(Target::Connection(id)) {
+            return; // It is there already, and the program still holds the socket.
+        }
+        let entry = TimeWait {
+            tuple: conn.tuple,
+            snd_nxt: conn.snd.max,
+            rcv_nxt: conn.rcv.nxt,
+            ts_recent: conn.timestamps.map(|ours| ours.recent()),
+        };
+        self.unregister(&entry.tuple);
+        // The ACK of the peer's FIN, before the connection that owes it is gone.
+        if let Some(reason) = self.connections[id].reply.take() {
+            let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason);
+            ack.window = self.connections[id].advertised_window_field();
+            ack.options.timestamps = self.connections[id].timestamps.map(|ts| ts.option(shared.now));
+            self.replies.push(shared, ack);
+        }
+        let (time_wait, evicted) =
+            self.time_wait.insert(shared.now, &entry, shared.config.time_wait);
+        if let Some((old, tuple)) = evicted {
+            self.forget_time_wait(shared, old, tuple);
+        }
+        self.register(&entry.tuple, Target::TimeWait(time_wait));
+        self.lay_down(shared, id);
+    }
+
+    /// Takes a connection out of everything that runs. It is removed when nobody holds it.
+    fn lay_down(&mut self, shared: &mut Shared, id: ConnectionId) {
+        let conn = &mut self.connections[id];
+        conn.deadlines.stop_all();
+        self.wheel.disarm(&mut conn.deadlines.entry);
+        conn.snd.queue = Default::default();
+        conn.rcv.assembler.clear(&mut shared.spare);
+        (conn.reply, conn.snd.probe, conn.snd.retransmit_head) = (None, None, None);
+        if let Some(listener) = conn.user.listener {
+            self.remove_from_accept_queue(listener, id);
+        } else if !conn.user.orphaned {
+            return;
+        }
+        self.connections[id].rcv.queue.clear(&mut shared.spare);
+        self.connections.remove(id);
+    }
+
+    /// The program closed a connection that is in no table any more: nothing is left of it.
+    pub(super) fn remove_closed(&mut self, shared: &mut Shared, id: ConnectionId) {
+        if let Some(mut conn) = self.connections.remove(id) {
+            conn.rcv.queue.clear(&mut shared.spare);
+        }
+    }
+
+    /// 2 MSL are over.
+    pub(super) fn time_wait_expired(
+        &mut self,
+        shared: &mut Shared,
+        id: TimeWaitId,
+        tuple: FourTuple,
+    ) {
+        shared.trace(Some(tuple), What::Timer { timer: Timer::TimeWait });
+        self.forget_time_wait(shared, id, tuple);
+    }
+
+    fn forget_time_wait(&mut self, shared: &mut Shared, id: TimeWaitId, tuple: FourTuple) {
+        self.demux.remove_value(&tuple, Target::TimeWait(id));
+        let (from, to) = (State::TimeWait, State::Closed);
+        shared.trace(Some(tuple), What::Transition { from, to, cause: Event::TimeWaitOver });
+    }
+
+    /// A segment for a TIME-WAIT: an answer, or a new connection in its place (RFC 6191).
+    pub(super) fn time_wait_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        id: TimeWaitId,
+        seg: Segment,
+        frame: FrameBuf,
+    ) {
+        let entry = self.time_wait.get(id);
+        let listens = self.listener_for(seg.tuple.local).is_some();
+        match entry.on_segment(&seg, listens) {
+            TimeWaitVerdict::AllowNewConnection { .. } => {
+                self.time_wait.remove(id);
+                self.forget_time_wait(shared, id, seg.tuple);
+                return self.listen_arrives(shared, interfaces, seg, frame);
+            }
+            TimeWaitVerdict::AcknowledgeAndRestart => {
+                self.time_wait.restart(id, shared.now, shared.config.time_wait);
+                self.acknowledge_for(shared, &entry, Sent::TimeWaitAck);
+            }
+            TimeWaitVerdict::Acknowledge => {
+                self.acknowledge_for(shared, &entry, Sent::OutOfWindowAck);
+            }
+            TimeWaitVerdict::IgnoreReset => {
+                shared.drop_packet(Some(seg.tuple), Dropped::TimeWaitReset);
+            }
+            TimeWaitVerdict::Ignore => shared.drop_packet(Some(seg.tuple), Dropped::TimeWaitOld),
+        }
+        shared.recycle(frame);
+    }
+
+    fn acknowledge_for(&mut self, shared: &mut Shared, entry: &TimeWait, reason: Sent) {
+        let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason);
+        let offset = self.isn.timestamp_offset(&entry.tuple);
+        ack.options.timestamps = entry.ts_recent.map(|recent| wire::tcp::Timestamps {
+            value: super::timestamps::clock(shared.now, offset),
+            echo: recent,
+        });
+        self.replies.push(shared, ack);
+    }
+
+    pub(super) fn register(&mut self, tuple: &FourTuple, target: Target) {
+        let Self { demux, connections, half_open, time_wait, .. } = self;
+        demux.insert(tuple, target, |target| match target {
+            Target::Connection(id) => connections[id].tuple,
+            Target::HalfOpen(id) => half_open[id].tuple,
+            Target::TimeWait(id) => time_wait.tuple(id),
+        });
+    }
+
+    pub(super) fn unregister(&mut self, tuple: &FourTuple) {
+        let Self { demux, connections, half_open, time_wait, .. } = self;
+        demux.remove(tuple, |target| match target {
+            Target::Connection(id) => connections[id].tuple,
+            Target::HalfOpen(id) => half_open[id].tuple,
+            Target::TimeWait(id) => time_wait.tuple(id),
+        });
+    }
+}
+
+/// The program closed and the peer does not: a bound on how long that is waited for.
+fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
+    let waits = conn.state == State::FinWait2 && conn.user.orphaned;
+    if !waits {
+        conn.deadlines.stop(Timer::FinWait2);
+    } else if !conn.deadlines.runs(Timer::FinWait2) {
+        conn.deadlines.set(Timer::FinWait2, shared.now.after(shared.config.fin_wait_2));
+    }
+}
+
+impl Connection {
+    /// The connection ends badly: whoever holds it is told why.
+    pub(crate) fn fail(&mut self, shared: &mut Shared, error: Error, event: Event) {
+        // A connection that both sides had closed, or that waits for its last ACK, had all it
+        // wanted: its end is no error for the program.
+        let over = matches!(self.state, State::Closing | State::LastAck | State::TimeWait);
+        self.transition(shared, event);
+        self.user.failed = true;
+        if !over || error == Error::TimedOut {
+            self.user.error.get_or_insert(error);
+            self.announce(shared, Readiness::ERROR);
+        }
+        self.announce(
+            shared,
+            Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
+        );
+    }
+}

@@ -1,0 +1,343 @@
+//! SYN-RECEIVED of a passive open: the SYN queue (RFC 9293 3.10.7.4 where it says SYN-RECEIVED).
+//!
+//! An entry holds what the handshake's last ACK needs and nothing else, so that a flood of SYNs
+//! stays cheap. Its only packet is the SYN-ACK, its only timer the one that sends it again.
+
+use alloc::vec::Vec;
+use slotmap::SlotMap;
+use wire::frame::FrameBuf;
+use wire::tcp::{Flags, Header, Options};
+use wire::time::{Duration, Instant};
+
+use crate::ip::Interfaces;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::tcp::connection::Connection;
+use crate::tcp::reply::Reply;
+use crate::tcp::segment::Segment;
+use crate::tcp::seq::Seq;
+use crate::tcp::state::{Event, State};
+use crate::tcp::timestamps::Timestamps;
+use crate::tcp::{Ready, Target, Tcp, TimerOwner};
+use crate::timers::TimerId;
+use crate::trace::{Timer, What};
+use crate::{FourTuple, ListenerId};
+
+slotmap::new_key_type! {
+    /// An entry of the table of half-open connections.
+    pub(crate) struct HalfOpenId;
+}
+
+/// The entries of all listeners.
+pub(crate) type HalfOpenTable = SlotMap<HalfOpenId, HalfOpen>;
+
+/// A handshake whose last ACK is missing.
+#[derive(Clone, Debug)]
+pub(crate) struct HalfOpen {
+    pub(crate) tuple: FourTuple,
+    pub(crate) listener: ListenerId,
+    /// The peer's initial sequence number, and ours.
+    pub(crate) irs: Seq,
+    pub(crate) iss: Seq,
+    /// What the peer announced, and what we did.
+    peer_mss: u16,
+    our_mss: u16,
+    peer_window: u16,
+    scales: Option<(u8, u8)>,
+    /// The peer's timestamp and the offset of our clock, when both of us use them.
+    stamps: Option<(u32, u32)>,
+    /// How often the SYN-ACK was sent again after a timeout.
+    retries: u8,
+    /// Why the SYN-ACK is due; `None` when it is not.
+    due: Option<Sent>,
+    /// It stands in the queue of those that have something to send.
+    queued: bool,
+    /// When the SYN-ACK was first sent, to measure the first round trip.
+    first_sent: Option<Instant>,
+    timer: Option<TimerId>,
+}
+
+impl HalfOpen {
+    /// An entry for a SYN; scale and timestamps are settled by the two methods below.
+    pub(crate) fn new(
+        _shared: &Shared,
+        listener: ListenerId,
+        seg: &Segment,
+        iss: Seq,
+        our_mss: u32,
+    ) -> Self {
+        Self {
+            tuple: seg.tuple,
+            listener,
+            irs: seg.seq,
+            iss,
+            peer_mss: seg.header.options.mss.unwrap_or(536),
+            our_mss: u16::try_from(our_mss).unwrap_or(u16::MAX),
+            peer_window: seg.header.window,
+            scales: None,
+            stamps: None,
+            retries: 0,
+            due: Some(Sent::SynAccepted),
+            queued: false,
+            first_sent: None,
+            timer: None,
+        }
+    }
+
+    /// RFC 7323 2.2: our scale is announced only when the peer's is.
+    pub(crate) fn with_scale(mut self, shared: &Shared, seg: &Segment, ours: u8) -> Self {
+        let theirs = seg.header.options.window_scale.filter(|_| shared.config.window_scaling);
+        self.scales = theirs.map(|scale| (scale.min(14), ours));
+        self
+    }
+
+    /// RFC 7323 3.2: likewise for timestamps.
+    pub(crate) fn with_timestamps(mut self, shared: &Shared, seg: &Segment, offset: u32) -> Self {
+        let theirs = seg.timestamps().filter(|_| shared.config.timestamps);
+        self.stamps = theirs.map(|timestamps| (timestamps.value, offset));
+        self
+    }
+
+    /// The entry that we did not keep, rebuilt from the cookie that came back.
+    pub(crate) fn from_cookie(
+        shared: &Shared,
+        listener: ListenerId,
+        seg: &Segment,
+        irs: Seq,
+        cookie: Seq,
+        mss: u16,
+    ) -> Self {
+        let mut entry = Self::new(shared, listener, seg, cookie, u32::from(u16::MAX));
+        (entry.irs, entry.peer_mss, entry.due) = (irs, mss, None);
+        entry
+    }
+
+    /// What a cookie's timestamp brought back.
+    pub(crate) fn restore(&mut self, recent: u32, offset: u32, theirs: Option<u8>, ours: u8) {
+        self.stamps = Some((recent, offset));
+        self.scales = theirs.map(|scale| (scale.min(14), ours));
+    }
+
+    pub(crate) fn timestamps(&self) -> Option<Timestamps> {
+        self.stamps.map(|(_, offset)| Timestamps::new(offset))
+    }
+
+    /// Puts a new connection where this entry stands: SYN-RECEIVED, our SYN out.
+    pub(crate) fn hand_over(&self, conn: &mut Connection, shared: &Shared) {
+        let offered = Options {
+            mss: Some(self.peer_mss),
+            window_scale: self.scales.map(|(theirs, _)| theirs),
+            timestamps: self.stamps.map(|(value, _)| wire::tcp::Timestamps { value, echo: 0 }),
+            ..Options::default()
+        };
+        conn.state = State::SynReceived;
+        conn.rcv.scale = self.scales.map_or(0, |(_, ours)| ours);
+        conn.rcv.mss = u32::from(self.our_mss);
+        conn.take_peer_options(&offered, shared);
+        conn.rcv.irs = self.irs;
+        conn.rcv.nxt = self.irs.plus(1);
+        conn.rcv.edge = conn.rcv.nxt.plus(conn.initial_window());
+        if let Some(timestamps) = &mut conn.timestamps {
+            timestamps.ack_sent(conn.rcv.nxt);
+        }
+        (conn.snd.nxt, conn.snd.max) = (self.iss.plus(1), self.iss.plus(1));
+        conn.snd.window.set(u32::from(self.peer_window), self.irs, self.iss);
+        // Karn: a SYN-ACK that was sent twice measures nothing.
+        let sent = self.first_sent.filter(|_| self.retries == 0);
+        conn.snd.timed = sent.map(|at| (self.iss.plus(1), at));
+        for _ in 0..self.retries {
+            conn.snd.rto.back_off();
+        }
+    }
+
+    /// The SYN-ACK, as it stands now.
+    fn syn_ack(&self, now: Instant, window: u16) -> Header {
+        let stamps = |(recent, offset): (u32, u32)| wire::tcp::Timestamps {
+            value: crate::tcp::timestamps::clock(now, offset),
+            echo: recent,
+        };
+        Header {
+            source_port: self.tuple.local.port(),
+            destination_port: self.tuple.remote.port(),
+            sequence: self.iss.0,
+            acknowledgment: self.irs.plus(1).0,
+            flags: Flags::SYN | Flags::ACK,
+            window,
+            options: Options {
+                mss: Some(self.our_mss),
+                window_scale: self.scales.map(|(_, ours)| ours),
+                timestamps: self.stamps.map(stamps),
+                ..Options::default()
+            },
+            ..Header::default()
+        }
+    }
+
+    /// How long to wait before the SYN-ACK goes out again.
+    fn timeout(&self, initial: Duration, max: Duration) -> Duration {
+        initial.saturating_mul(1 << self.retries.min(16)).min(max)
+    }
+}
+
+impl Tcp {
+    /// A segment for a half-open entry.
+    pub(crate) fn half_open_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        id: HalfOpenId,
+        seg: Segment,
+        frame: FrameBuf,
+    ) {
+        let entry = &mut self.half_open[id];
+        let next = entry.irs.plus(1);
+        if seg.syn() && !seg.acks() && !seg.rst() && seg.seq == entry.irs {
+            // Our SYN-ACK was lost, or is late.
+            entry.due = Some(Sent::SynRepeated);
+            self.half_open_ready(id);
+            return shared.recycle(frame);
+        }
+        let in_window = seg.seq.distance_from(next) <= u32::from(u16::MAX);
+        if seg.rst() {
+            // RFC 5961 3.2: only the exact number counts; the entry is too cheap for a challenge.
+            if seg.seq == next {
+                self.remove_half_open(shared, id, Event::RcvRst);
+            } else {
+                shared.drop_packet(Some(seg.tuple), Dropped::BlindReset);
+            }
+        } else if !in_window || is_old(entry, &seg) {
+            entry.due = Some(Sent::SynRepeated);
+            self.half_open_ready(id);
+            shared.drop_packet(Some(seg.tuple), Dropped::OutOfWindow);
+        } else if seg.syn() {
+            // RFC 9293 3.10.7.4, fourth: back to LISTEN, where the new SYN finds its place.
+            self.remove_half_open(shared, id, Event::RcvRst);
+            return self.listen_arrives(shared, interfaces, seg, frame);
+        } else if !seg.acks() {
+            shared.drop_packet(Some(seg.tuple), Dropped::NoAck);
+        } else if seg.ack != entry.iss.plus(1) {
+            self.replies.push(shared, Reply::reset_for(&seg, Sent::ResetHalfOpen));
+        } else {
+            return self.handshake_completed(shared, interfaces, id, seg, frame);
+        }
+        shared.recycle(frame);
+    }
+
+    /// The last ACK is here. When the accept queue is full the entry stays, as if the ACK had been
+    /// lost: the SYN-ACK goes out again at its time, and the peer's answer finds room or does not.
+    fn handshake_completed(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        id: HalfOpenId,
+        seg: Segment,
+        frame: FrameBuf,
+    ) {
+        let entry = self.half_open[id].clone();
+        let full = self.listeners.get(entry.listener).is_none_or(|l| l.is_accept_queue_full());
+        if full {
+            shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullAck);
+            return shared.recycle(frame);
+        }
+        self.take_half_open(id);
+        self.promote(shared, interfaces, &entry, seg, frame);
+    }
+
+    /// Queues an entry's SYN-ACK.
+    pub(crate) fn half_open_ready(&mut self, id: HalfOpenId) {
+        let Some(entry) = self.half_open.get_mut(id) else { return };
+        if !entry.queued && entry.due.is_some() {
+            entry.queued = true;
+            self.ready.push_back(Ready::HalfOpen(id));
+        }
+    }
+
+    /// The SYN-ACK was not answered in time.
+    pub(crate) fn half_open_expired(&mut self, shared: &mut Shared, id: HalfOpenId) {
+        let Some(entry) = self.half_open.get_mut(id) else { return };
+        entry.timer = None;
+        shared.trace(Some(entry.tuple), What::Timer { timer: Timer::Retransmission });
+        if entry.retries >= shared.config.syn_ack_retries {
+            return self.remove_half_open(shared, id, Event::TimedOut);
+        }
+        entry.retries += 1;
+        entry.due = Some(Sent::SynAckRetransmitted);
+        self.half_open_ready(id);
+    }
+
+    /// The SYN-ACK of an entry whose turn it is, and why; its timer runs from now on.
+    pub(crate) fn take_syn_ack(
+        &mut self,
+        shared: &Shared,
+        id: HalfOpenId,
+    ) -> Option<(FourTuple, Header, Sent)> {
+        let entry = self.half_open.get_mut(id)?;
+        entry.queued = false;
+        let reason = entry.due.take()?;
+        let options = &self.listeners.get(entry.listener)?.options;
+        let window = options.receive_buffer.min(usize::from(u16::MAX));
+        let header = entry.syn_ack(shared.now, u16::try_from(window).unwrap_or(u16::MAX));
+        if entry.timer.is_none() {
+            let wait = entry.timeout(options.rto.initial, options.rto.max);
+            entry.first_sent.get_or_insert(shared.now);
+            let owner = TimerOwner::HalfOpen(id);
+            self.wheel.arm(&mut entry.timer, shared.now.after(wait), owner);
+        }
+        Some((entry.tuple, header, reason))
+    }
+
+    /// The SYN-ACK could not leave: the next hop is not known yet.
+    pub(crate) fn put_syn_ack_back(&mut self, id: HalfOpenId, reason: Sent) {
+        if let Some(entry) = self.half_open.get_mut(id) {
+            entry.due = Some(reason);
+        }
+    }
+
+    /// Half-open entries of a listener that closes.
+    pub(crate) fn remove_half_opens_of(&mut self, shared: &mut Shared, listener: ListenerId) {
+        let of_listener = |(id, entry): (HalfOpenId, &HalfOpen)| (entry.listener == listener).then_some(id);
+        let ids: Vec<_> = self.half_open.iter().filter_map(of_listener).collect();
+        for id in ids {
+            let entry = &self.half_open[id];
+            let (tuple, seq, ack) = (entry.tuple, entry.iss.plus(1), entry.irs.plus(1));
+            let mut reset = Reply::ack(tuple, seq, ack, Sent::ResetAborted);
+            reset.flags |= Flags::RST;
+            self.replies.push(shared, reset);
+            self.remove_half_open(shared, id, Event::Abort);
+        }
+    }
+
+    fn remove_half_open(&mut self, shared: &mut Shared, id: HalfOpenId, cause: Event) {
+        let entry = self.take_half_open(id);
+        let (from, to) = (State::SynReceived, State::Closed);
+        shared.trace(Some(entry.tuple), What::Transition { from, to, cause });
+    }
+
+    /// Takes an entry out of every table.
+    fn take_half_open(&mut self, id: HalfOpenId) -> HalfOpen {
+        let tuple = self.half_open[id].tuple;
+        self.unregister(&tuple);
+        let mut entry = self.half_open.remove(id).expect("indexed just above");
+        self.wheel.disarm(&mut entry.timer);
+        if let Some(listener) = self.listeners.get_mut(entry.listener) {
+            listener.half_open = listener.half_open.saturating_sub(1);
+        }
+        debug_assert!(self.find(&tuple) != Some(Target::HalfOpen(id)));
+        entry
+    }
+}
+
+/// RFC 7323 5.3: PAWS holds for the handshake's last ACK as well.
+fn is_old(entry: &HalfOpen, seg: &Segment) -> bool {
+    match (entry.stamps, seg.timestamps()) {
+        (Some((recent, _)), Some(theirs)) => Seq(theirs.value).is_before(Seq(recent)),
+        _ => false,
+    }
+}
+
+impl HalfOpen {
+    /// How often the SYN-ACK was sent again, for `ss`.
+    pub(crate) fn retries(&self) -> u8 {
+        self.retries
+    }
+}

@@ -1,0 +1,245 @@
+//! A listener and its two queues (RFC 9293 3.10.7.2).
+//!
+//! The SYN queue holds half-open entries: handshakes that we answered and whose last ACK is
+//! missing. The accept queue holds open connections that the program has not accepted. Both are
+//! bounded by the backlog, and overflow as Linux's do:
+//!
+//! | what is full | what arrives | what happens |
+//! |---|---|---|
+//! | the SYN queue (backlog entries) | a SYN | it is answered with a SYN cookie |
+//! | the accept queue (backlog + 1 connections) | a SYN | it is dropped; the peer sends it again |
+//! | the accept queue | the last ACK of a handshake | it is dropped; our SYN-ACK goes out again later |
+
+use alloc::collections::VecDeque;
+use core::net::SocketAddr;
+
+use wire::frame::FrameBuf;
+
+use crate::config::TcpOptions;
+use crate::event::{Pending, Ready as Readiness, SocketId};
+use crate::ip::Interfaces;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::tcp::arrives::{self, Arrival};
+use crate::tcp::connection::{Opening, link_mss, scale_for};
+use crate::tcp::listen::half_open::HalfOpen;
+use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
+use crate::tcp::reply::Reply;
+use crate::tcp::segment::Segment;
+use crate::tcp::state::{Event, State};
+use crate::tcp::timestamps::Timestamps;
+use crate::tcp::{Target, Tcp};
+use crate::trace::What;
+use crate::{ConnectionId, ListenerId};
+
+/// A socket that waits for connections.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// Its address and port; an unspecified address stands for all of ours.
+    pub(crate) local: SocketAddr,
+    /// The length of both queues; the accept queue takes one more.
+    pub(crate) backlog: usize,
+    /// What its connections start with.
+    pub(crate) options: TcpOptions,
+    /// Open connections that wait for `accept`.
+    pub(crate) accept_queue: VecDeque<ConnectionId>,
+    /// Half-open entries of this listener.
+    pub(crate) half_open: usize,
+    /// Events announced and not fetched.
+    pub(crate) pending: Pending,
+}
+
+impl Listener {
+    /// A listener with empty queues.
+    pub(crate) fn new(local: SocketAddr, backlog: usize, options: TcpOptions) -> Self {
+        Self {
+            local,
+            backlog,
+            options,
+            accept_queue: VecDeque::new(),
+            half_open: 0,
+            pending: Pending::default(),
+        }
+    }
+
+    /// A backlog of N admits N + 1, as on Linux and as everybody's tests expect.
+    pub(crate) fn is_accept_queue_full(&self) -> bool {
+        self.accept_queue.len() > self.backlog
+    }
+
+    fn is_syn_queue_full(&self, limit: usize) -> bool {
+        self.half_open >= self.backlog.clamp(1, limit.max(1))
+    }
+}
+
+impl Tcp {
+    /// A segment for no connection: for a listener, or for nobody (RFC 9293 3.10.7.1 and .2).
+    pub(crate) fn listen_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        seg: Segment,
+        frame: FrameBuf,
+    ) {
+        let Some(id) = self.listener_for(seg.tuple.local) else {
+            self.nobody_arrives(shared, &seg);
+            return shared.recycle(frame);
+        };
+        // First check for a reset, second for an ACK, third for a SYN.
+        if seg.rst() {
+            shared.drop_packet(Some(seg.tuple), Dropped::ListenReset);
+        } else if seg.acks() {
+            return self.cookie_arrives(shared, interfaces, id, seg, frame);
+        } else if seg.syn() {
+            self.syn_arrives(shared, interfaces, id, &seg);
+        } else {
+            shared.drop_packet(Some(seg.tuple), Dropped::ListenNothing);
+        }
+        shared.recycle(frame);
+    }
+
+    /// A SYN for a listener: a half-open entry, or a cookie.
+    fn syn_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        id: ListenerId,
+        seg: &Segment,
+    ) {
+        let listener = &mut self.listeners[id];
+        if listener.is_accept_queue_full() {
+            return shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullSyn);
+        }
+        let Ok(route) = interfaces.route(Some(seg.tuple.local.ip()), seg.tuple.remote.ip()) else {
+            return shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
+        };
+        let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
+        if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
+            if shared.config.syn_cookies {
+                self.send_cookie(shared, seg, our_mss);
+            } else {
+                shared.drop_packet(Some(seg.tuple), Dropped::SynQueueFull);
+            }
+            return;
+        }
+        listener.half_open += 1;
+        let rcv_scale = scale_for(listener.options.receive_buffer);
+        let entry = HalfOpen::new(shared, id, seg, self.isn.next(shared.now, &seg.tuple), our_mss)
+            .with_scale(shared, seg, rcv_scale)
+            .with_timestamps(shared, seg, self.isn.timestamp_offset(&seg.tuple));
+        let half_open = self.half_open.insert(entry);
+        self.register(&seg.tuple, Target::HalfOpen(half_open));
+        let (from, to) = (State::Listen, State::SynReceived);
+        shared.trace(Some(seg.tuple), What::Transition { from, to, cause: Event::RcvSyn });
+        self.half_open_ready(half_open);
+    }
+
+    /// RFC 4987 3.6: everything that we would remember goes into the sequence number and the
+    /// timestamp that the peer will send back.
+    fn send_cookie(&mut self, shared: &mut Shared, seg: &Segment, our_mss: u32) {
+        let offered = &seg.header.options;
+        let mss = offered.mss.unwrap_or(536);
+        let cookie = self.cookies.encode(shared.now, &seg.tuple, seg.seq, mss);
+        let mut reply = Reply::ack(seg.tuple, cookie, seg.seq.plus(1), Sent::SynCookie);
+        reply.flags |= wire::tcp::Flags::SYN;
+        reply.window = u16::MAX;
+        reply.options.mss = u16::try_from(our_mss).ok();
+        if let (Some(theirs), true) = (offered.timestamps, shared.config.timestamps) {
+            let scale = offered.window_scale.filter(|_| shared.config.window_scaling);
+            let ours = Timestamps::new(self.isn.timestamp_offset(&seg.tuple));
+            let value = ours.option(shared.now).value;
+            let options = CookieOptions { window_scale: scale, ..CookieOptions::default() };
+            let value = SynCookies::encode_options(value, options);
+            reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
+            let ours = scale_for(shared.config.tcp.receive_buffer);
+            reply.options.window_scale = scale.map(|_| ours);
+        }
+        self.replies.push(shared, reply);
+    }
+
+    /// An ACK for a listener: the echo of a cookie, or an intruder (RFC 9293 3.10.7.2, second).
+    fn cookie_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        id: ListenerId,
+        seg: Segment,
+        frame: FrameBuf,
+    ) {
+        let cookie = seg.ack.minus(1);
+        let irs = seg.seq.minus(1);
+        let mss = if shared.config.syn_cookies && !seg.syn() && !seg.fin() {
+            self.cookies.check(shared.now, &seg.tuple, irs, cookie)
+        } else {
+            None
+        };
+        let Some(mss) = mss else {
+            self.replies.push(shared, Reply::reset_for(&seg, Sent::ResetListen));
+            return shared.recycle(frame);
+        };
+        let listener = &self.listeners[id];
+        let echoed = seg
+            .timestamps()
+            .map(|timestamps| (timestamps, SynCookies::decode_options(timestamps.echo)));
+        let mut entry = HalfOpen::from_cookie(shared, id, &seg, irs, cookie, mss);
+        if let Some((theirs, options)) = echoed {
+            entry.restore(theirs.value, self.isn.timestamp_offset(&seg.tuple), options.window_scale,
+                scale_for(listener.options.receive_buffer));
+        }
+        self.promote(shared, interfaces, &entry, seg, frame);
+    }
+
+    /// The handshake is over: a half-open entry becomes a connection in the accept queue. Gives
+    /// back whether there was room.
+    pub(crate) fn promote(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        entry: &HalfOpen,
+        seg: Segment,
+        frame: FrameBuf,
+    ) -> bool {
+        let Some(listener) = self.listeners.get(entry.listener) else { return false };
+        let route = interfaces.route(Some(seg.tuple.local.ip()), seg.tuple.remote.ip());
+        let (Ok(route), false) = (route, listener.is_accept_queue_full()) else {
+            shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullAck);
+            shared.recycle(frame);
+            return false;
+        };
+        let opening = Opening {
+            tuple: seg.tuple,
+            options: listener.options.clone(),
+            route,
+            iss: entry.iss,
+            timestamps: entry.timestamps(),
+        };
+        let Some(id) = self.create(shared, opening) else {
+            shared.drop_packet(Some(seg.tuple), Dropped::MemoryLimit);
+            shared.recycle(frame);
+            return false;
+        };
+        let conn = &mut *self.connections[id];
+        entry.hand_over(conn, shared);
+        conn.user.listener = Some(entry.listener);
+        let replies = &mut self.replies;
+        arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
+        if self.connections[id].state != State::SynReceived {
+            self.enqueue_accepted(shared, entry.listener, id);
+        }
+        self.settle(shared, id);
+        true
+    }
+
+    fn enqueue_accepted(&mut self, shared: &mut Shared, listener: ListenerId, id: ConnectionId) {
+        let Some(waiting) = self.listeners.get_mut(listener) else { return };
+        waiting.accept_queue.push_back(id);
+        shared.events.push(SocketId::Listener(listener), &mut waiting.pending, Readiness::READ);
+    }
+
+    /// A connection ended before it was accepted.
+    pub(crate) fn remove_from_accept_queue(&mut self, listener: ListenerId, id: ConnectionId) {
+        if let Some(listener) = self.listeners.get_mut(listener) {
+            listener.accept_queue.retain(|waiting| *waiting != id);
+        }
+    }
+}

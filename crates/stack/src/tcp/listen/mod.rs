@@ -1,0 +1,5 @@
+//! Passive opens: listeners, their SYN queues and accept queues, and SYN cookies.
+
+pub(crate) mod half_open;
+pub(crate) mod listener;
+pub(crate) mod syn_cookie;

@@ -1,0 +1,316 @@
+//! TCP (RFC 9293), a file per mechanism.
+//!
+//! | place | holds | source |
+//! |---|---|---|
+//! | [`state`] | the states and what leads from one to the next | RFC 9293 3.3.2 |
+//! | `arrives` | SEGMENT ARRIVES, the eight steps | RFC 9293 3.10.7 |
+//! | `acked` | what an acknowledgment does | RFC 9293 3.10.7.4, RFC 5681 |
+//! | `user`, `expire` | calls of the program; timers that fire | RFC 9293 3.10.1-6, 3.10.8 |
+//! | `output` | the only builder of segments | RFC 9293 3.8 |
+//! | `lifecycle` | the only place where one kind of endpoint becomes another | |
+//! | [`seq`] | sequence numbers | RFC 9293 3.4 |
+//! | `timestamps` | timestamps and PAWS | RFC 7323 |
+//! | `isn`, `ports` | initial sequence numbers, ephemeral ports | RFC 9293 3.4.1, RFC 6056 |
+//! | `listen/` | listeners, the SYN queue, SYN cookies | RFC 9293 3.10.7.2, RFC 4987 |
+//! | `blind` | challenge ACKs | RFC 5961 |
+//! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
+//! | `send/` | the send queue, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
+//! | `recv/` | the receive queue, our window, delayed ACKs | RFC 9293 3.8.6, RFC 5681 |
+//! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
+//! | [`congestion`] | how much may be in flight | RFC 5681 |
+//! | `keepalive` | signs of life | RFC 9293 3.8.4 |
+
+mod acked;
+mod arrives;
+mod blind;
+pub mod congestion;
+mod connection;
+mod deadlines;
+mod expire;
+mod inspect;
+mod isn;
+mod keepalive;
+mod lifecycle;
+mod listen;
+pub(crate) mod output;
+mod ports;
+mod recovery;
+mod recv;
+mod reply;
+mod segment;
+mod send;
+pub mod seq;
+pub mod state;
+mod timestamps;
+mod timewait;
+mod user;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::hash::BuildHasher;
+use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU16;
+
+use hashbrown::HashMap;
+use rand_core::Rng;
+use siphasher::sip::SipHasher13;
+use slotmap::SlotMap;
+use wire::frame::ReceiveChecksum;
+use wire::time::Instant;
+
+use crate::config::Config;
+use crate::demux::Demux;
+use crate::error::Error;
+use crate::icmp::IcmpError;
+use crate::ip::{Interfaces, Received};
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::timers::Wheel;
+use crate::trace::What;
+use crate::{ConnectionId, FourTuple, ListenerId};
+
+use arrives::Arrival;
+use connection::Connection;
+use isn::IsnGenerator;
+use listen::half_open::{HalfOpenId, HalfOpenTable};
+use listen::listener::Listener;
+use listen::syn_cookie::SynCookies;
+use ports::PortAllocator;
+use reply::{Replies, Reply};
+use segment::Segment;
+use seq::Seq;
+use timewait::{TimeWaitId, TimeWaitTable};
+
+/// All of a stack's TCP: every endpoint, and who is next to send.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    listeners: SlotMap<ListenerId, Listener>,
+    /// Which listener has an address and port; an unspecified address stands for all.
+    listening: HashMap<SocketAddr, ListenerId, KeyedState>,
+    half_open: HalfOpenTable,
+    connections: SlotMap<ConnectionId, Box<Connection>>,
+    time_wait: TimeWaitTable,
+    /// Which endpoint a segment belongs to.
+    demux: Demux<Target>,
+    /// One entry per connection and half-open entry whose timers run.
+    wheel: Wheel<TimerOwner>,
+    /// Endpoints that may have something to send, first come first served.
+    ready: VecDeque<Ready>,
+    replies: Replies,
+    isn: IsnGenerator,
+    ports: PortAllocator,
+    cookies: SynCookies,
+}
+
+/// What an entry of the demultiplexing table stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Target {
+    Connection(ConnectionId),
+    HalfOpen(HalfOpenId),
+    TimeWait(TimeWaitId),
+}
+
+/// Whose timer it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum TimerOwner {
+    Connection(ConnectionId),
+    HalfOpen(HalfOpenId),
+}
+
+/// Who has something to send.
+#[derive(Clone, Debug)]
+pub(crate) enum Ready {
+    Connection(ConnectionId),
+    HalfOpen(HalfOpenId),
+    Reply(Box<Reply>),
+}
+
+impl Tcp {
+    pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
+        Self {
+            listeners: SlotMap::with_key(),
+            listening: HashMap::with_hasher(KeyedState(key_pair(rng))),
+            half_open: HalfOpenTable::with_key(),
+            connections: SlotMap::with_key(),
+            time_wait: TimeWaitTable::new(config.time_wait_limit),
+            demux: Demux::new(key_pair(rng)),
+            wheel: Wheel::new(),
+            ready: VecDeque::new(),
+            replies: Replies::default(),
+            isn: IsnGenerator::new(key(rng)),
+            ports: PortAllocator::new(key(rng), config.ephemeral_ports.clone()),
+            cookies: SynCookies::new(key(rng)),
+        }
+    }
+
+    /// A segment for one of our addresses: checks it and hands it to its endpoint.
+    pub(crate) fn segment_arrives(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        mut received: Received,
+    ) {
+        let (source, destination) = (received.source, received.destination);
+        let verified = received.meta.checksum != ReceiveChecksum::Unverified;
+        let protocol = wire::ip::Protocol::Tcp;
+        if !verified
+            && !wire::checksum::is_transport_valid(source, destination, protocol, &received.frame)
+        {
+            shared.drop_packet(None, Dropped::TcpChecksum);
+            return shared.recycle(received.frame);
+        }
+        let Ok((header, text)) = wire::tcp::Header::parse(&received.frame) else {
+            shared.drop_packet(None, Dropped::MalformedTcp);
+            return shared.recycle(received.frame);
+        };
+        // At most 65,535: the IP layer saw to that.
+        let length = u32::try_from(text.len()).unwrap_or(0);
+        let data_offset = received.frame.len() - text.len();
+        let tuple = FourTuple::new(
+            (destination, header.destination_port),
+            (source, header.source_port),
+        );
+        let packets = packets_in(length, received.meta.segment_size);
+        shared.trace(Some(tuple), What::SegmentIn { header, length });
+        received.frame.advance(data_offset);
+        let segment = Segment::new(tuple, header, length, packets);
+        self.dispatch(shared, interfaces, segment, received.frame);
+    }
+
+    fn dispatch(
+        &mut self,
+        shared: &mut Shared,
+        interfaces: &mut Interfaces,
+        seg: Segment,
+        frame: wire::frame::FrameBuf,
+    ) {
+        match self.find(&seg.tuple) {
+            Some(Target::Connection(id)) => {
+                let Some(conn) = self.connections.get_mut(id) else { return };
+                let replies = &mut self.replies;
+                arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
+                self.settle(shared, id);
+            }
+            Some(Target::HalfOpen(id)) => self.half_open_arrives(shared, interfaces, id, seg, frame),
+            Some(Target::TimeWait(id)) => self.time_wait_arrives(shared, interfaces, id, seg, frame),
+            None => self.listen_arrives(shared, interfaces, seg, frame),
+        }
+    }
+
+    /// RFC 9293 3.10.7.1: a segment for nobody is answered with a reset, unless it is one.
+    fn nobody_arrives(&mut self, shared: &mut Shared, seg: &Segment) {
+        if seg.rst() {
+            shared.drop_packet(Some(seg.tuple), Dropped::NobodyReset);
+        } else {
+            self.replies.push(shared, Reply::reset_for(seg, Sent::ResetNobody));
+        }
+    }
+
+    /// ICMP says that something is wrong with what we sent on `tuple` at `seq`.
+    pub(crate) fn icmp_error(
+        &mut self,
+        shared: &mut Shared,
+        tuple: FourTuple,
+        seq: Seq,
+        error: IcmpError,
+    ) {
+        let Some(Target::Connection(id)) = self.find(&tuple) else {
+            return shared.drop_packet(Some(tuple), Dropped::IcmpUnsolicited);
+        };
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        conn.icmp_arrives(shared, seq, error);
+        self.settle(shared, id);
+    }
+
+    /// The next hop of something that was parked is known now, or will not be.
+    pub(crate) fn next_hop_known(
+        &mut self,
+        shared: &mut Shared,
+        ready: Ready,
+        outcome: Result<(), Error>,
+    ) {
+        match (ready, outcome) {
+            (Ready::Connection(id), outcome) => {
+                let Some(conn) = self.connections.get_mut(id) else { return };
+                conn.parked = false;
+                if let Err(error) = outcome {
+                    conn.unreachable(shared, error);
+                }
+                self.settle(shared, id);
+            }
+            (Ready::HalfOpen(id), Ok(())) => self.half_open_ready(id),
+            (Ready::Reply(reply), Ok(())) => self.replies.push(shared, *reply),
+            (Ready::HalfOpen(_), Err(_)) => {}
+            (Ready::Reply(reply), Err(_)) => {
+                shared.drop_packet(Some(reply.tuple), Dropped::NeighborUnresolved);
+            }
+        }
+    }
+
+    /// When the next timer fires.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.wheel.next_deadline(), self.time_wait.next_deadline()].into_iter().flatten().min()
+    }
+
+    fn find(&self, tuple: &FourTuple) -> Option<Target> {
+        self.demux.find(tuple, |target| self.tuple_of(target))
+    }
+
+    /// Where the endpoint behind an entry of the table keeps its tuple.
+    fn tuple_of(&self, target: Target) -> FourTuple {
+        match target {
+            Target::Connection(id) => self.connections[id].tuple,
+            Target::HalfOpen(id) => self.half_open[id].tuple,
+            Target::TimeWait(id) => self.time_wait.tuple(id),
+        }
+    }
+
+    /// The listener for a local address and port: one for the address itself goes first.
+    fn listener_for(&self, local: SocketAddr) -> Option<ListenerId> {
+        let exact = self.listening.get(&local);
+        exact.or_else(|| self.listening.get(&wildcard(local))).copied()
+    }
+}
+
+/// The address that stands for all of its family.
+fn wildcard(address: SocketAddr) -> SocketAddr {
+    let any = match address.ip() {
+        IpAddr::V4(_) => IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(any, address.port())
+}
+
+/// How many packets a super-segment was on the wire.
+fn packets_in(length: u32, segment_size: Option<NonZeroU16>) -> u32 {
+    segment_size.map_or(1, |size| length.div_ceil(u32::from(size.get())).max(1))
+}
+
+fn key(rng: &mut impl Rng) -> [u8; 16] {
+    let mut key = [0; 16];
+    rng.fill_bytes(&mut key);
+    key
+}
+
+fn key_pair(rng: &mut impl Rng) -> [u64; 2] {
+    [rng.next_u64(), rng.next_u64()]
+}
+
+/// A keyed hash for the table of listeners: a local program's ports are no secret, but a table
+/// that an attacker can fill unevenly would be a gift all the same.
+#[derive(Clone)]
+struct KeyedState([u64; 2]);
+
+impl BuildHasher for KeyedState {
+    type Hasher = SipHasher13;
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
+}
+
+impl core::fmt::Debug for KeyedState {
+    /// Never prints the key.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("KeyedState { .. }")
+    }
+}

@@ -1,0 +1,111 @@
+//! The seventh and eighth step's work: bytes in, holes filled, FIN in its place
+//! (RFC 9293 3.10.7.4, 3.8.6; RFC 5681 4.2).
+
+use core::ops::ControlFlow::{Break, Continue};
+
+use crate::error::Error;
+use crate::event::Ready;
+use crate::reason::{Dropped, Sent};
+use crate::tcp::arrives::{Arrival, Step};
+use crate::tcp::recv::assembler::Inserted;
+use crate::tcp::reply::Reply;
+use crate::tcp::state::Event;
+
+/// Takes the text of an acceptable segment.
+pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
+    let conn = &mut *arrival.conn;
+    if conn.user.orphaned && arrival.seg.end().is_after(conn.rcv.nxt) {
+        // RFC 9293 3.6.1: nobody will ever read it; the peer must know that it was lost.
+        let reset = Reply::reset_of(conn, Sent::ResetLateData);
+        arrival.replies.push(arrival.shared, reset);
+        conn.fail(arrival.shared, Error::ConnectionAborted, Event::Abort);
+        return Break(());
+    }
+    trim_to_window(arrival);
+    if arrival.seg.length == 0 {
+        return nothing_new(arrival);
+    }
+    arrival.conn.counts.last_data_received = Some(arrival.shared.now);
+    if arrival.seg.seq == arrival.conn.rcv.nxt {
+        in_order(arrival);
+        Continue(())
+    } else {
+        out_of_order(arrival)
+    }
+}
+
+/// Leaves of the segment what lies in the window and was not received before.
+fn trim_to_window(arrival: &mut Arrival<'_>) {
+    let rcv = &arrival.conn.rcv;
+    let before = if arrival.seg.seq.is_before(rcv.nxt) {
+        rcv.nxt.distance_from(arrival.seg.seq)
+    } else {
+        0
+    };
+    let edge = rcv.fin.map_or(rcv.edge, |fin| rcv.edge.earlier_of(fin));
+    arrival.trim_front(before);
+    arrival.trim_back(edge);
+}
+
+/// Its text came before, or the window is closed.
+fn nothing_new(arrival: &mut Arrival<'_>) -> Step {
+    if arrival.conn.receive_window() == 0 {
+        arrival.answer(Sent::ProbeAnswer);
+        return arrival.drop_segment(Dropped::ReceiveBufferFull);
+    }
+    arrival.answer(Sent::DuplicateAck);
+    Continue(())
+}
+
+fn in_order(arrival: &mut Arrival<'_>) {
+    let frame = core::mem::take(&mut arrival.frame);
+    let (conn, shared, seg) = (&mut *arrival.conn, &mut *arrival.shared, &arrival.seg);
+    let fills_hole = !conn.rcv.assembler.is_empty();
+    let mut count = seg.length;
+    conn.keep(shared, frame);
+    conn.rcv.nxt = conn.rcv.nxt.plus(seg.length);
+    if fills_hole {
+        while let Some(piece) =
+            conn.rcv.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
+        {
+            let length = u32::try_from(piece.len()).unwrap_or(0);
+            count += length;
+            conn.rcv.nxt = conn.rcv.nxt.plus(length);
+            conn.keep(shared, piece);
+        }
+        conn.reply = Some(Sent::HoleFilledAck);
+    }
+    conn.counts.bytes_received += u64::from(count);
+    conn.rcv.ack.on_text(shared.now, seg.length, seg.packets);
+    conn.announce(shared, Ready::READ);
+}
+
+fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
+    let frame = core::mem::take(&mut arrival.frame);
+    let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
+    // RFC 5681 4.2: at once, so that the peer's fast retransmit works.
+    conn.reply = Some(Sent::OutOfOrderAck);
+    let limit = shared.config.out_of_order_limit.min(conn.options.receive_buffer.saturating_mul(2));
+    let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
+    match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
+        Inserted::New | Inserted::Partial | Inserted::Duplicate => Continue(()),
+        Inserted::Refused => {
+            // What was not kept must not let a FIN behind it count.
+            arrival.drop_segment(Dropped::ReassemblyFull)
+        }
+    }
+}
+
+/// Takes the FIN when everything before it is here.
+pub(crate) fn take_fin(arrival: &mut Arrival<'_>) {
+    let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
+    if conn.rcv.fin != Some(conn.rcv.nxt) || !conn.state.may_receive() {
+        return;
+    }
+    conn.rcv.nxt = conn.rcv.nxt.plus(1);
+    conn.rcv.edge = conn.rcv.edge.later_of(conn.rcv.nxt);
+    conn.rcv.assembler.clear(&mut shared.spare);
+    conn.reply = Some(Sent::FinAck);
+    conn.transition(shared, Event::RcvFin);
+    conn.announce(shared, Ready::READ | Ready::READ_CLOSED);
+}

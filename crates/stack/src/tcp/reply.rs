@@ -1,0 +1,70 @@
+//! Answers that belong to no connection: resets, SYN cookies, the ACKs of TIME-WAIT.
+
+use alloc::collections::VecDeque;
+use wire::tcp::{Flags, Options};
+
+use crate::FourTuple;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::tcp::connection::Connection;
+use crate::tcp::segment::Segment;
+use crate::tcp::seq::Seq;
+
+/// One segment to send, complete but for its addresses' route.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) tuple: FourTuple,
+    pub(crate) seq: Seq,
+    pub(crate) ack: Seq,
+    pub(crate) flags: Flags,
+    pub(crate) window: u16,
+    pub(crate) options: Options,
+    pub(crate) reason: Sent,
+}
+
+impl Reply {
+    fn bare(tuple: FourTuple, seq: Seq, ack: Seq, flags: Flags, reason: Sent) -> Self {
+        Self { tuple, seq, ack, flags, window: 0, options: Options::default(), reason }
+    }
+
+    /// RFC 9293 3.5.2 and 3.10.7.1: the reset that `seg` deserves, made so that the peer accepts
+    /// it: with the sequence number that the peer expects, or acknowledging what it sent.
+    pub(crate) fn reset_for(seg: &Segment, reason: Sent) -> Self {
+        if seg.acks() {
+            Self::bare(seg.tuple, seg.ack, Seq(0), Flags::RST, reason)
+        } else {
+            Self::bare(seg.tuple, Seq(0), seg.end(), Flags::RST | Flags::ACK, reason)
+        }
+    }
+
+    /// The reset with which we end a connection ourselves (RFC 9293 3.10.5).
+    pub(crate) fn reset_of(conn: &Connection, reason: Sent) -> Self {
+        Self::bare(conn.tuple, conn.snd.max, conn.rcv.nxt, Flags::RST | Flags::ACK, reason)
+    }
+
+    /// An ACK that says where we are.
+    pub(crate) fn ack(tuple: FourTuple, seq: Seq, ack: Seq, reason: Sent) -> Self {
+        Self::bare(tuple, seq, ack, Flags::ACK, reason)
+    }
+}
+
+/// The answers that wait for the link, bounded by `Config::reply_limit`.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    queue: VecDeque<Reply>,
+}
+
+impl Replies {
+    /// Queues an answer; when too many wait already, it is dropped and counted.
+    pub(crate) fn push(&mut self, shared: &mut Shared, reply: Reply) {
+        if self.queue.len() < shared.config.reply_limit {
+            self.queue.push_back(reply);
+        } else {
+            shared.drop_packet(Some(reply.tuple), Dropped::ReplyQueueFull);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Reply> {
+        self.queue.pop_front()
+    }
+}

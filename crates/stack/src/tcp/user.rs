@@ -1,0 +1,446 @@
+//! The calls of the program (RFC 9293 3.10.1-3.10.6), by their names in the sockets interface.
+
+use core::net::SocketAddr;
+
+use wire::time::Instant;
+
+use crate::config::TcpOptions;
+use crate::error::Error;
+use crate::event::{Ready as Readiness, SocketId};
+use crate::reason::Sent;
+use crate::shared::Shared;
+use crate::stack::Stack;
+use crate::tcp::connection::{Connection, Opening, scale_for};
+use crate::tcp::listen::listener::Listener;
+use crate::tcp::reply::Reply;
+use crate::tcp::state::{Event, State};
+use crate::tcp::timestamps::Timestamps;
+use crate::tcp::wildcard;
+use crate::trace::{Call, What};
+use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
+
+/// Passive and active OPEN (RFC 9293 3.10.1).
+impl Stack {
+    /// Listens on a local address and port. The unspecified address stands for all of ours, port 0
+    /// for one that is free. `backlog` bounds both queues; the accept queue takes one more.
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`] when a listener has the address and port (or all addresses of it),
+    /// [`Error::AddressNotAvailable`] when the address is not ours or no port is free.
+    pub fn listen(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        backlog: usize,
+        options: TcpOptions,
+    ) -> Result<ListenerId, Error> {
+        self.shared.set_time(now);
+        if !local.ip().is_unspecified() && !self.interfaces.is_local(local.ip()) {
+            return Err(Error::AddressNotAvailable);
+        }
+        let local = self.listening_address(local)?;
+        let backlog = backlog.min(self.shared.config.backlog_limit);
+        let tcp = &mut self.tcp;
+        let id = tcp.listeners.insert(Listener::new(local, backlog, options));
+        tcp.listening.insert(local, id);
+        let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
+        self.shared.trace(Some(flow), What::Command { call: Call::Listen(backlog) });
+        let (from, to) = (State::Closed, State::Listen);
+        let cause = Event::PassiveOpen;
+        self.shared.trace(Some(flow), What::Transition { from, to, cause });
+        Ok(id)
+    }
+
+    /// Checks a listener's address, and finds a port when it has none.
+    fn listening_address(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
+        let tcp = &mut self.tcp;
+        let free = |at: SocketAddr| {
+            !tcp.listening.contains_key(&at) && !tcp.listening.contains_key(&wildcard(at))
+        };
+        if local.port() != 0 {
+            return if free(local) { Ok(local) } else { Err(Error::AddressInUse) };
+        }
+        let any = wildcard(SocketAddr::new(local.ip(), 0));
+        let is_free = |port| free(SocketAddr::new(local.ip(), port));
+        let port = tcp.ports.allocate(local.ip(), any, is_free);
+        port.map(|port| SocketAddr::new(local.ip(), port)).ok_or(Error::AddressNotAvailable)
+    }
+
+    /// Takes the oldest connection that waits in the accept queue.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when none waits.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        id: ListenerId,
+    ) -> Result<(ConnectionId, SocketAddr), Error> {
+        self.shared.set_time(now);
+        let listener = self.tcp.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        let accepted = listener.accept_queue.pop_front().ok_or(Error::WouldBlock)?;
+        let conn = self.tcp.connections.get_mut(accepted).ok_or(Error::WouldBlock)?;
+        conn.user.listener = None;
+        let tuple = conn.tuple;
+        self.shared.trace(Some(tuple), What::Command { call: Call::Accept });
+        Ok((accepted, tuple.remote))
+    }
+
+    /// The address and port that a listener has.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed.
+    pub fn listener_local(&self, id: ListenerId) -> Result<SocketAddr, Error> {
+        self.tcp.listeners.get(id).map(|listener| listener.local).ok_or(Error::NoSuchSocket)
+    }
+
+    /// Stops listening. Handshakes under way and connections that were not accepted are reset;
+    /// accepted ones stay.
+    pub fn close_listener(&mut self, now: Instant, id: ListenerId) {
+        self.shared.set_time(now);
+        let (tcp, shared) = (&mut self.tcp, &mut self.shared);
+        let Some(listener) = tcp.listeners.get_mut(id) else { return };
+        let local = listener.local;
+        let waiting = core::mem::take(&mut listener.accept_queue);
+        for connection in waiting {
+            self.abort_connection(connection, Sent::ResetAborted);
+        }
+        let (tcp, shared_again) = (&mut self.tcp, &mut self.shared);
+        tcp.remove_half_opens_of(shared_again, id);
+        tcp.listeners.remove(id);
+        tcp.listening.remove(&local);
+        let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
+        let (from, to) = (State::Listen, State::Closed);
+        shared_again.trace(Some(flow), What::Transition { from, to, cause: Event::Close });
+    }
+
+    /// Opens a connection; it is in SYN-SENT when this returns. [`Readiness::WRITE`] is announced
+    /// when the handshake is over, well or badly; [`Stack::take_error`] tells which.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a peer without address or port, [`Error::NetworkUnreachable`]
+    /// without a route, [`Error::AddressNotAvailable`] when `local` is not ours or no port is
+    /// free, [`Error::AddressInUse`] when this very connection exists, [`Error::LimitReached`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: TcpOptions,
+    ) -> Result<ConnectionId, Error> {
+        self.shared.set_time(now);
+        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+            return Err(Error::InvalidInput);
+        }
+        if local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
+            return Err(Error::InvalidInput);
+        }
+        let source = local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        if source.is_some_and(|ip| !self.interfaces.is_local(ip)) {
+            return Err(Error::AddressNotAvailable);
+        }
+        let route = self.interfaces.route(source, remote.ip())?;
+        let tuple = self.choose_tuple(route.source, local, remote)?;
+        let tcp = &mut self.tcp;
+        let iss = tcp.isn.next(self.shared.now, &tuple);
+        let offset = tcp.isn.timestamp_offset(&tuple);
+        let timestamps = self.shared.config.timestamps.then(|| Timestamps::new(offset));
+        let scale = scale_for(options.receive_buffer);
+        let opening = Opening { tuple, options, route, iss, timestamps };
+        let id = tcp.create(&self.shared, opening).ok_or(Error::LimitReached)?;
+        let conn = &mut *tcp.connections[id];
+        conn.rcv.scale = if self.shared.config.window_scaling { scale } else { 0 };
+        self.shared.trace(Some(tuple), What::Command { call: Call::Connect });
+        conn.transition(&mut self.shared, Event::ActiveOpen);
+        tcp.settle(&mut self.shared, id);
+        Ok(id)
+    }
+
+    /// The local end of a new connection: as asked, or an ephemeral port (RFC 6056).
+    fn choose_tuple(
+        &mut self,
+        source: core::net::IpAddr,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> Result<FourTuple, Error> {
+        let with_port = |port| FourTuple { local: SocketAddr::new(source, port), remote };
+        let asked = local.map_or(0, |local| local.port());
+        if asked != 0 {
+            let tuple = with_port(asked);
+            return match self.tcp.find(&tuple) {
+                None if !same_ends(&tuple) => Ok(tuple),
+                None => Err(Error::InvalidInput),
+                Some(_) => Err(Error::AddressInUse),
+            };
+        }
+        let mut ports = core::mem::replace(&mut self.tcp.ports, crate::tcp::ports::PortAllocator::new([0; 16], 0..=0));
+        let is_free = |port| {
+            let tuple = with_port(port);
+            !same_ends(&tuple)
+                && self.tcp.find(&tuple).is_none()
+                && self.tcp.listener_for(tuple.local).is_none()
+        };
+        let port = ports.allocate(source, remote, is_free);
+        self.tcp.ports = ports;
+        port.map(with_port).ok_or(Error::AddressNotAvailable)
+    }
+}
+
+/// A connection from an end to itself: legal on paper, never meant.
+fn same_ends(tuple: &FourTuple) -> bool {
+    tuple.local == tuple.remote
+}
+
+/// SEND, RECEIVE, CLOSE and ABORT (RFC 9293 3.10.2-3.10.5).
+impl Stack {
+    /// Queues bytes for the peer; gives back how many were taken.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when the send buffer is full or the handshake is not over,
+    /// [`Error::BrokenPipe`] after `shutdown` or after the connection failed, and the reason of a
+    /// failure, once.
+    pub fn write(&mut self, now: Instant, id: ConnectionId, data: &[u8]) -> Result<usize, Error> {
+        let conn = self.connection_mut(now, id)?;
+        if let Some(error) = conn.user.error.take() {
+            return Err(error);
+        }
+        match conn.state {
+            State::SynSent | State::SynReceived => {
+                conn.user.wants_room = true;
+                return Err(Error::WouldBlock);
+            }
+            State::Established | State::CloseWait if !conn.snd.fin_queued => {}
+            _ => return Err(Error::BrokenPipe),
+        }
+        let free = conn.options.send_buffer.saturating_sub(conn.snd.queue.len());
+        let count = data.len().min(free);
+        if count == 0 && !data.is_empty() {
+            conn.user.wants_room = true;
+            return Err(Error::WouldBlock);
+        }
+        conn.snd.queue.write(&data[..count]);
+        let (tuple, call) = (conn.tuple, Call::Write(count));
+        if self.shared.trace.is_on() {
+            self.shared.trace(Some(tuple), What::Command { call });
+        }
+        self.tcp.settle(&mut self.shared, id);
+        Ok(count)
+    }
+
+    /// Takes bytes that arrived, in order. 0 is the end of the stream: the peer sent FIN, or this
+    /// side shut reading down.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] when nothing is there, [`Error::NotConnected`] before the handshake
+    /// is over, and the reason of a failure, once, after what had arrived before it was read.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        into: &mut [u8],
+    ) -> Result<usize, Error> {
+        self.connection_mut(now, id)?;
+        let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
+        if conn.rcv.queue.is_empty() {
+            return conn.nothing_to_read(into.is_empty());
+        }
+        let count = conn.rcv.queue.read(into, &mut shared.spare);
+        if shared.trace.is_on() {
+            shared.trace(Some(conn.tuple), What::Command { call: Call::Read(count) });
+        }
+        if conn.window_update_due() {
+            conn.rcv.window_update = true;
+            self.tcp.settle(shared, id);
+        }
+        Ok(count)
+    }
+
+    /// Copies what the next `read` would give, and leaves it.
+    ///
+    /// # Errors
+    /// As [`Stack::read`].
+    pub fn peek(&mut self, id: ConnectionId, into: &mut [u8]) -> Result<usize, Error> {
+        let conn = self.tcp.connections.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        if conn.rcv.queue.is_empty() {
+            return conn.nothing_to_read(into.is_empty());
+        }
+        Ok(conn.rcv.queue.peek(into))
+    }
+
+    /// Ends one half of a connection, or both. What was written before goes out first, then FIN.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] before the handshake is over or after the connection failed.
+    pub fn shutdown(&mut self, now: Instant, id: ConnectionId, how: Shutdown) -> Result<(), Error> {
+        self.connection_mut(now, id)?;
+        let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
+        if matches!(conn.state, State::SynSent | State::SynReceived) || conn.user.failed {
+            return Err(Error::NotConnected);
+        }
+        if how != Shutdown::Write {
+            shared.trace(Some(conn.tuple), What::Command { call: Call::ShutdownRead });
+            conn.user.read_shutdown = true;
+            conn.rcv.queue.clear(&mut shared.spare);
+            conn.announce(shared, Readiness::READ | Readiness::READ_CLOSED);
+        }
+        if how != Shutdown::Read && !conn.snd.fin_queued {
+            shared.trace(Some(conn.tuple), What::Command { call: Call::ShutdownWrite });
+            conn.close_sending(shared);
+            conn.announce(shared, Readiness::WRITE | Readiness::WRITE_CLOSED);
+        }
+        self.tcp.settle(shared, id);
+        Ok(())
+    }
+
+    /// Gives the connection up to the stack, which finishes it alone: what was written goes out,
+    /// then FIN. The id means nothing afterwards.
+    ///
+    /// The connection is reset instead when bytes are unread, for the peer must know that they
+    /// were lost (RFC 9293 3.6.1), and when the linger time is zero.
+    pub fn close(&mut self, now: Instant, id: ConnectionId) {
+        let Ok(conn) = self.connection_mut(now, id) else { return };
+        let (tuple, state) = (conn.tuple, conn.state);
+        let unread = !conn.rcv.queue.is_empty();
+        let abrupt = conn.options.linger.is_some_and(|time| time.is_zero());
+        self.shared.trace(Some(tuple), What::Command { call: Call::Close });
+        match state {
+            State::SynSent => {
+                let conn = &mut *self.tcp.connections[id];
+                conn.user.orphaned = true;
+                conn.transition(&mut self.shared, Event::Close);
+                self.tcp.settle(&mut self.shared, id);
+            }
+            State::Closed | State::TimeWait => self.tcp.remove_closed(&mut self.shared, id),
+            _ if unread => self.abort_connection(id, Sent::ResetUnreadData),
+            _ if abrupt => self.abort_connection(id, Sent::ResetLinger),
+            _ => {
+                let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
+                conn.user.orphaned = true;
+                conn.options.keepalive = None;
+                conn.close_sending(shared);
+                self.tcp.settle(shared, id);
+            }
+        }
+    }
+
+    /// Ends the connection at once, with a reset (RFC 9293 3.10.5). What was not sent, and what
+    /// was not read, is lost. The id means nothing afterwards.
+    pub fn abort(&mut self, now: Instant, id: ConnectionId) {
+        let Ok(conn) = self.connection_mut(now, id) else { return };
+        let tuple = conn.tuple;
+        self.shared.trace(Some(tuple), What::Command { call: Call::Abort });
+        self.abort_connection(id, Sent::ResetAborted);
+    }
+
+    fn abort_connection(&mut self, id: ConnectionId, reason: Sent) {
+        let (tcp, shared) = (&mut self.tcp, &mut self.shared);
+        let Some(conn) = tcp.connections.get_mut(id) else { return };
+        conn.user.orphaned = true;
+        match conn.state {
+            State::Closed | State::TimeWait => return tcp.remove_closed(shared, id),
+            State::SynSent => {}
+            _ => tcp.replies.push(shared, Reply::reset_of(conn, reason)),
+        }
+        conn.transition(shared, Event::Abort);
+        tcp.settle(shared, id);
+    }
+
+    /// Changes what the program can set. A controller or a buffer size takes effect where it
+    /// can: the window scale, for one, is settled by the handshake.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed.
+    pub fn set_tcp_options(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        options: TcpOptions,
+    ) -> Result<(), Error> {
+        self.connection_mut(now, id)?;
+        let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
+        conn.apply_options(shared, options);
+        if !matches!(conn.state, State::Closed | State::TimeWait) {
+            self.tcp.settle(shared, id);
+        }
+        Ok(())
+    }
+
+    /// Takes the reason why the connection failed (`SO_ERROR`); `None` when it did not, or when
+    /// the program was told.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed.
+    pub fn take_error(&mut self, id: ConnectionId) -> Result<Option<Error>, Error> {
+        let conn = self.tcp.connections.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        Ok(conn.user.error.take())
+    }
+
+    fn connection_mut(&mut self, now: Instant, id: ConnectionId) -> Result<&mut Connection, Error> {
+        self.shared.set_time(now);
+        self.tcp.connections.get_mut(id).map(|conn| &mut **conn).ok_or(Error::NoSuchSocket)
+    }
+}
+
+impl Connection {
+    /// What `read` says when the queue is empty.
+    fn nothing_to_read(&mut self, asked_for_nothing: bool) -> Result<usize, Error> {
+        if let Some(error) = self.user.error.take() {
+            return Err(error);
+        }
+        let ended = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
+        match self.state {
+            _ if ended || asked_for_nothing => Ok(0),
+            State::SynSent | State::SynReceived => Err(Error::NotConnected),
+            _ => Err(Error::WouldBlock),
+        }
+    }
+
+    /// CLOSE of the sending side (RFC 9293 3.10.4): FIN follows what is queued.
+    fn close_sending(&mut self, shared: &mut Shared) {
+        if !self.snd.fin_queued {
+            self.snd.fin_queued = true;
+            self.transition(shared, Event::Close);
+        }
+    }
+
+    fn apply_options(&mut self, shared: &Shared, options: TcpOptions) {
+        let other_controller = !core::ptr::fn_addr_eq(self.options.congestion, options.congestion);
+        self.snd.rto.set_limits(&options.rto);
+        self.rcv.ack.set_delay(options.delayed_ack);
+        self.options = options;
+        if other_controller {
+            self.snd.controller = (self.options.congestion)(self.snd.mss);
+        }
+        if self.options.max_segment.is_some() {
+            let mtu = self.route.mtu;
+            self.lower_path_mtu(mtu);
+        }
+        self.start_keepalive(shared.now);
+    }
+
+    /// Announces nothing; says what is true now.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let mut ready = Readiness::empty();
+        let handshake = matches!(self.state, State::SynSent | State::SynReceived);
+        let read_closed = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
+        let write_closed = self.user.failed || self.snd.fin_queued;
+        let room = self.snd.queue.len() < self.options.send_buffer;
+        ready.set(Readiness::READ_CLOSED, read_closed);
+        ready.set(Readiness::WRITE_CLOSED, write_closed);
+        ready.set(Readiness::READ, read_closed || !self.rcv.queue.is_empty());
+        ready.set(Readiness::WRITE, write_closed || (!handshake && room));
+        ready.set(Readiness::ERROR, self.user.error.is_some());
+        ready.set(Readiness::DRAINED, !handshake && self.is_drained());
+        ready
+    }
+}
+
+impl SocketId {
+    /// The connection's id, for a socket that is one.
+    #[must_use]
+    pub fn connection(self) -> Option<ConnectionId> {
+        match self {
+            SocketId::Connection(id) => Some(id),
+            _ => None,
+        }
+    }
+}
