@@ -12,7 +12,6 @@
 //! ```
 
 use core::net::IpAddr;
-use core::slice::ChunksExact;
 
 use crate::ip::Protocol;
 
@@ -79,13 +78,12 @@ pub fn sum(bytes: &[u8]) -> Sum {
     // of the words as long as the carries come back in: add 32-bit words of the machine's order
     // into eight 64-bit lanes, which compilers turn into vector instructions, and fold at the end.
     // A lane overflows after 2^32 additions, which no slice of a packet reaches.
-    let mut blocks = bytes.chunks_exact(32);
-    let mut total = if bytes.len() < 32 { 0 } else { sum_blocks(&mut blocks) };
-    let mut words = blocks.remainder().chunks_exact(4);
-    for word in &mut words {
-        total = total.wrapping_add(u64::from(native_u32(word)));
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut total = if blocks.is_empty() { 0 } else { sum_blocks(blocks) };
+    let (words, rest) = rest.as_chunks::<4>();
+    for word in words {
+        total = total.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
     }
-    let rest = words.remainder();
     if !rest.is_empty() {
         let mut last = [0; 4];
         last[..rest.len()].copy_from_slice(rest);
@@ -94,12 +92,12 @@ pub fn sum(bytes: &[u8]) -> Sum {
     Sum(u16::from_be_bytes(fold16(total).to_ne_bytes()))
 }
 
-/// The sum of the 32-bit words in blocks of 32 bytes.
-fn sum_blocks(blocks: &mut ChunksExact<'_, u8>) -> u64 {
+/// The sum of the 32-bit words in `blocks`.
+fn sum_blocks(blocks: &[[u8; 32]]) -> u64 {
     let mut lanes = [0u64; 8];
     for block in blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(4)) {
-            *lane = lane.wrapping_add(u64::from(native_u32(word)));
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
+            *lane = lane.wrapping_add(u64::from(u32::from_ne_bytes(*word)));
         }
     }
     lanes.into_iter().map(fold32).sum()
@@ -173,12 +171,6 @@ fn address(address: IpAddr) -> Sum {
         IpAddr::V4(v4) => Sum::ZERO.add_u32(v4.to_bits()),
         IpAddr::V6(v6) => sum(&v6.octets()),
     }
-}
-
-fn native_u32(word: &[u8]) -> u32 {
-    let mut bytes = [0; 4];
-    bytes.copy_from_slice(word);
-    u32::from_ne_bytes(bytes)
 }
 
 /// Folds 64 bits into 33, keeping the one's complement sum of their 32-bit words.

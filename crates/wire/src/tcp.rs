@@ -11,15 +11,16 @@ use crate::ip::Protocol;
 
 mod flags;
 mod layout;
+mod list;
 mod malformed;
 mod options;
 mod summary;
 
 pub use flags::Flags;
+pub use list::{OptionsIter, TcpOption, kind};
 pub use malformed::Malformed;
 pub use options::{
-    Authentication, FastOpenCookie, MAX_WINDOW_SCALE, Options, OptionsIter, SackBlock, SackBlocks,
-    TcpOption, Timestamps, kind,
+    Authentication, FastOpenCookie, MAX_WINDOW_SCALE, Options, SackBlock, SackBlocks, Timestamps,
 };
 pub use summary::Summary;
 

@@ -6,8 +6,9 @@
 //! SACK blocks, the fast open cookie. What fits into 40 bytes only without fillers is laid out
 //! without them, so whatever was read can be written again.
 
-use super::options::{Options, TcpOption, kind};
-use super::{Authentication, MAX_OPTIONS_LEN, MAX_WINDOW_SCALE, OptionsIter};
+use super::list::{OptionsIter, TcpOption, kind};
+use super::options::Options;
+use super::{Authentication, MAX_OPTIONS_LEN, MAX_WINDOW_SCALE};
 
 impl Options {
     /// The length of the options in a header in bytes: 0 to 40, a multiple of 4.
