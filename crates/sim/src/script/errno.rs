@@ -1,0 +1,52 @@
+//! The stack's errors by the names that system calls give them.
+
+use stack::Error;
+
+/// The errno of `error`, as connected TCP sockets on Linux report it.
+pub(super) fn name(error: Error) -> &'static str {
+    match error {
+        Error::WouldBlock => "EAGAIN",
+        Error::NoSuchSocket => "EBADF",
+        Error::NotConnected => "ENOTCONN",
+        Error::AddressInUse => "EADDRINUSE",
+        Error::AddressNotAvailable => "EADDRNOTAVAIL",
+        Error::InvalidInput => "EINVAL",
+        Error::MessageTooBig => "EMSGSIZE",
+        Error::LimitReached => "ENOBUFS",
+        Error::ConnectionRefused => "ECONNREFUSED",
+        Error::ConnectionReset => "ECONNRESET",
+        Error::ConnectionAborted => "ECONNABORTED",
+        Error::BrokenPipe => "EPIPE",
+        Error::TimedOut => "ETIMEDOUT",
+        Error::HostUnreachable => "EHOSTUNREACH",
+        Error::NetworkUnreachable => "ENETUNREACH",
+        Error::ProtocolUnreachable => "ENOPROTOOPT",
+        _ => "EIO",
+    }
+}
+
+/// The number of an errno on Linux, for `getsockopt(SO_ERROR)`.
+pub(super) fn number(name: &str) -> Option<i64> {
+    Some(match name {
+        "EBADF" => 9,
+        "EAGAIN" => 11,
+        "EINVAL" => 22,
+        "EPIPE" => 32,
+        "EMSGSIZE" => 90,
+        "ENOPROTOOPT" => 92,
+        "EADDRINUSE" => 98,
+        "EADDRNOTAVAIL" => 99,
+        "ENETUNREACH" => 101,
+        "ECONNABORTED" => 103,
+        "ECONNRESET" => 104,
+        "ENOBUFS" => 105,
+        "EISCONN" => 106,
+        "ENOTCONN" => 107,
+        "ETIMEDOUT" => 110,
+        "ECONNREFUSED" => 111,
+        "EHOSTUNREACH" => 113,
+        "EALREADY" => 114,
+        "EINPROGRESS" => 115,
+        _ => return None,
+    })
+}

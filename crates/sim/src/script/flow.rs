@@ -1,0 +1,214 @@
+//! A script's numbers and the stack's.
+//!
+//! A script counts from its own initial sequence numbers, usually 0. The remote side is the
+//! script's, so its numbers go over the wire as they are written. Our side's initial number is the
+//! stack's secret: the first SYN that a script expects tells how far the two are apart, and a new
+//! connection between the same ports tells it anew.
+
+use std::net::SocketAddrV4;
+
+use super::ast::Packet;
+use crate::segment::{Flags, Segment, TcpOption};
+
+/// One remote end of a script, and its conversation with the stack.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    /// The stack's address and port.
+    pub(super) local: SocketAddrV4,
+    /// The script's.
+    pub(super) remote: SocketAddrV4,
+    /// The stack's sequence numbers minus the script's, once a SYN told.
+    offset: Option<u32>,
+    /// A new connection began: the next SYN of the stack may have a new number.
+    renumber: bool,
+    /// The script's number of the stack's SYN.
+    local_start: u32,
+    /// The number of the remote SYN.
+    remote_start: Option<u32>,
+    /// Timestamps of the stack: the script's value, and the one on the wire.
+    timestamps: Vec<(u32, u32)>,
+    /// Every byte that the program wrote.
+    written: Vec<u8>,
+    /// How many bytes the program read.
+    read: u32,
+}
+
+impl Flow {
+    pub(super) fn new(local: SocketAddrV4, remote: SocketAddrV4) -> Self {
+        Self {
+            local,
+            remote,
+            offset: None,
+            renumber: true,
+            local_start: 0,
+            remote_start: None,
+            timestamps: Vec::new(),
+            written: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// The program connects from `local`: what follows is another connection.
+    pub(super) fn connects_from(&mut self, local: SocketAddrV4) {
+        self.local = local;
+        self.begin();
+    }
+
+    /// The segment that `packet` means on the wire, from the remote end to the stack.
+    pub(super) fn inbound(&mut self, packet: &Packet) -> Segment {
+        let syn = packet.flags.has(Flags::SYN);
+        if syn && self.remote_start != Some(packet.seq) {
+            if !packet.flags.has(Flags::ACK) && self.remote_start.is_some() {
+                self.begin();
+            }
+            self.remote_start = Some(packet.seq);
+        }
+        let first = packet.seq.wrapping_add(u32::from(syn));
+        let mut options = packet.options.clone().unwrap_or_default();
+        for option in &mut options {
+            match option {
+                TcpOption::Timestamps { echo, .. } => *echo = self.wire_timestamp(*echo),
+                TcpOption::Sack(blocks) => {
+                    for (left, right) in blocks {
+                        *left = self.to_wire(*left);
+                        *right = self.to_wire(*right);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Segment {
+            traffic_class: packet.ecn.unwrap_or(0),
+            flags: packet.flags,
+            seq: packet.seq,
+            ack: packet.ack.map_or(0, |ack| self.to_wire(ack)),
+            window: packet.window.unwrap_or(0),
+            urgent: packet.urgent.unwrap_or(0),
+            options,
+            payload: self.remote_bytes(first, packet.length),
+            ..Segment::new(self.remote, self.local)
+        }
+    }
+
+    /// Learns from a segment of the stack that the script expects as `packet`: the first number of
+    /// a connection, and which of its timestamps the script calls what.
+    pub(super) fn learn(&mut self, packet: &Packet, seen: &Segment) {
+        let both_syn = packet.flags.has(Flags::SYN) && seen.flags.has(Flags::SYN);
+        if both_syn && (self.renumber || self.offset.is_none()) {
+            self.offset = Some(seen.seq.wrapping_sub(packet.seq));
+            self.local_start = packet.seq;
+            self.renumber = false;
+        }
+        let (wanted, found) = (packet.options.as_deref(), &seen.options);
+        if let (Some(script), Some(wire)) =
+            (wanted.and_then(timestamp_value), timestamp_value(found))
+            && !self.timestamps.iter().any(|(known, _)| *known == script)
+        {
+            self.timestamps.push((script, wire));
+        }
+    }
+
+    /// A segment of the stack in the script's numbers.
+    pub(super) fn outbound(&self, seen: &Segment) -> Segment {
+        let mut segment = seen.clone();
+        segment.seq = self.to_script(segment.seq);
+        for option in &mut segment.options {
+            if let TcpOption::Timestamps { value, .. } = option {
+                *value = self.script_timestamp(*value);
+            }
+        }
+        segment
+    }
+
+    /// The first two timestamps' distance, in the script's units and on the wire; for checking the
+    /// clock's rate.
+    pub(super) fn first_timestamp(&self) -> Option<(u32, u32)> {
+        self.timestamps.first().copied()
+    }
+
+    /// A sequence number of ours as it is on the wire.
+    pub(super) fn to_wire(&self, number: u32) -> u32 {
+        number.wrapping_add(self.offset.unwrap_or(0))
+    }
+
+    fn to_script(&self, number: u32) -> u32 {
+        number.wrapping_sub(self.offset.unwrap_or(0))
+    }
+
+    /// Makes `length` more bytes to write.
+    pub(super) fn generate(&self, length: usize) -> Vec<u8> {
+        let start = self.written.len();
+        (start..start + length).map(|at| generated(u32::try_from(at).unwrap_or(u32::MAX))).collect()
+    }
+
+    /// The program wrote `bytes`.
+    pub(super) fn wrote(&mut self, bytes: &[u8]) {
+        self.written.extend(bytes);
+    }
+
+    /// Whether the payload of a segment of the stack is what the program wrote there. `seq` is in
+    /// the script's numbers.
+    pub(super) fn payload_was_written(&self, seq: u32, payload: &[u8]) -> bool {
+        let at = seq.wrapping_sub(self.local_start).wrapping_sub(1) as usize;
+        // A keep-alive probe may carry a byte of garbage that was acknowledged long ago.
+        payload.is_empty() || self.written.get(at..at + payload.len()) == Some(payload)
+    }
+
+    /// The program read `bytes`: whether they are the next ones that the remote end sent.
+    pub(super) fn was_read(&mut self, bytes: &[u8], keep: bool) -> bool {
+        let start = self.remote_start.unwrap_or(0).wrapping_add(1).wrapping_add(self.read);
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let right = self.remote_bytes(start, length) == bytes;
+        if !keep {
+            self.read = self.read.wrapping_add(length);
+        }
+        right
+    }
+
+    fn begin(&mut self) {
+        self.renumber = true;
+        self.timestamps.clear();
+        self.written.clear();
+        self.read = 0;
+    }
+
+    /// The bytes of the remote stream from the number `seq` on.
+    fn remote_bytes(&self, seq: u32, length: u32) -> Vec<u8> {
+        let first = seq.wrapping_sub(self.remote_start.unwrap_or(0).wrapping_add(1));
+        (0..length).map(|at| generated(first.wrapping_add(at))).collect()
+    }
+
+    fn wire_timestamp(&self, script: u32) -> u32 {
+        let known = self.timestamps.iter().find(|(known, _)| *known == script);
+        match (known, self.timestamps.first()) {
+            (Some((_, wire)), _) => *wire,
+            (None, Some((first, wire))) if script != 0 => {
+                script.wrapping_sub(*first).wrapping_add(*wire)
+            }
+            _ => script,
+        }
+    }
+
+    fn script_timestamp(&self, wire: u32) -> u32 {
+        let known = self.timestamps.iter().rev().find(|(_, known)| *known == wire);
+        match (known, self.timestamps.first()) {
+            (Some((script, _)), _) => *script,
+            (None, Some((first, base))) => wire.wrapping_sub(*base).wrapping_add(*first),
+            (None, None) => wire,
+        }
+    }
+}
+
+/// The value of the timestamp option.
+fn timestamp_value(options: &[TcpOption]) -> Option<u32> {
+    options.iter().find_map(|option| match option {
+        TcpOption::Timestamps { value, .. } => Some(*value),
+        _ => None,
+    })
+}
+
+/// The byte at a place of a generated stream.
+fn generated(at: u32) -> u8 {
+    let [a, b, c, d] = at.wrapping_mul(0x9e37_79b1).to_le_bytes();
+    a ^ b.rotate_left(3) ^ c ^ d
+}

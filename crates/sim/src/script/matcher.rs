@@ -1,0 +1,147 @@
+//! Is this the segment that the script expects? If not, both side by side, and the stack's reason.
+
+use std::fmt::Write;
+
+use wire::time::{Duration, Instant};
+
+use super::ast::Packet;
+use super::flow::Flow;
+use crate::segment::{Segment, TcpOption};
+
+/// A packet that left the stack.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// When.
+    pub(super) time: Instant,
+    /// The segment; `None` when it was something else.
+    pub(super) segment: Option<Segment>,
+    /// Why the stack sent it.
+    pub(super) reason: &'static str,
+}
+
+/// When a segment may leave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    pub(super) earliest: Instant,
+    pub(super) latest: Instant,
+}
+
+impl Due {
+    /// Whether `time` is right, give or take `tolerance`.
+    pub(super) fn admits(&self, time: Instant, tolerance: Duration) -> bool {
+        time.after(tolerance) >= self.earliest && time <= self.latest.after(tolerance)
+    }
+}
+
+/// Compares what left with what was expected; `Err` names everything that differs.
+pub(super) fn compare(
+    wanted: &Packet,
+    seen: &Segment,
+    flow: &Flow,
+    tick: Option<Duration>,
+) -> Result<(), String> {
+    let found = flow.outbound(seen);
+    let mut wrong = Vec::new();
+    let mut check = |name: &'static str, same: bool| {
+        if !same {
+            wrong.push(name);
+        }
+    };
+    check("flags", wanted.flags == found.flags);
+    check("sequence number", wanted.seq == found.seq);
+    check("payload length", wanted.length as usize == found.payload.len());
+    check("acknowledgment number", wanted.ack.is_none_or(|ack| ack == found.ack));
+    check("window", wanted.window.is_none_or(|window| window == found.window));
+    check("urgent pointer", wanted.urgent.is_none_or(|urgent| urgent == found.urgent));
+    check("ECN field", wanted.ecn.is_none_or(|ecn| ecn == found.traffic_class & 3));
+    let options = wanted.options.as_ref();
+    check("options", options.is_none_or(|options| same_options(options, &found.options, tick)));
+    let same_length = wanted.length as usize == found.payload.len();
+    check(
+        "payload (not what was written)",
+        !same_length || flow.payload_was_written(found.seq, &found.payload),
+    );
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
+}
+
+/// The same options in the same order. Timestamps' values are a clock's: without its tick, they are
+/// not compared, only what they echo.
+fn same_options(wanted: &[TcpOption], found: &[TcpOption], tick: Option<Duration>) -> bool {
+    use TcpOption::Timestamps;
+    wanted.len() == found.len()
+        && wanted.iter().zip(found).all(|pair| match pair {
+            (Timestamps { value: a, echo: x }, Timestamps { value: b, echo: y }) => {
+                x == y && (tick.is_none() || a.abs_diff(*b) <= 4)
+            }
+            (wanted, found) => wanted == found,
+        })
+}
+
+/// Expected and seen, one below the other, and why the stack sent it.
+pub(super) fn side_by_side(
+    problem: &str,
+    wanted: Option<(&Packet, String)>,
+    seen: Option<(&Seen, &Flow)>,
+    origin: Instant,
+) -> String {
+    let mut text = problem.to_string();
+    if let Some((packet, time)) = wanted {
+        let _ = write!(text, "\n  expected  {time:<20} {}", display_packet(packet));
+    }
+    match seen {
+        None => text.push_str("\n  seen      nothing"),
+        Some((seen, flow)) => {
+            let time = Instant::ZERO.after(seen.time.since(origin)).to_string();
+            let segment = seen
+                .segment
+                .as_ref()
+                .map_or("a packet that is not TCP".into(), |s| display_segment(&flow.outbound(s)));
+            let _ = write!(text, "\n  seen      {time:<20} {segment}");
+            let _ = write!(text, "\n  because   {}", seen.reason);
+        }
+    }
+    text
+}
+
+fn display_packet(packet: &Packet) -> String {
+    let (seq, end) = (packet.seq, packet.seq.wrapping_add(packet.length));
+    let mut text = format!("{} {seq}:{end}({})", packet.flags, packet.length);
+    if let Some(ack) = packet.ack {
+        let _ = write!(text, " ack {ack}");
+    }
+    if let Some(window) = packet.window {
+        let _ = write!(text, " win {window}");
+    }
+    if let Some(urgent) = packet.urgent {
+        let _ = write!(text, " urg {urgent}");
+    }
+    match &packet.options {
+        None => text.push_str(" <...>"),
+        Some(options) => text.push_str(&display_options(options)),
+    }
+    text
+}
+
+/// A segment as a script would write it.
+fn display_segment(segment: &Segment) -> String {
+    let length = segment.payload.len();
+    let end = segment.seq.wrapping_add(u32::try_from(length).unwrap_or(u32::MAX));
+    let mut text = format!("{} {}:{end}({length})", segment.flags, segment.seq);
+    if segment.flags.has(crate::segment::Flags::ACK) {
+        let _ = write!(text, " ack {}", segment.ack);
+    }
+    let _ = write!(text, " win {}", segment.window);
+    if segment.urgent != 0 {
+        let _ = write!(text, " urg {}", segment.urgent);
+    }
+    text.push_str(&display_options(&segment.options));
+    text
+}
+
+fn display_options(options: &[TcpOption]) -> String {
+    if options.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = options.iter().map(ToString::to_string).collect();
+    format!(" <{}>", words.join(","))
+}
