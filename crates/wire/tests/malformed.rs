@@ -177,3 +177,23 @@ fn sentences() {
     let sentence = tcp::Malformed::HeaderTooShort { words: 4 }.to_string();
     assert_eq!(sentence, "the TCP header states a length of 4 words; the shortest has 5");
 }
+
+#[test]
+fn options_that_fit_only_without_fillers_are_all_written() {
+    use tcp::{Authentication, Options, kind};
+    let options = Options {
+        mss: Some(1460),
+        sack: [(1, 2), (3, 4)].into_iter().collect(),
+        authentication: Authentication::new(kind::MD5_SIGNATURE, &[7; 16]),
+        ..Options::NONE
+    };
+    let mut buf = [0; 40];
+    assert_eq!(options.emit(&mut buf), 40);
+    assert_eq!(Options::parse(&buf), options);
+
+    // One more does not fit at all: the last SACK block goes, the fillers come back.
+    let options = Options { timestamps: Some(tcp::Timestamps::default()), ..options };
+    let length = options.emit(&mut buf);
+    let read = Options::parse(&buf[..length]);
+    assert_eq!(read, Options { sack: tcp::SackBlocks::NONE, ..options });
+}
