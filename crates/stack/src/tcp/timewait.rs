@@ -533,8 +533,8 @@ mod tests {
     }
 
     fn segment(flags: Flags, seq: Seq, length: u32, timestamp: Option<u32>) -> Segment {
-        let mut options = Options::default();
-        options.timestamps = timestamp.map(|value| Timestamps { value, echo: 0 });
+        let timestamps = timestamp.map(|value| Timestamps { value, echo: 0 });
+        let options = Options { timestamps, ..Options::default() };
         let header = Header {
             source_port: 1,
             destination_port: 80,
