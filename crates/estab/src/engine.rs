@@ -1,6 +1,7 @@
 //! A stack with its links and waiters: what the lock protects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stack::{HeaderBuf, InterfaceId, Ready, SocketId, Stack, State};
 use wire::frame::FrameBuf;
@@ -20,6 +21,9 @@ const CALL_BUDGET: usize = 64;
 /// nothing is built while a frame waits.
 const STASH_LIMIT: usize = 64;
 
+/// How often an abandoned stack looks whether everything was delivered.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Everything of a running stack but its thread.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -37,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) stopping: bool,
     /// Nobody holds the stack any more: it ends when what was written is delivered, or then.
     pub(crate) abandoned: Option<Instant>,
+    /// When to look next whether it is. Looking means to list all sockets.
+    look_at: Instant,
     /// When the driver wakes by itself.
     sleeping_until: Instant,
     /// There is more to send than the budget of the last turn allowed.
@@ -57,6 +63,7 @@ impl Engine {
             failed: None,
             stopping: false,
             abandoned: None,
+            look_at: Instant::ZERO,
             sleeping_until: Instant::ZERO,
             more: false,
             header: HeaderBuf::default(),
@@ -99,6 +106,17 @@ impl Engine {
         }
         let links = self.ports.iter().filter_map(Port::deadline);
         links.chain(self.stack.poll_timeout()).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// When to look again whether an abandoned stack is done; `None`: it is, or its time is up.
+    pub(crate) fn drain(&mut self, now: Instant, until: Instant) -> Option<Instant> {
+        if now >= self.look_at {
+            self.look_at = now.after(LOOK_INTERVAL);
+            if !self.is_undelivered() {
+                return None;
+            }
+        }
+        (now < until).then(|| self.look_at.min(until))
     }
 
     /// Ends every connection with a reset, so that no peer waits in vain.

@@ -220,3 +220,154 @@ impl std::fmt::Debug for Port {
 fn is_fatal(error: &io::Error) -> bool {
     error.kind() == ErrorKind::BrokenPipe
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::BorrowedFd;
+    use std::sync::Mutex;
+
+    use link::{PairConfig, PairEnd, pair};
+    use stack::Stack;
+    use wire::frame::{Capabilities, TransmitChecksum};
+
+    use super::*;
+
+    /// A link whose answers a test writes; only its descriptor is real.
+    struct Scripted {
+        end: PairEnd,
+        script: Arc<Script>,
+    }
+
+    #[derive(Default)]
+    struct Script {
+        /// What `send` answers; success when there is nothing.
+        send: Mutex<VecDeque<ErrorKind>>,
+        /// What `receive` answers; nothing when there is nothing.
+        receive: Mutex<VecDeque<ErrorKind>>,
+        /// What was sent: header, payload, comment.
+        sent: Mutex<Vec<(Vec<u8>, Vec<u8>, &'static str)>>,
+    }
+
+    impl Link for Scripted {
+        fn capabilities(&self) -> Capabilities {
+            self.end.capabilities()
+        }
+
+        fn receive(&mut self, _: Instant, _: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
+            self.script
+                .receive
+                .lock()
+                .unwrap()
+                .pop_front()
+                .map_or(Ok(None), |kind| Err(kind.into()))
+        }
+
+        fn send(
+            &mut self,
+            _: Instant,
+            header: &[u8],
+            payload: &[&[u8]],
+            meta: &TransmitMeta,
+        ) -> io::Result<()> {
+            if let Some(kind) = self.script.send.lock().unwrap().pop_front() {
+                return Err(kind.into());
+            }
+            self.script.sent.lock().unwrap().push((
+                header.to_vec(),
+                payload.concat(),
+                meta.comment,
+            ));
+            Ok(())
+        }
+
+        fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+            self.end.descriptor()
+        }
+    }
+
+    /// A port on a scripted link, and the other end, which keeps the descriptor alive.
+    fn scripted() -> (Port, Arc<Script>, PairEnd) {
+        let (end, other) = pair(PairConfig::ip(1500)).unwrap();
+        let script = Arc::new(Script::default());
+        let poller = Arc::new(Poller::new().unwrap());
+        let mut stack = Stack::new(stack::Config::default(), [0; 32]);
+        let interface = stack.add_interface(end.capabilities());
+        let link = Box::new(Scripted { end, script: Arc::clone(&script) });
+        (Port::new(interface, link, &poller).unwrap(), script, other)
+    }
+
+    fn send(port: &mut Port, header: &[u8], payload: &[u8], comment: &'static str) {
+        let meta =
+            TransmitMeta { checksum: TransmitChecksum::Complete, segment_size: None, comment };
+        let packet = Transmit {
+            interface: port.interface,
+            header,
+            payload: [payload].into_iter().collect(),
+            meta,
+        };
+        port.send(Instant::ZERO, &packet);
+    }
+
+    #[test]
+    fn what_a_full_link_refuses_goes_first_when_there_is_room() {
+        let (mut port, script, _other) = scripted();
+        script.send.lock().unwrap().extend([ErrorKind::WouldBlock, ErrorKind::WouldBlock]);
+        send(&mut port, b"head1", b"one", "a");
+        send(&mut port, b"head2", b"two", "b");
+        assert_eq!((port.stashed(), port.interest), (2, Interest::FramesAndRoom));
+        port.flush(Instant::ZERO);
+        assert_eq!(port.stashed(), 2, "still full");
+        port.flush(Instant::ZERO);
+        assert_eq!((port.stashed(), port.interest), (0, Interest::Frames));
+        let sent = script.sent.lock().unwrap();
+        assert_eq!(sent[0], (b"head1".to_vec(), b"one".to_vec(), "a"));
+        assert_eq!(sent[1], (b"head2".to_vec(), b"two".to_vec(), "b"));
+    }
+
+    #[test]
+    fn a_frame_that_the_link_will_never_take_is_lost_and_nothing_else() {
+        let (mut port, script, _other) = scripted();
+        script.send.lock().unwrap().extend([ErrorKind::InvalidInput, ErrorKind::NetworkDown]);
+        for comment in ["a", "b", "c"] {
+            send(&mut port, b"h", b"p", comment);
+        }
+        assert_eq!(port.stashed(), 0);
+        assert_eq!(script.sent.lock().unwrap().len(), 1);
+        assert!(!port.needs_driver());
+    }
+
+    #[test]
+    fn what_came_before_the_end_of_the_link_is_received() {
+        let (end, mut other) = pair(PairConfig::ip(1500)).unwrap();
+        let poller = Arc::new(Poller::new().unwrap());
+        let mut stack = Stack::new(stack::Config::default(), [0; 32]);
+        let interface = stack.add_interface(end.capabilities());
+        let mut port = Port::new(interface, Box::new(end), &poller).unwrap();
+        other.send(Instant::ZERO, &[0x45; 20], &[], &TransmitMeta::default()).unwrap();
+        drop(other);
+        send(&mut port, &[0x45; 20], b"", "");
+        assert!(port.needs_driver());
+        let mut frame = FrameBuf::default();
+        assert!(matches!(port.receive(Instant::ZERO, &mut frame), Received::Frame(_)));
+        assert!(matches!(port.receive(Instant::ZERO, &mut frame), Received::Gone(_)));
+    }
+
+    #[test]
+    fn a_link_that_fails_all_the_time_is_asked_less_and_less() {
+        let (mut port, script, _other) = scripted();
+        script.receive.lock().unwrap().extend([ErrorKind::NetworkDown; 100]);
+        let mut frame = FrameBuf::default();
+        let mut now = Instant::ZERO;
+        let mut asked = 0;
+        while now < Instant::from_millis(20_000) {
+            assert!(matches!(port.receive(now, &mut frame), Received::Nothing));
+            assert_eq!(port.interest, Interest::Nothing, "errors must not wake the driver");
+            asked += 1;
+            now = port.deadline().expect("it is asked again");
+        }
+        assert!((20..40).contains(&asked), "{asked} times in 20 s");
+        script.receive.lock().unwrap().clear();
+        assert!(matches!(port.receive(now, &mut frame), Received::Nothing));
+        assert_eq!((port.interest, port.deadline()), (Interest::Frames, None));
+    }
+}

@@ -102,10 +102,10 @@ impl Shared {
             return Next::End(ended);
         }
         let deadline = engine.deadline();
-        match engine.abandoned {
-            None => Next::Sleep(deadline),
-            Some(until) if now >= until || !engine.is_undelivered() => Next::End(Ended::Stopped),
-            Some(until) => Next::Sleep(deadline.min(until)),
+        let Some(until) = engine.abandoned else { return Next::Sleep(deadline) };
+        match engine.drain(now, until) {
+            Some(look_at) => Next::Sleep(deadline.min(look_at)),
+            None => Next::End(Ended::Stopped),
         }
     }
 

@@ -267,3 +267,149 @@ fn thread_waker() -> Waker {
     // A socket may be used while the thread's own variables are being dropped.
     WAKER.try_with(|waker| waker.get_or_init(make).clone()).unwrap_or_else(|_| make())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counting() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    fn woken(count: &Count) -> usize {
+        count.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn only_the_side_that_is_ready_is_woken() {
+        let waiters = Waiters::default();
+        let (reader, writer) = (counting(), counting());
+        let (mut to_read, mut to_write) =
+            (Ticket::new(&waiters, Side::Read), Ticket::new(&waiters, Side::Write));
+        to_read.register(&reader.1);
+        to_write.register(&writer.1);
+        waiters.wake(Ready::WRITE);
+        assert_eq!((woken(&reader.0), woken(&writer.0)), (0, 1));
+        waiters.wake(Ready::READ_CLOSED);
+        assert_eq!((woken(&reader.0), woken(&writer.0)), (1, 1));
+        to_read.register(&reader.1);
+        to_write.register(&writer.1);
+        waiters.wake(Ready::ERROR);
+        assert_eq!((woken(&reader.0), woken(&writer.0)), (2, 2));
+    }
+
+    #[test]
+    fn everybody_who_waits_is_woken_once() {
+        let waiters = Waiters::default();
+        let all: Vec<_> = (0..5).map(|_| counting()).collect();
+        let mut tickets: Vec<_> = all.iter().map(|_| Ticket::new(&waiters, Side::Read)).collect();
+        for (ticket, (_, waker)) in tickets.iter_mut().zip(&all) {
+            ticket.register(waker);
+            ticket.register(waker);
+        }
+        waiters.register_polled(Side::Read, &all[0].1);
+        waiters.wake(Ready::READ);
+        waiters.wake(Ready::READ);
+        let counts: Vec<_> = all.iter().map(|(count, _)| woken(count)).collect();
+        assert_eq!(counts, [2, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn the_last_poller_replaces_the_one_before() {
+        let waiters = Waiters::default();
+        let (first, second) = (counting(), counting());
+        waiters.register_polled(Side::Write, &first.1);
+        waiters.register_polled(Side::Write, &second.1);
+        waiters.wake(Ready::WRITE);
+        assert_eq!((woken(&first.0), woken(&second.0)), (0, 1));
+    }
+
+    #[test]
+    fn a_dropped_ticket_leaves_nothing() {
+        let waiters = Waiters::default();
+        let (count, waker) = counting();
+        let mut ticket = Ticket::new(&waiters, Side::Read);
+        ticket.register(&waker);
+        drop(ticket);
+        waiters.wake(Ready::all());
+        assert_eq!(woken(&count), 0);
+        assert!(waiters.lock().read.ticketed.is_empty());
+    }
+
+    #[test]
+    fn a_waker_may_register_again_at_once() {
+        /// Registers itself again whenever it is woken, as an executor in place may do.
+        struct Again(Arc<Waiters>, AtomicUsize);
+        impl Wake for Again {
+            fn wake(self: Arc<Self>) {
+                self.1.fetch_add(1, Ordering::SeqCst);
+                let waiters = Arc::clone(&self.0);
+                waiters.register_polled(Side::Read, &Waker::from(self));
+            }
+        }
+        let waiters = Arc::new(Waiters::default());
+        let again = Arc::new(Again(Arc::clone(&waiters), AtomicUsize::new(0)));
+        waiters.register_polled(Side::Read, &Waker::from(Arc::clone(&again)));
+        waiters.wake(Ready::READ);
+        waiters.wake(Ready::READ);
+        assert_eq!(again.1.load(Ordering::SeqCst), 2);
+        waiters.lock().read.polled = None; // Breaks the circle.
+    }
+
+    #[test]
+    fn a_thread_is_woken_or_gives_up() {
+        let waiters = Arc::new(Waiters::default());
+        let ready = Arc::new(Mutex::new(false));
+        let thread = {
+            let (waiters, ready) = (Arc::clone(&waiters), Arc::clone(&ready));
+            thread::spawn(move || {
+                let mut ticket = Ticket::new(&waiters, Side::Read);
+                block_on(None, |waker| {
+                    // Looking and registering under one lock, as `Socket::poll` does.
+                    let ready = ready.lock().unwrap();
+                    if *ready {
+                        return Poll::Ready(());
+                    }
+                    ticket.register(waker);
+                    Poll::Pending
+                })
+            })
+        };
+        *ready.lock().unwrap() = true;
+        waiters.wake(Ready::READ);
+        assert_eq!(thread.join().unwrap(), Some(()));
+        let never = block_on(Some(Duration::from_millis(5)), |_| Poll::<()>::Pending);
+        assert_eq!(never, None);
+        assert_eq!(block_on(Some(Duration::ZERO), |_| Poll::Ready(3)), Some(3));
+    }
+
+    #[test]
+    fn the_table_finds_what_it_was_given() {
+        use slotmap::SlotMap;
+        let mut ids = SlotMap::<ConnectionId, ()>::with_key();
+        let (first, second) = (ids.insert(()), ids.insert(()));
+        let mut table = WaitTable::default();
+        table.insert(SocketId::Connection(first), Arc::default());
+        assert!(table.get(SocketId::Connection(first)).is_some());
+        assert!(table.get(SocketId::Connection(second)).is_none());
+        assert_eq!(table.all().len(), 1);
+        // The same slot with a new generation is another socket.
+        ids.remove(first);
+        let reused = ids.insert(());
+        assert!(table.get(SocketId::Connection(reused)).is_none());
+        table.remove(SocketId::Connection(first));
+        assert!(table.all().is_empty());
+    }
+}

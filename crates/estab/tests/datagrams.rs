@@ -1,0 +1,77 @@
+//! UDP and echo requests over a wire in memory.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use common::{PATIENCE, World, at, pattern};
+use estab::Pinger;
+use estab::blocking::UdpSocket;
+
+#[test]
+fn datagrams_both_ways() {
+    let world = World::new();
+    let server = UdpSocket::bind(&world.server, at(53)).unwrap();
+    let client = UdpSocket::bind(&world.client, "0.0.0.0:0").unwrap();
+    for socket in [&server, &client] {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    assert_eq!(client.send_to(b"question", at(53)).unwrap(), 8);
+    let mut buffer = [0; 100];
+    assert_eq!(server.peek_from(&mut buffer[..3]).unwrap().0, 3);
+    let (length, peer) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"question");
+    assert_eq!(peer.port(), client.local_addr().unwrap().port());
+
+    client.connect(at(53)).unwrap();
+    assert_eq!(client.peer_addr().unwrap(), at(53));
+    server.send_to(b"answer", peer).unwrap();
+    let length = client.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"answer");
+    client.send(&pattern(1400, 1)).unwrap();
+    assert_eq!(server.recv_from(&mut buffer).unwrap().0, 100, "what does not fit is lost");
+}
+
+#[test]
+fn nothing_comes() {
+    let world = World::new();
+    let socket = UdpSocket::bind(&world.client, "10.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert_eq!(socket.recv_from(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.recv_from(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(socket.send(b"x").unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[test]
+fn a_closed_port_refuses() {
+    let world = World::new();
+    let socket = UdpSocket::bind(&world.client, "10.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(at(9999)).unwrap();
+    socket.send(b"anybody?").unwrap();
+    assert_eq!(socket.recv(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn echo_requests() {
+    let world = World::new();
+    let pong = world.client.ping(at(0).ip(), b"hello", PATIENCE).unwrap();
+    assert_eq!(pong.source, at(0).ip());
+    assert_eq!(pong.payload, b"hello");
+    assert!(pong.round_trip.is_some());
+
+    let pinger = Pinger::open(&world.client).unwrap();
+    for sequence in 1..=10 {
+        pinger.send(at(0).ip(), sequence, &pattern(1000, 2)).unwrap();
+    }
+    for sequence in 1..=10 {
+        let pong = pinger.receive(Some(PATIENCE)).unwrap();
+        assert_eq!((pong.sequence, pong.payload), (sequence, pattern(1000, 2)));
+    }
+    let silence = world.client.ping([10, 0, 0, 99].into(), b"", Duration::from_millis(30));
+    assert_eq!(silence.unwrap_err().kind(), ErrorKind::TimedOut);
+    let nowhere = world.client.ping([192, 0, 2, 1].into(), b"", PATIENCE);
+    assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+}

@@ -1,0 +1,104 @@
+//! Our TCP against the kernel's, over a TUN device in a network namespace of its own.
+//!
+//! It has no harness, because only a process with one thread can enter a user namespace. Where
+//! namespaces or the device are not allowed it says so and does nothing.
+
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::thread;
+
+use common::{PATIENCE, assert_same, join, pattern};
+use estab::Stack;
+use estab::blocking::{TcpListener, TcpStream};
+use estab::link::namespace::{Namespace, unshare};
+use estab::link::{Layer, TunBuilder};
+
+const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const LENGTH: usize = 1 << 20;
+
+fn main() -> io::Result<()> {
+    // `cargo test -- --list` and the like ask every test program.
+    if std::env::args().any(|argument| argument == "--list") {
+        println!("kernel: test");
+        return Ok(());
+    }
+    if let Err(error) = unshare(&[Namespace::User, Namespace::Network]) {
+        println!("skipped: no namespaces here: {error}");
+        return Ok(());
+    }
+    for (name, layer, offload) in [
+        ("tun with offload", Layer::Tun, true),
+        ("tun without offload", Layer::Tun, false),
+        ("tap with offload", Layer::Tap, true),
+    ] {
+        let device = TunBuilder::new().name("estab0").layer(layer).offload(offload).mtu(1500);
+        let tun = match device.open() {
+            Ok(tun) => tun,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) =>
+            {
+                println!("skipped: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        give_address(tun.name())?;
+        let stack = Stack::builder().address(OURS, 24).start(tun)?;
+        kernel_client(&stack)?;
+        kernel_server(&stack)?;
+        let pong = stack.ping(KERNEL.into(), b"kernel", PATIENCE)?;
+        assert_eq!(pong.payload, b"kernel");
+        let refused = TcpStream::connect(&stack, (KERNEL, 1)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        stack.stop();
+        println!("ok: {name}");
+    }
+    Ok(())
+}
+
+/// The kernel's client sends a megabyte, closes its half, and receives another one.
+fn kernel_client(stack: &Stack) -> io::Result<()> {
+    let listener = TcpListener::bind(stack, (OURS, 80))?;
+    let server = thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received)?;
+        assert_same(&received, &pattern(LENGTH, 1));
+        stream.write_all(&pattern(LENGTH, 2))
+    });
+    let address = SocketAddr::from((OURS, 80));
+    let mut client = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.write_all(&pattern(LENGTH, 1))?;
+    client.shutdown(Shutdown::Write)?;
+    let mut received = Vec::new();
+    client.read_to_end(&mut received)?;
+    assert_same(&received, &pattern(LENGTH, 2));
+    join(server)
+}
+
+/// Our client sends a megabyte, closes its half, and receives another one.
+fn kernel_server(stack: &Stack) -> io::Result<()> {
+    let listener = std::net::TcpListener::bind((KERNEL, 0))?;
+    let address = listener.local_addr()?;
+    let server = thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received)?;
+        assert_same(&received, &pattern(LENGTH, 3));
+        stream.write_all(&pattern(LENGTH, 4))
+    });
+    let mut client = TcpStream::connect_timeout(stack, &address, PATIENCE)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.write_all(&pattern(LENGTH, 3))?;
+    client.shutdown(Shutdown::Write)?;
+    let mut received = Vec::new();
+    client.read_to_end(&mut received)?;
+    assert_same(&received, &pattern(LENGTH, 4));
+    join(server)
+}
