@@ -146,8 +146,6 @@ fn read_header(packet: &[u8]) -> Result<ipv4::Header, Dropped> {
     match ipv4::Header::parse(packet) {
         Ok((header, _)) => Ok(header),
         Err(ipv4::Malformed::Checksum { .. }) => Err(Dropped::IpChecksum),
-        Err(ipv4::Malformed::Version(6)) => Err(Dropped::IpVersionUnsupported),
-        // An IPv6 packet can be too short for an IPv4 header's view, never for its own version.
         Err(_) if wire::ip::version(packet) == Some(6) => Err(Dropped::IpVersionUnsupported),
         Err(_) => Err(Dropped::MalformedIp),
     }

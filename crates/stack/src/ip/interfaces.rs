@@ -243,14 +243,13 @@ impl Interfaces {
         if self.all_assigned().any(|other| other.address == address) {
             return Err(Error::AddressInUse);
         }
-        let interface = self.interface_mut(id)?;
-        if interface.addresses.len() >= ADDRESS_LIMIT {
+        if self.interface_mut(id)?.addresses.len() >= ADDRESS_LIMIT {
             return Err(Error::LimitReached);
         }
-        interface.addresses.push(assigned);
         if id != InterfaceId::LOOPBACK {
             self.routes.add(address, prefix_len, None, id)?;
         }
+        self.interface_mut(id)?.addresses.push(assigned);
         self.changed();
         Ok(())
     }
