@@ -12,8 +12,10 @@
 #![deny(unsafe_code)]
 
 mod check;
+pub mod impair;
 pub mod namespace;
 pub mod pair;
+pub mod split;
 mod sys;
 mod tun;
 
@@ -23,6 +25,7 @@ use std::os::fd::BorrowedFd;
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
+pub use crate::impair::{Impair, Impairment, Loss};
 pub use crate::pair::{PairConfig, PairEnd, pair};
 pub use crate::tun::{Layer, Tun, TunBuilder};
 
