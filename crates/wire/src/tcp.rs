@@ -157,8 +157,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// What the header of a segment says.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// What the header of a segment says. The default is all zero: a base for `..Header::default()`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Header {
     /// The port of the sender.
     pub source_port: u16,

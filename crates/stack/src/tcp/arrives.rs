@@ -99,9 +99,9 @@ impl Arrival<'_> {
         if seg.acks() {
             acked::syn_acknowledged(conn, shared, seg);
             conn.transition(shared, Event::RcvSynAck);
-            conn.reply = Some(Sent::HandshakeAck);
+            conn.rcv.ack.owe(Sent::HandshakeAck);
             conn.announce(shared, Ready::WRITE);
-            conn.open_window(shared);
+            conn.open_window();
             // RFC 9293 3.10.7.3: text and FIN of a SYN,ACK are handled as in the sixth step on.
             self.trim_front(1);
             return self.sixth_to_eighth();
@@ -109,7 +109,7 @@ impl Arrival<'_> {
         // Simultaneous open: our SYN goes out again, as SYN,ACK.
         conn.transition(shared, Event::RcvSyn);
         conn.snd.nxt = conn.snd.iss;
-        conn.rcv.edge = conn.rcv.nxt.plus(conn.initial_window());
+        conn.open_window();
         self.trim_front(1);
         if self.seg.length > 0 {
             // Text of a bare SYN would have to wait until the connection is open: it comes again.
@@ -264,7 +264,7 @@ impl Arrival<'_> {
                 conn.rcv.fin = Some(at);
             }
             if at.is_after(conn.rcv.nxt) {
-                self.answer(Sent::OutOfOrderAck);
+                self.conn.rcv.ack.owe_duplicate();
             }
         }
         text::take_fin(self);

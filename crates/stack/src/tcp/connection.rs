@@ -5,6 +5,7 @@
 //! [`output`](super::output).
 
 use alloc::boxed::Box;
+use wire::frame::FrameBuf;
 use wire::tcp::Options;
 use wire::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use crate::tcp::send::window::SendWindow;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::{self, State};
 use crate::tcp::timestamps::Timestamps;
-use crate::trace::What;
+use crate::trace::{Timer, What};
 use crate::{ConnectionId, FourTuple, ListenerId};
 
 /// One connection, from its first SYN to its last ACK.
@@ -81,6 +82,10 @@ pub(crate) struct SendSide {
     pub(crate) max: Seq,
     /// SND.WND and its companions.
     pub(crate) window: SendWindow,
+    /// What a silly window held back has waited long enough (RFC 9293 3.8.6.2.1).
+    pub(crate) overdue: bool,
+    /// Where the last segment ended that was not full, for Nagle's algorithm.
+    pub(crate) small_end: Option<Seq>,
     /// Bytes that are not acknowledged, sent or not.
     pub(crate) queue: SendQueue,
     /// The program will write nothing more: FIN follows the queue's last byte.
@@ -212,6 +217,8 @@ impl Connection {
                 nxt: iss,
                 max: iss,
                 window: SendWindow::new(),
+                overdue: false,
+                small_end: None,
                 queue: SendQueue::new(),
                 fin_queued: false,
                 fin_acked: false,
@@ -355,6 +362,42 @@ impl Connection {
         self.options.receive_buffer.saturating_sub(bytes.max(pinned / 2))
     }
 
+    /// The window of our SYN: no more than its unscaled field holds, and whole segments of it.
+    pub(crate) fn initial_window(&self) -> u32 {
+        initial_receive_window(self.options.receive_buffer, self.rcv.mss)
+    }
+
+    /// The peer has our SYN: the window that it announced is the one to keep.
+    pub(crate) fn open_window(&mut self) {
+        self.rcv.edge = self.rcv.nxt.plus(self.initial_window());
+    }
+
+    /// Queues text that is in order, or throws it away where nobody will read it.
+    pub(crate) fn keep(&mut self, shared: &mut Shared, text: FrameBuf) {
+        if self.user.read_shutdown {
+            shared.recycle(text);
+        } else {
+            self.rcv.queue.push(text, &mut shared.spare);
+        }
+    }
+
+    /// RFC 9293 3.8.6.1: while nothing is in flight and the peer's window holds data back, the
+    /// persist timer asks; it also ends the wait for a window that is open but silly.
+    pub(crate) fn settle_persist(&mut self, now: Instant) {
+        let unsent = !self.snd.queue.is_empty() || (self.snd.fin_queued && !self.snd.fin_acked);
+        let idle = self.snd.una == self.snd.max && self.state.is_synchronized();
+        if !(unsent && idle) {
+            self.deadlines.stop(Timer::Persist);
+        } else if !self.deadlines.runs(Timer::Persist) {
+            self.deadlines.set(Timer::Persist, now.after(self.persist_interval()));
+        }
+    }
+
+    /// How long to wait before the peer's window is probed (again).
+    pub(crate) fn persist_interval(&self) -> Duration {
+        self.snd.window.probe_interval(self.retransmission_timeout(), self.options.rto.max)
+    }
+
     /// The time that data may take before it is sent again.
     pub(crate) fn retransmission_timeout(&self) -> Duration {
         self.snd.rto.timeout(&self.snd.rtt)
@@ -365,6 +408,12 @@ impl Connection {
 pub(crate) fn link_mss(tuple: &FourTuple, mtu: u16, options: &TcpOptions) -> u32 {
     let limit = u32::from(mtu).saturating_sub(fixed_headers(tuple)).max(LEAST_MSS);
     options.max_segment.map_or(limit, |asked| u32::from(asked).clamp(LEAST_MSS, limit))
+}
+
+/// The window of a SYN, in bytes: whole segments that the unscaled field can tell.
+pub(crate) fn initial_receive_window(buffer: usize, mss: u32) -> u32 {
+    let most = u32::try_from(buffer).unwrap_or(u32::MAX).min(u32::from(u16::MAX));
+    (most / mss * mss).max(most.min(mss))
 }
 
 /// The smallest shift with which a window of `buffer` bytes fits its field (RFC 7323 2.3).

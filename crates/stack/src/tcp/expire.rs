@@ -39,7 +39,7 @@ impl Connection {
         match timer {
             Timer::Retransmission => self.retransmission_expired(shared, replies),
             Timer::Persist => self.persist_expired(shared, replies),
-            Timer::DelayedAck => self.reply = Some(Sent::DelayedAck),
+            Timer::DelayedAck => self.rcv.ack.on_timer(shared.now),
             Timer::KeepAlive => self.keepalive_expired(shared),
             Timer::UserTimeout => self.give_up(shared, replies),
             // RFC 9293 leaves FIN-WAIT-2 unbounded; a peer that never closes would be a leak.
@@ -58,8 +58,16 @@ impl Connection {
             _ => shared.config.data_retries,
         };
         // A user timeout replaces the count (RFC 5482 3.1).
-        if retries >= limit && self.options.user_timeout.is_none() {
+        if retries >= limit && self.options.user_timeout.is_none() && !self.peer_stalls(shared) {
             self.give_up(shared, replies);
+            return;
+        }
+        if self.syn_acknowledged() && self.snd.window.is_closed() {
+            // The peer took its window back: no sign of congestion. The oldest segment asks.
+            self.snd.rto.back_off();
+            self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
+            let timeout = self.retransmission_timeout();
+            self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
             return;
         }
         if self.syn_acknowledged() {
@@ -81,8 +89,20 @@ impl Connection {
         self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
     }
 
+    /// The peer keeps answering, with a closed window: it is alive (RFC 9293 3.8.6.1, MUST-36).
+    fn peer_stalls(&self, shared: &Shared) -> bool {
+        let patience = self.options.rto.max.saturating_mul(2);
+        let heard = self.counts.last_ack_received;
+        self.snd.window.is_closed() && heard.is_some_and(|at| shared.now.since(at) < patience)
+    }
+
     /// RFC 9293 3.8.6.1: the window is still closed; ask again, with growing patience.
     fn persist_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
+        if !self.snd.window.is_closed() {
+            // RFC 9293 3.8.6.2.1, (4): what a silly window held back has waited long enough.
+            self.snd.overdue = true;
+            return;
+        }
         if self.user.orphaned && self.snd.window.probes() >= shared.config.orphan_retries {
             // A peer that answers every probe and never opens its window would keep what nobody
             // waits for alive for ever.

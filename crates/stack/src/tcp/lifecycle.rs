@@ -13,6 +13,7 @@ use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::connection::{Connection, Opening};
+use crate::tcp::recv::ack::AckNeed;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
 use crate::tcp::state::{Event, State};
@@ -42,6 +43,7 @@ impl Tcp {
             State::TimeWait => self.enter_time_wait(shared, id),
             _ => {
                 settle_fin_wait_2(conn, shared);
+                settle_delayed_ack(conn);
                 self.arm(id);
                 self.queue(id);
             }
@@ -95,7 +97,7 @@ impl Tcp {
         };
         self.unregister(&entry.tuple);
         // The ACK of the peer's FIN, before the connection that owes it is gone.
-        if let Some(reason) = self.connections[id].reply.take() {
+        if let AckNeed::Now(reason) = self.connections[id].rcv.ack.need() {
             let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason);
             ack.window = self.connections[id].advertised_window_field();
             ack.options.timestamps = self.connections[id].timestamps.map(|ts| ts.option(shared.now));
@@ -219,6 +221,14 @@ fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
         conn.deadlines.stop(Timer::FinWait2);
     } else if !conn.deadlines.runs(Timer::FinWait2) {
         conn.deadlines.set(Timer::FinWait2, shared.now.after(shared.config.fin_wait_2));
+    }
+}
+
+/// The delayed-ACK timer runs as long as the policy says that an ACK may wait.
+fn settle_delayed_ack(conn: &mut Connection) {
+    match conn.rcv.ack.need() {
+        AckNeed::Delayed(deadline) => conn.deadlines.set(Timer::DelayedAck, deadline),
+        AckNeed::Now(_) | AckNeed::None => conn.deadlines.stop(Timer::DelayedAck),
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
 //! | [`congestion`] | how much may be in flight | RFC 5681 |
 //! | `keepalive` | signs of life | RFC 9293 3.8.4 |
+//! | `icmp` | what ICMP errors do | RFC 5927, RFC 1191 |
 
 mod acked;
 mod arrives;
@@ -27,6 +28,7 @@ pub mod congestion;
 mod connection;
 mod deadlines;
 mod expire;
+mod icmp;
 mod inspect;
 mod isn;
 mod keepalive;
@@ -152,7 +154,7 @@ impl Tcp {
     ) {
         let (source, destination) = (received.source, received.destination);
         let verified = received.meta.checksum != ReceiveChecksum::Unverified;
-        let protocol = wire::ip::Protocol::Tcp;
+        let protocol = wire::ip::Protocol::TCP;
         if !verified
             && !wire::checksum::is_transport_valid(source, destination, protocol, &received.frame)
         {

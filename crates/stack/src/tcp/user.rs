@@ -97,20 +97,19 @@ impl Stack {
     /// accepted ones stay.
     pub fn close_listener(&mut self, now: Instant, id: ListenerId) {
         self.shared.set_time(now);
-        let (tcp, shared) = (&mut self.tcp, &mut self.shared);
-        let Some(listener) = tcp.listeners.get_mut(id) else { return };
+        let Some(listener) = self.tcp.listeners.get_mut(id) else { return };
         let local = listener.local;
         let waiting = core::mem::take(&mut listener.accept_queue);
         for connection in waiting {
             self.abort_connection(connection, Sent::ResetAborted);
         }
-        let (tcp, shared_again) = (&mut self.tcp, &mut self.shared);
-        tcp.remove_half_opens_of(shared_again, id);
+        let (tcp, shared) = (&mut self.tcp, &mut self.shared);
+        tcp.remove_half_opens_of(shared, id);
         tcp.listeners.remove(id);
         tcp.listening.remove(&local);
         let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
         let (from, to) = (State::Listen, State::Closed);
-        shared_again.trace(Some(flow), What::Transition { from, to, cause: Event::Close });
+        shared.trace(Some(flow), What::Transition { from, to, cause: Event::Close });
     }
 
     /// Opens a connection; it is in SYN-SENT when this returns. [`Readiness::WRITE`] is announced

@@ -12,7 +12,7 @@ use wire::time::{Duration, Instant};
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, initial_receive_window};
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::Seq;
@@ -136,7 +136,7 @@ impl HalfOpen {
         conn.take_peer_options(&offered, shared);
         conn.rcv.irs = self.irs;
         conn.rcv.nxt = self.irs.plus(1);
-        conn.rcv.edge = conn.rcv.nxt.plus(conn.initial_window());
+        conn.open_window();
         if let Some(timestamps) = &mut conn.timestamps {
             timestamps.ack_sent(conn.rcv.nxt);
         }
@@ -275,7 +275,7 @@ impl Tcp {
         entry.queued = false;
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
-        let window = options.receive_buffer.min(usize::from(u16::MAX));
+        let window = initial_receive_window(options.receive_buffer, u32::from(entry.our_mss));
         let header = entry.syn_ack(shared.now, u16::try_from(window).unwrap_or(u16::MAX));
         if entry.timer.is_none() {
             let wait = entry.timeout(options.rto.initial, options.rto.max);

@@ -73,7 +73,7 @@ fn in_order(arrival: &mut Arrival<'_>) {
             conn.rcv.nxt = conn.rcv.nxt.plus(length);
             conn.keep(shared, piece);
         }
-        conn.reply = Some(Sent::HoleFilledAck);
+        conn.rcv.ack.owe(Sent::HoleFilledAck);
     }
     conn.counts.bytes_received += u64::from(count);
     conn.rcv.ack.on_text(shared.now, seg.length, seg.packets);
@@ -84,7 +84,7 @@ fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
     let frame = core::mem::take(&mut arrival.frame);
     let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
     // RFC 5681 4.2: at once, so that the peer's fast retransmit works.
-    conn.reply = Some(Sent::OutOfOrderAck);
+    conn.rcv.ack.owe_duplicate();
     let limit = shared.config.out_of_order_limit.min(conn.options.receive_buffer.saturating_mul(2));
     let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
     match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
@@ -105,7 +105,7 @@ pub(crate) fn take_fin(arrival: &mut Arrival<'_>) {
     conn.rcv.nxt = conn.rcv.nxt.plus(1);
     conn.rcv.edge = conn.rcv.edge.later_of(conn.rcv.nxt);
     conn.rcv.assembler.clear(&mut shared.spare);
-    conn.reply = Some(Sent::FinAck);
+    conn.rcv.ack.owe(Sent::FinAck);
     conn.transition(shared, Event::RcvFin);
     conn.announce(shared, Ready::READ | Ready::READ_CLOSED);
 }

@@ -1,0 +1,47 @@
+//! What an ICMP error does to a connection (RFC 9293 3.9.2.2, RFC 5927).
+
+use crate::error::Error;
+use crate::icmp::IcmpError;
+use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
+use crate::tcp::connection::Connection;
+use crate::tcp::seq::Seq;
+use crate::tcp::state::{Event, State};
+
+impl Connection {
+    /// An ICMP error quotes a segment of ours that began at `seq`.
+    ///
+    /// Anybody can send one, so it counts only when it quotes something that is in flight (RFC
+    /// 5927 4.1), and it ends nothing but a connection attempt: an open connection keeps the
+    /// error for the case that it times out (RFC 5927 5.2).
+    pub(crate) fn icmp_arrives(&mut self, shared: &mut Shared, seq: Seq, error: IcmpError) {
+        if !seq.is_within(self.snd.una, self.flight_size()) {
+            return shared.drop_packet(Some(self.tuple), Dropped::IcmpUnsolicited);
+        }
+        match error {
+            IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(next_hop_mtu),
+            _ if self.state == State::SynSent && error.is_hard() => {
+                self.fail(shared, error.error(), Event::TimedOut);
+            }
+            _ => self.user.soft_error = Some(error.error()),
+        }
+    }
+
+    /// RFC 1191 6.5: what was too big goes out again at once, in smaller segments.
+    fn packet_too_big(&mut self, mtu: u16) {
+        // RFC 1191 3: a router that names no MTU; RFC 879's 576 always works.
+        let mtu = if mtu < 576 { 576 } else { mtu };
+        if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
+            self.snd.retransmit_head = Some(Sent::PmtuRetransmission);
+        }
+    }
+
+    /// The next hop does not answer ARP.
+    pub(crate) fn unreachable(&mut self, shared: &mut Shared, error: Error) {
+        if self.state == State::SynSent {
+            self.fail(shared, error, Event::TimedOut);
+        } else {
+            self.user.soft_error = Some(error);
+        }
+    }
+}
