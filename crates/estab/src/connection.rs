@@ -201,7 +201,6 @@ impl Connection {
         self.socket.call(|core, _| core.remote_address(self.id))
     }
 
-    /// The error of the connection, once; also after its links were lost.
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
         let error = self.socket.call(|core, _| core.take_error(self.id))?;
         Ok(error.map(crate::error::from_stack))
@@ -233,7 +232,10 @@ impl Connection {
         self.socket.call(|core, now| {
             core.abort(now, self.id);
             Ok(())
-        })
+        })?;
+        // The stack announces nothing for a socket that it forgot; clones may wait for it.
+        self.socket.wake_all();
+        Ok(())
     }
 
     /// What `close` does with `SO_LINGER`: says that nothing follows, and waits in this thread at

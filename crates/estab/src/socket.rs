@@ -90,14 +90,16 @@ impl Socket {
         waker: &Waker,
         op: impl FnOnce(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> Poll<io::Result<T>> {
+        let mut replaced = None;
         let polled =
             self.stack.shared().enter(|engine, now| match try_op(engine, now, place.side(), op) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    place.register(waker);
+                    replaced = place.register(waker);
                     Poll::Pending
                 }
                 done => Poll::Ready(done),
             });
+        drop(replaced);
         polled.unwrap_or_else(|ended| Poll::Ready(Err(ended)))
     }
 
@@ -151,6 +153,11 @@ impl Socket {
         move |stack, _| {
             if stack.readiness(id).intersects(wanted) { Ok(()) } else { Err(Error::WouldBlock) }
         }
+    }
+
+    /// Wakes everybody who waits for this socket, because it is no more.
+    pub(crate) fn wake_all(&self) {
+        self.waiters.wake(Ready::all());
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {

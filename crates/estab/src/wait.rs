@@ -36,6 +36,10 @@ impl Side {
     }
 }
 
+/// A waker that was replaced. Dropping it may drop a task and with it a socket, which takes the
+/// stack's lock: not to be done under a lock.
+pub(crate) type Replaced = Option<Waker>;
+
 /// Everybody who waits for one socket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
@@ -69,12 +73,13 @@ impl Lists {
 
 impl Waiters {
     /// Makes `waker` the one that is woken for the `poll_*` functions of `side`.
-    pub(crate) fn register_polled(&self, side: Side, waker: &Waker) {
+    fn register_polled(&self, side: Side, waker: &Waker) -> Replaced {
         let mut lists = self.lock();
-        match &mut lists.side(side).polled {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
+        let polled = &mut lists.side(side).polled;
+        if polled.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return None;
         }
+        polled.replace(waker.clone())
     }
 
     /// Wakes everybody who waits for something of `ready`.
@@ -127,7 +132,7 @@ impl<'a> Ticket<'a> {
         Self { waiters, side, key: None }
     }
 
-    fn register(&mut self, waker: &Waker) {
+    fn register(&mut self, waker: &Waker) -> Replaced {
         let mut lists = self.waiters.lock();
         let key = *self.key.get_or_insert_with(|| {
             lists.next_key += 1;
@@ -135,17 +140,25 @@ impl<'a> Ticket<'a> {
         });
         let ticketed = &mut lists.side(self.side).ticketed;
         match ticketed.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) => known.clone_from(waker),
-            None => ticketed.push((key, waker.clone())),
+            Some((_, known)) if known.will_wake(waker) => None,
+            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+            None => {
+                ticketed.push((key, waker.clone()));
+                None
+            }
         }
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.waiters.lock().side(self.side).ticketed.retain(|(known, _)| *known != key);
-        }
+        let Some(key) = self.key else { return };
+        let mut lists = self.waiters.lock();
+        let ticketed = &mut lists.side(self.side).ticketed;
+        let place = ticketed.iter().position(|(known, _)| *known == key);
+        let replaced = place.map(|place| ticketed.remove(place));
+        drop(lists);
+        drop(replaced);
     }
 }
 
@@ -165,7 +178,7 @@ impl Place<'_, '_> {
         }
     }
 
-    pub(crate) fn register(&mut self, waker: &Waker) {
+    pub(crate) fn register(&mut self, waker: &Waker) -> Replaced {
         match self {
             Place::Polled(waiters, side) => waiters.register_polled(*side, waker),
             Place::Ticket(ticket) => ticket.register(waker),

@@ -187,6 +187,25 @@ fn a_reset_reaches_the_reader_after_the_data_before_it() {
 }
 
 #[test]
+fn who_waits_on_a_clone_learns_of_shutdown_and_reset() {
+    let world = World::new();
+    let waiting = |port: u16| {
+        let (client, server) = connected(&world, port);
+        let mut clone = client.try_clone().unwrap();
+        clone.set_read_timeout(None).unwrap();
+        let reader = thread::spawn(move || clone.read(&mut [0; 1]));
+        thread::sleep(Duration::from_millis(20));
+        (client, server, reader)
+    };
+    let (client, _server, reader) = waiting(40);
+    client.shutdown(Shutdown::Read).unwrap();
+    assert_eq!(join(reader).unwrap(), 0);
+    let (client, _server, reader) = waiting(41);
+    client.reset().unwrap();
+    assert!(join(reader).is_err());
+}
+
+#[test]
 fn closing_with_unread_data_resets() {
     let world = World::new();
     let (mut client, server) = connected(&world, 14);

@@ -3,9 +3,12 @@
 mod common;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
-use common::{PATIENCE, World, assert_same, at, pattern};
+use common::{PATIENCE, World, assert_same, at, join, pattern};
 use estab::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -90,9 +93,8 @@ async fn a_dropped_future_gives_its_place_up() {
 async fn two_tasks_wait_for_one_socket() {
     let world = World::new();
     let (client, mut server) = connected(&world, 10).await;
-    let client = std::sync::Arc::new(client);
-    let wait =
-        |client: std::sync::Arc<TcpStream>| tokio::spawn(async move { client.readable().await });
+    let client = Arc::new(client);
+    let wait = |client: Arc<TcpStream>| tokio::spawn(async move { client.readable().await });
     let tasks = [wait(client.clone()), wait(client.clone()), wait(client)];
     tokio::task::yield_now().await;
     server.write_all(b"!").await.unwrap();
@@ -173,4 +175,24 @@ async fn datagrams() {
     let length = timeout(PATIENCE, client.recv(&mut buffer)).await.unwrap().unwrap();
     assert_eq!(&buffer[..length], b"answer");
     assert_eq!(client.try_recv_from(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn a_waker_that_owns_a_socket_may_be_dropped_anywhere() {
+    /// A task whose last reference is its waker, as in simple executors.
+    struct Task(#[expect(dead_code, reason = "only dropped")] TcpStream);
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+    let world = World::new();
+    let (stream, _server) = connected(&world, 16).await;
+    let (owned, mut other_end) = connected(&world, 17).await;
+    let poll = thread::spawn(move || {
+        let owner = Waker::from(Arc::new(Task(owned)));
+        assert!(stream.poll_read_ready(&mut Context::from_waker(&owner)).is_pending());
+        drop(owner);
+        assert!(stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending());
+    });
+    join(poll);
+    assert_eq!(timeout(PATIENCE, other_end.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
 }
