@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::event::{Event, Ready, SocketId};
 use crate::icmp::Icmp;
 use crate::info::SocketEntry;
-use crate::ip::{InterfaceId, Interfaces};
+use crate::ip::{InterfaceId, Interfaces, Waiter};
 use crate::ping::Pings;
 use crate::reason::Dropped;
 use crate::shared::Shared;
@@ -200,28 +200,33 @@ impl Stack {
     /// The next packet of any protocol: first what keeps the network going, then answers, then
     /// programs' data.
     fn next_packet(&mut self, header: &mut HeaderBuf) -> Option<Packet> {
-        let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
-        while let Some((waiter, outcome)) = interfaces.poll_resolved() {
-            match waiter {
-                crate::ip::Waiter::Tcp(ready) => self.tcp.next_hop_known(shared, ready, outcome),
-                crate::ip::Waiter::Udp(id) => self.udp.next_hop_known(shared, id, outcome),
-                crate::ip::Waiter::Ping(id) => self.pings.next_hop_known(shared, id, outcome),
-                crate::ip::Waiter::Icmp(reply) => self.icmp.next_hop_known(shared, reply, outcome),
+        loop {
+            self.resume_waiters();
+            let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
+            let packet = interfaces
+                .next_packet(shared, header)
+                .or_else(|| self.icmp.next_packet(shared, interfaces, header))
+                .or_else(|| self.pings.next_packet(shared, interfaces, header))
+                .or_else(|| self.udp.next_packet(shared, interfaces, header))
+                .or_else(|| self.tcp.next_packet(shared, interfaces, header));
+            // Who looked for its next hop in vain left a question to send.
+            if packet.is_some() || !self.interfaces.has_work() {
+                return packet;
             }
         }
-        if let Some(packet) = interfaces.next_packet(shared, header) {
-            return Some(packet);
+    }
+
+    /// Whoever waited for a next hop's hardware address tries again, or gives up.
+    fn resume_waiters(&mut self) {
+        let shared = &mut self.shared;
+        while let Some((waiter, outcome)) = self.interfaces.poll_resolved() {
+            match waiter {
+                Waiter::Tcp(ready) => self.tcp.next_hop_known(shared, ready, outcome),
+                Waiter::Udp(parked) => self.udp.next_hop_known(shared, parked, outcome),
+                Waiter::Ping(parked) => self.pings.next_hop_known(shared, parked, outcome),
+                Waiter::Icmp(reply) => self.icmp.next_hop_known(shared, reply, outcome),
+            }
         }
-        if let Some(packet) = self.icmp.next_packet(shared, interfaces, header) {
-            return Some(packet);
-        }
-        if let Some(packet) = self.pings.next_packet(shared, interfaces, header) {
-            return Some(packet);
-        }
-        if let Some(packet) = self.udp.next_packet(shared, interfaces, header) {
-            return Some(packet);
-        }
-        self.tcp.next_packet(shared, interfaces, header)
     }
 
     /// Puts the payload's slices beside the headers, and completes what the link will not.

@@ -1,10 +1,10 @@
 //! ARP on Ethernet links: RFC 826, RFC 1122 2.3.2, RFC 5227.
 
-mod common;
+mod host;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use common::*;
+use host::*;
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, SocketId, UdpId};
 use wire::arp::Operation;
@@ -41,6 +41,17 @@ fn delivers(host: &mut Host, payload: &[u8], hardware: EthernetAddress) {
     let (ethernet, packet) = parse_frame(&bytes);
     assert_eq!((ethernet.destination, ethernet.ethertype), (hardware, EtherType::IPV4));
     assert_eq!(parse_udp(packet).2, payload);
+}
+
+/// The stack sends one datagram to them, and asks them alone whether they are still there.
+#[track_caller]
+fn delivers_and_asks(host: &mut Host, payload: &[u8]) {
+    let frames = host.sends();
+    assert_eq!(frames.len(), 2);
+    let (ethernet, packet) = parse_frame(&frames[0]);
+    assert_eq!((ethernet.destination, parse_udp(packet).2), (THEIR_HARDWARE, payload));
+    let (ethernet, packet) = parse_arp(&frames[1]);
+    assert_eq!((ethernet.destination, packet.target_protocol), (THEIR_HARDWARE, THEM));
 }
 
 /// RFC 826, "Packet Reception": a request for our address is answered to the sender alone.
@@ -145,8 +156,7 @@ fn an_old_entry_is_confirmed_by_unicast_while_it_is_used() {
     host.later_millis(1);
     assert_eq!(host.stack.poll_timeout(), None, "nobody uses it");
     say(&mut host, id, THEM, b"3");
-    delivers(&mut host, b"3", THEIR_HARDWARE);
-    asks(&mut host, THEM, THEIR_HARDWARE);
+    delivers_and_asks(&mut host, b"3");
     host.arrives(&arp_reply());
     host.later_millis(5000);
     host.sends_nothing();
@@ -161,11 +171,12 @@ fn a_neighbor_that_moved_is_found_again() {
     host.sends_one();
     host.later_millis(60_000);
     say(&mut host, id, THEM, b"old");
-    delivers(&mut host, b"old", THEIR_HARDWARE);
-    for _ in 0..3 {
-        asks(&mut host, THEM, THEIR_HARDWARE);
+    delivers_and_asks(&mut host, b"old");
+    for _ in 1..3 {
         host.later_millis(1000);
+        asks(&mut host, THEM, THEIR_HARDWARE);
     }
+    host.later_millis(1000);
     say(&mut host, id, THEM, b"new");
     asks(&mut host, THEM, EthernetAddress::BROADCAST);
     host.arrives(&arp_frame(Operation::REPLY, (MOVED, THEM), (OUR_HARDWARE, US)));
@@ -260,11 +271,10 @@ fn the_table_is_bounded() {
     for n in 10..110 {
         say(&mut host, id, Ipv4Addr::new(10, 77, 0, n), b"x");
     }
-    host.sends();
-    host.later_millis(10_000);
-    host.sends();
-    host.later_millis(10_000);
-    host.sends();
+    for _ in 0..4 {
+        host.sends();
+        host.later_millis(1000);
+    }
     assert_eq!(host.stack.poll_timeout(), None);
     let lost = host.dropped(Dropped::NeighborUnresolved);
     assert!((90..=100).contains(&lost), "{lost}");

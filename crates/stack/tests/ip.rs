@@ -1,10 +1,10 @@
 //! What an IPv4 packet goes through, sentence by sentence (RFC 1122 3.2.1 and 3.3, RFC 791).
 
-mod common;
+mod host;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use common::*;
+use host::*;
 use estab_stack::reason::Dropped;
 use estab_stack::{Error, InterfaceId};
 use proptest::prelude::*;

@@ -102,6 +102,11 @@ impl Interfaces {
         self.neighbors.poll_resolved()
     }
 
+    /// Whether an ARP packet waits for the link, or a waiter for its turn.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.arp_replies.is_empty() || self.neighbors.has_work()
+    }
+
     /// Changes with every change of addresses and routes.
     pub(crate) fn generation(&self) -> u32 {
         self.generation

@@ -201,6 +201,11 @@ impl Neighbors {
         self.resolved.pop_front()
     }
 
+    /// Whether a question waits for the link, or a waiter for its turn.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.to_ask.is_empty() || !self.resolved.is_empty()
+    }
+
     /// The next question for the link.
     pub(crate) fn next_question(&mut self) -> Option<Question> {
         while let Some(key) = self.to_ask.pop_front() {
