@@ -267,7 +267,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_map(
-            steps in proptest::collection::vec((0..3, 0..64_u32), 1..400),
+            steps in proptest::collection::vec((0..4, 0..64_u32), 1..400),
         ) {
             // The endpoints own their tuples; the table gets their indices.
             let mut endpoints = Vec::new();
@@ -286,6 +286,10 @@ mod tests {
                         demux.remove(&wanted, |v| &endpoints[v]),
                         model.remove(&wanted)
                     ),
+                    2 => {
+                        let value = model.remove(&wanted).unwrap_or(usize::MAX);
+                        demux.remove_value(&wanted, value);
+                    }
                     _ => prop_assert_eq!(
                         demux.find(&wanted, |v| &endpoints[v]),
                         model.get(&wanted).copied()

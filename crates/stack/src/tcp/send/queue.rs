@@ -9,9 +9,7 @@ use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
 
-/// The most slices that one segment's payload is gathered from. Written chunks double in size and
-/// owned ones are 16 KiB or more, so this is enough for a super-segment of 64 KiB.
-pub(crate) const MAX_SLICES: usize = 16;
+use crate::transmit::MAX_SLICES;
 
 /// The first chunk: room for a request or a short reply.
 const SMALLEST_CHUNK: usize = 2 * 1024;
@@ -114,6 +112,9 @@ impl SendQueue {
 
     /// Gathers up to `length` bytes, beginning `offset` bytes after the first one held, and says
     /// how many: fewer when the queue ends first, or when `into` has no room for another slice.
+    ///
+    /// Written chunks double in size and owned ones are 16 KiB or more, so an empty `into` has
+    /// room for a super-segment of 64 KiB.
     pub(crate) fn slices<'a>(
         &'a self,
         offset: usize,
