@@ -15,3 +15,4 @@
 
 pub mod script;
 pub mod segment;
+pub mod world;

@@ -225,11 +225,18 @@ impl Segment {
     #[must_use]
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let (ip, transport) = ipv4::Header::parse(packet).ok()?;
-        if ip.protocol != Protocol::TCP || ip.is_fragment() {
-            return None;
-        }
         let addresses = (IpAddr::V4(ip.source), IpAddr::V4(ip.destination));
         if !checksum::is_transport_valid(addresses.0, addresses.1, Protocol::TCP, transport) {
+            return None;
+        }
+        Self::parse_unverified(packet)
+    }
+
+    /// As [`Segment::parse`], whatever the TCP checksum: it may be left to offload.
+    #[must_use]
+    pub fn parse_unverified(packet: &[u8]) -> Option<Self> {
+        let (ip, transport) = ipv4::Header::parse(packet).ok()?;
+        if ip.protocol != Protocol::TCP || ip.is_fragment() {
             return None;
         }
         let mut segment = Self::parse_transport(ip.source, ip.destination, transport)?;
