@@ -22,7 +22,7 @@
 //! # One turn of a driver
 //!
 //! ```
-//! use stack::{Config, HeaderBuf, Stack};
+//! use estab_stack::{Config, HeaderBuf, Stack};
 //! # use wire::frame::{Capabilities, Medium};
 //! # use wire::time::Instant;
 //! # let mut stack = Stack::new(Config::default(), [7; 32]);

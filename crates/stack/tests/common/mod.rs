@@ -1,256 +1,134 @@
-//! A stack in virtual time with one interface, and the packets that a test gives it and gets back.
+//! Two stacks joined by nothing: what one sends, the other gets, in virtual time.
+#![allow(dead_code, reason = "each test file uses its part")]
 
-#![allow(dead_code, reason = "each test file uses its part of the helpers")]
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use stack::{Config, ConnectionId, HeaderBuf, ListenerId, Stack, TcpOptions};
+use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};
+use wire::time::Instant;
 
-use estab_stack::reason::{Dropped, Sent};
-use estab_stack::{Config, HeaderBuf, InterfaceId, Stack};
-use wire::ethernet::{self, EtherType, EthernetAddress};
-use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta, TransmitMeta};
-use wire::ip::Protocol;
-use wire::time::{Duration, Instant};
-use wire::{arp, icmpv4, ipv4, udp};
+pub const A: &str = "10.0.0.1";
+pub const B: &str = "10.0.0.2";
 
-/// The stack's own address.
-pub const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-/// A host on the same link.
-pub const THEM: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-/// Another one.
-pub const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
-/// A host beyond the gateway.
-pub const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
-/// Everybody on the link.
-pub const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
-
-/// The stack's hardware address.
-pub const OUR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
-/// Theirs.
-pub const THEIR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
-
-/// A stack at 10.77.0.2/24.
+/// A host, and the moment of its last turn.
 pub struct Host {
     pub stack: Stack,
-    pub interface: InterfaceId,
-    pub now: Instant,
-    /// What the link knew and had to do for the packet sent last.
-    pub meta: TransmitMeta,
+    pub interface: stack::InterfaceId,
+}
+
+pub fn host(address: &str, seed: u8, capabilities: Capabilities) -> Host {
+    let mut stack = Stack::new(Config::default(), [seed; 32]);
+    let interface = stack.add_interface(capabilities);
+    stack.add_address(interface, address.parse().unwrap(), 24).unwrap();
+    Host { stack, interface }
+}
+
+pub fn plain() -> Capabilities {
+    Capabilities { medium: Medium::Ip, mtu: 1500, checksum: false, segmentation: false }
 }
 
 impl Host {
-    /// On a TUN with an MTU of 1500 and no offload.
-    pub fn tun() -> Self {
-        Self::new(Config::default(), Medium::Ip, false)
-    }
-
-    /// On a TAP.
-    pub fn tap() -> Self {
-        Self::new(Config::default(), Medium::Ethernet(OUR_HARDWARE), false)
-    }
-
-    pub fn new(config: Config, medium: Medium, checksum: bool) -> Self {
-        let mut stack = Stack::new(config, [7; 32]);
-        let capabilities = Capabilities { medium, mtu: 1500, checksum, segmentation: false };
-        let interface = stack.add_interface(capabilities);
-        stack.add_address(interface, IpAddr::V4(US), 24).unwrap();
-        let now = Instant::from_millis(1000);
-        Self { stack, interface, now, meta: TransmitMeta::default() }
-    }
-
-    /// A frame arrives.
-    pub fn arrives(&mut self, frame: &[u8]) {
-        self.arrives_with(frame, ReceiveMeta::default());
-    }
-
-    pub fn arrives_with(&mut self, frame: &[u8], meta: ReceiveMeta) {
-        self.stack.handle_frame(self.now, self.interface, FrameBuf::copy_from(frame), meta);
-    }
-
-    /// Everything that the stack sends now.
-    pub fn sends(&mut self) -> Vec<Vec<u8>> {
+    /// Everything that it has to send now.
+    pub fn frames(&mut self, now: Instant) -> Vec<(FrameBuf, ReceiveMeta)> {
         let mut header = HeaderBuf::default();
         let mut frames = Vec::new();
-        while let Some(transmit) = self.stack.poll_transmit(self.now, &mut header) {
-            frames.push(transmit.to_frame().to_vec());
-            self.meta = transmit.meta;
+        while let Some(packet) = self.stack.poll_transmit(now, &mut header) {
+            let checksum = match packet.meta.checksum {
+                wire::frame::TransmitChecksum::Complete => {
+                    wire::frame::ReceiveChecksum::Unverified
+                }
+                wire::frame::TransmitChecksum::Partial { .. } => {
+                    wire::frame::ReceiveChecksum::Partial
+                }
+            };
+            let meta = ReceiveMeta { checksum, segment_size: packet.meta.segment_size };
+            frames.push((packet.to_frame(), meta));
+            assert!(frames.len() < 100_000, "a stack that never stops sending");
         }
         frames
     }
+}
 
-    /// The one packet that the stack sends now.
-    #[track_caller]
-    pub fn sends_one(&mut self) -> Vec<u8> {
-        let mut frames = self.sends();
-        assert_eq!(frames.len(), 1, "{frames:?}");
-        frames.remove(0)
+/// Two hosts, and the time.
+pub struct Pair {
+    pub a: Host,
+    pub b: Host,
+    pub now: Instant,
+}
+
+impl Pair {
+    pub fn new(capabilities: Capabilities) -> Self {
+        Self { a: host(A, 1, capabilities), b: host(B, 2, capabilities), now: Instant::from_millis(1) }
     }
 
-    #[track_caller]
-    pub fn sends_nothing(&mut self) {
-        assert_eq!(self.sends(), Vec::<Vec<u8>>::new());
-    }
-
-    /// Time passes, and timers fire.
-    pub fn later(&mut self, duration: Duration) {
-        self.now = self.now.after(duration);
-        self.stack.handle_timeout(self.now);
-    }
-
-    pub fn later_millis(&mut self, millis: u64) {
-        self.later(Duration::from_millis(millis));
-    }
-
-    pub fn dropped(&self, reason: Dropped) -> u64 {
-        self.stack.counters().dropped(reason)
-    }
-
-    pub fn sent(&self, reason: Sent) -> u64 {
-        self.stack.counters().sent(reason)
-    }
-
-    /// `frame` is dropped for exactly `reason`, and nothing is sent.
-    #[track_caller]
-    pub fn drops(&mut self, frame: &[u8], reason: Dropped) {
-        let before: Vec<u64> = Dropped::ALL.iter().map(|&other| self.dropped(other)).collect();
-        self.arrives(frame);
-        self.sends_nothing();
-        for (&other, before) in Dropped::ALL.iter().zip(before) {
-            let expected = u64::from(other == reason);
-            assert_eq!(self.dropped(other) - before, expected, "{other:?}");
+    /// Carries packets to and fro until both are silent; `lose` decides about each.
+    pub fn settle_with(&mut self, mut lose: impl FnMut(bool, &[u8]) -> bool) {
+        for _ in 0..10_000 {
+            let from_a = self.a.frames(self.now);
+            let from_b = self.b.frames(self.now);
+            if from_a.is_empty() && from_b.is_empty() {
+                return;
+            }
+            for (frame, meta) in from_a {
+                if !lose(true, &frame) {
+                    self.b.stack.handle_frame(self.now, self.b.interface, frame, meta);
+                }
+            }
+            for (frame, meta) in from_b {
+                if !lose(false, &frame) {
+                    self.a.stack.handle_frame(self.now, self.a.interface, frame, meta);
+                }
+            }
         }
+        panic!("the two never fall silent");
     }
-}
 
-pub fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(address), port)
-}
-
-/// An IPv4 header from them to us, as a careful host makes it.
-pub fn header(protocol: Protocol) -> ipv4::Header {
-    ipv4::Header {
-        source: THEM,
-        destination: US,
-        protocol,
-        ttl: 64,
-        traffic_class: 0,
-        identification: 7,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        payload_len: 0,
-        options: ipv4::Options::NONE,
+    pub fn settle(&mut self) {
+        self.settle_with(|_, _| false);
     }
-}
 
-/// A packet: `header` with its length filled in, and `payload`.
-pub fn packet(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
-    let header = ipv4::Header { payload_len: payload.len() as u16, ..*header };
-    let mut bytes = vec![0; header.encoded_len()];
-    header.emit(&mut bytes);
-    bytes.extend_from_slice(payload);
-    bytes
-}
+    /// Moves to the next deadline of either; gives back whether there was one.
+    pub fn next_deadline(&mut self) -> bool {
+        let deadlines = [self.a.stack.poll_timeout(), self.b.stack.poll_timeout()];
+        let Some(at) = deadlines.into_iter().flatten().min() else { return false };
+        self.now = self.now.max(at);
+        self.a.stack.handle_timeout(self.now);
+        self.b.stack.handle_timeout(self.now);
+        true
+    }
 
-/// A UDP datagram in a packet.
-pub fn datagram(ip: &ipv4::Header, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
-    let header = udp::Header {
-        source_port: ports.0,
-        destination_port: ports.1,
-        payload_len: payload.len() as u16,
-    };
-    let mut bytes = vec![0; udp::HEADER_LEN];
-    header.emit(&mut bytes);
-    bytes.extend_from_slice(payload);
-    udp::fill_checksum(IpAddr::V4(ip.source), IpAddr::V4(ip.destination), &mut bytes);
-    packet(&ipv4::Header { protocol: Protocol::UDP, ..*ip }, &bytes)
-}
+    pub fn wait(&mut self, time: Duration) {
+        let until = self.now.after(time);
+        loop {
+            let deadlines = [self.a.stack.poll_timeout(), self.b.stack.poll_timeout()];
+            match deadlines.into_iter().flatten().min() {
+                Some(at) if at <= until => {
+                    self.next_deadline();
+                    self.settle();
+                }
+                _ => break,
+            }
+        }
+        self.now = until;
+    }
 
-/// An ICMP message with its checksum.
-pub fn message(icmp: &icmpv4::Header, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; icmp.encoded_len()];
-    icmp.emit(&mut bytes);
-    bytes.extend_from_slice(payload);
-    icmpv4::fill_checksum(&mut bytes);
-    bytes
-}
+    /// A listener on B, and a connection to it from A: both ends, open.
+    pub fn connected(&mut self) -> (ConnectionId, ConnectionId) {
+        let listener = self.listen(80, 16);
+        let client = self.connect(80);
+        self.settle();
+        let (server, _) = self.b.stack.accept(self.now, listener).expect("a connection waits");
+        (client, server)
+    }
 
-/// An echo request in a packet.
-pub fn echo(ip: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
-    let request = icmpv4::Header::EchoRequest { identifier: 1, sequence: 2 };
-    packet(&ipv4::Header { protocol: Protocol::ICMP, ..*ip }, &message(&request, payload))
-}
+    pub fn listen(&mut self, port: u16, backlog: usize) -> ListenerId {
+        let local: SocketAddr = format!("{B}:{port}").parse().unwrap();
+        self.b.stack.listen(self.now, local, backlog, TcpOptions::default()).unwrap()
+    }
 
-/// A frame from them to us.
-pub fn frame(ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
-    frame_to(OUR_HARDWARE, ethertype, payload)
-}
-
-pub fn frame_to(destination: EthernetAddress, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
-    let header = ethernet::Header { destination, source: THEIR_HARDWARE, ethertype };
-    let mut bytes = vec![0; ethernet::HEADER_LEN];
-    header.emit(&mut bytes);
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-/// An ARP packet from `sender` about `target`, in a frame.
-pub fn arp_frame(
-    operation: arp::Operation,
-    sender: (EthernetAddress, Ipv4Addr),
-    target: (EthernetAddress, Ipv4Addr),
-) -> Vec<u8> {
-    let packet = arp::Packet {
-        operation,
-        sender_hardware: sender.0,
-        sender_protocol: sender.1,
-        target_hardware: target.0,
-        target_protocol: target.1,
-    };
-    let mut bytes = [0; arp::PACKET_LEN];
-    packet.emit(&mut bytes);
-    let to = if operation == arp::Operation::REQUEST { EthernetAddress::BROADCAST } else { target.0 };
-    frame_to(to, EtherType::ARP, &bytes)
-}
-
-/// Their answer to our question.
-pub fn arp_reply() -> Vec<u8> {
-    arp_frame(arp::Operation::REPLY, (THEIR_HARDWARE, THEM), (OUR_HARDWARE, US))
-}
-
-/// What a frame is: ARP, or a packet and whom it is for.
-#[track_caller]
-pub fn parse_frame(frame: &[u8]) -> (ethernet::Header, &[u8]) {
-    ethernet::Header::parse(frame).unwrap()
-}
-
-#[track_caller]
-pub fn parse_arp(frame: &[u8]) -> (ethernet::Header, arp::Packet) {
-    let (header, payload) = parse_frame(frame);
-    assert_eq!(header.ethertype, EtherType::ARP);
-    (header, arp::Packet::parse(payload).unwrap())
-}
-
-#[track_caller]
-pub fn parse_ip(packet: &[u8]) -> (ipv4::Header, &[u8]) {
-    ipv4::Header::parse(packet).unwrap()
-}
-
-#[track_caller]
-pub fn parse_icmp(packet: &[u8]) -> (ipv4::Header, icmpv4::Header, &[u8]) {
-    let (ip, message) = parse_ip(packet);
-    assert_eq!(ip.protocol, Protocol::ICMP);
-    assert!(icmpv4::is_checksum_valid(message));
-    let (icmp, payload) = icmpv4::Header::parse(message).unwrap();
-    (ip, icmp, payload)
-}
-
-#[track_caller]
-pub fn parse_udp(packet: &[u8]) -> (ipv4::Header, udp::Header, &[u8]) {
-    let (ip, bytes) = parse_ip(packet);
-    assert_eq!(ip.protocol, Protocol::UDP);
-    let (source, destination) = (IpAddr::V4(ip.source), IpAddr::V4(ip.destination));
-    assert!(udp::View::new(bytes).unwrap().checksum() != 0);
-    assert!(udp::is_checksum_valid(source, destination, bytes));
-    let (header, payload) = udp::Header::parse(bytes).unwrap();
-    (ip, header, payload)
+    pub fn connect(&mut self, port: u16) -> ConnectionId {
+        let remote: SocketAddr = format!("{B}:{port}").parse().unwrap();
+        self.a.stack.connect(self.now, None, remote, TcpOptions::default()).unwrap()
+    }
 }

@@ -1,0 +1,189 @@
+//! Connections between two stacks, in virtual time, without a link's faults.
+
+extern crate estab_stack as stack;
+
+mod common;
+
+use common::{B, Pair, plain};
+use stack::{Error, Shutdown, SocketId, State};
+use std::time::Duration;
+use wire::frame::Capabilities;
+
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i * 7 + i / 251) as u8).collect()
+}
+
+#[test]
+fn three_way_handshake() {
+    let mut pair = Pair::new(plain());
+    let (client, server) = pair.connected();
+    assert_eq!(pair.a.stack.state(client), Ok(State::Established));
+    assert_eq!(pair.b.stack.state(server), Ok(State::Established));
+    let info = pair.a.stack.info(client).unwrap();
+    assert!(info.timestamps && info.window_scale == Some((7, 7)));
+    assert_eq!(info.snd_mss, 1448);
+}
+
+#[test]
+fn a_port_where_nobody_listens_refuses() {
+    let mut pair = Pair::new(plain());
+    let client = pair.connect(81);
+    pair.settle();
+    assert_eq!(pair.a.stack.take_error(client), Ok(Some(Error::ConnectionRefused)));
+    assert_eq!(pair.a.stack.state(client), Ok(State::Closed));
+}
+
+#[test]
+fn data_crosses_both_ways_and_the_close_takes_four_segments() {
+    let mut pair = Pair::new(plain());
+    let (client, server) = pair.connected();
+    assert_eq!(pair.a.stack.write(pair.now, client, b"hello"), Ok(5));
+    pair.settle();
+    let mut buffer = [0; 64];
+    assert_eq!(pair.b.stack.read(pair.now, server, &mut buffer), Ok(5));
+    assert_eq!(&buffer[..5], b"hello");
+    assert_eq!(pair.b.stack.read(pair.now, server, &mut buffer), Err(Error::WouldBlock));
+    pair.b.stack.write(pair.now, server, b"world").unwrap();
+    pair.settle();
+    assert_eq!(pair.a.stack.read(pair.now, client, &mut buffer), Ok(5));
+    pair.a.stack.shutdown(pair.now, client, Shutdown::Write).unwrap();
+    pair.settle();
+    assert_eq!(pair.a.stack.state(client), Ok(State::FinWait2));
+    assert_eq!(pair.b.stack.state(server), Ok(State::CloseWait));
+    assert_eq!(pair.b.stack.read(pair.now, server, &mut buffer), Ok(0));
+    pair.b.stack.close(pair.now, server);
+    pair.settle();
+    assert_eq!(pair.a.stack.state(client), Ok(State::TimeWait));
+    assert_eq!(pair.b.stack.state(server), Err(Error::NoSuchSocket));
+    assert_eq!(pair.b.stack.sockets().len(), 1, "the listener is left");
+    pair.a.stack.close(pair.now, client);
+    assert_eq!(pair.a.stack.sockets().len(), 1, "a TIME-WAIT is left");
+    pair.wait(Duration::from_secs(61));
+    assert!(pair.a.stack.sockets().is_empty());
+    assert_eq!(pair.a.stack.poll_timeout(), None);
+}
+
+fn bulk(capabilities: Capabilities, length: usize) -> u64 {
+    let mut pair = Pair::new(capabilities);
+    let (client, server) = pair.connected();
+    let data = pattern(length);
+    let (mut sent, mut got) = (0, Vec::new());
+    let mut buffer = vec![0; 50_000];
+    let mut turns = 0;
+    while got.len() < length {
+        if sent < length {
+            match pair.a.stack.write(pair.now, client, &data[sent..]) {
+                Ok(count) => sent += count,
+                Err(Error::WouldBlock) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        pair.settle();
+        while let Ok(count) = pair.b.stack.read(pair.now, server, &mut buffer) {
+            got.extend_from_slice(&buffer[..count]);
+        }
+        pair.settle();
+        turns += 1;
+        assert!(turns < 10_000, "stuck at {} of {length}", got.len());
+        if !pair.b.stack.readiness(SocketId::Connection(server)).contains(stack::Ready::READ)
+            && got.len() < length
+            && sent == length
+        {
+            pair.next_deadline();
+        }
+    }
+    assert!(got == data);
+    assert_eq!(pair.a.stack.info(client).unwrap().total_retrans, 0);
+    pair.b.stack.info(server).unwrap().segs_in
+}
+
+#[test]
+fn bulk_data_arrives_whole() {
+    bulk(plain(), 20_000_000);
+}
+
+#[test]
+fn super_segments_carry_bulk_data_both_ways_of_counting() {
+    let offload = Capabilities { checksum: true, segmentation: true, ..plain() };
+    let segments = bulk(offload, 20_000_000);
+    assert!(segments >= 20_000_000 / 1448, "{segments} counts what the wire would carry");
+}
+
+#[test]
+fn a_close_with_unread_data_resets() {
+    let mut pair = Pair::new(plain());
+    let (client, server) = pair.connected();
+    pair.a.stack.write(pair.now, client, b"never read").unwrap();
+    pair.settle();
+    pair.b.stack.close(pair.now, server);
+    pair.settle();
+    let mut buffer = [0; 8];
+    assert_eq!(pair.a.stack.read(pair.now, client, &mut buffer), Err(Error::ConnectionReset));
+    assert_eq!(pair.a.stack.read(pair.now, client, &mut buffer), Ok(0));
+    assert_eq!(pair.a.stack.write(pair.now, client, b"x"), Err(Error::BrokenPipe));
+}
+
+#[test]
+fn both_close_at_once() {
+    let mut pair = Pair::new(plain());
+    let (client, server) = pair.connected();
+    pair.a.stack.shutdown(pair.now, client, Shutdown::Write).unwrap();
+    pair.b.stack.shutdown(pair.now, server, Shutdown::Write).unwrap();
+    pair.settle();
+    assert_eq!(pair.a.stack.state(client), Ok(State::TimeWait));
+    assert_eq!(pair.b.stack.state(server), Ok(State::TimeWait));
+}
+
+#[test]
+fn both_open_at_once_with_four_segments() {
+    let mut pair = Pair::new(plain());
+    let (a, b) = (format!("{}:7000", common::A).parse().unwrap(), format!("{B}:7000").parse().unwrap());
+    let client = pair.a.stack.connect(pair.now, Some(a), b, Default::default()).unwrap();
+    let server = pair.b.stack.connect(pair.now, Some(b), a, Default::default()).unwrap();
+    let mut packets = 0;
+    pair.settle_with(|_, _| {
+        packets += 1;
+        false
+    });
+    assert_eq!(pair.a.stack.state(client), Ok(State::Established));
+    assert_eq!(pair.b.stack.state(server), Ok(State::Established));
+    assert_eq!(packets, 4);
+}
+
+#[test]
+fn lost_segments_come_again_and_fin_is_never_forgotten() {
+    for period in 3..14 {
+        let mut pair = Pair::new(plain());
+        let (client, server) = pair.connected();
+        let data = pattern(200_000);
+        pair.a.stack.write(pair.now, client, &data).unwrap();
+        pair.a.stack.close(pair.now, client);
+        let (mut got, mut buffer, mut count, mut ended) = (Vec::new(), [0; 9000], 0, false);
+        for _ in 0..20_000 {
+            pair.settle_with(|_, _| {
+                count += 1;
+                count % period == 0
+            });
+            loop {
+                match pair.b.stack.read(pair.now, server, &mut buffer) {
+                    Ok(0) => {
+                        ended = true;
+                        break;
+                    }
+                    Ok(n) => got.extend_from_slice(&buffer[..n]),
+                    Err(Error::WouldBlock) => break,
+                    Err(error) => panic!("{error} with loss of every {period}th"),
+                }
+            }
+            if ended {
+                break;
+            }
+            assert!(pair.next_deadline(), "nothing to wait for with {} bytes", got.len());
+        }
+        assert!(ended && got == data, "loss of every {period}th: {} bytes", got.len());
+        pair.b.stack.close(pair.now, server);
+        pair.wait(Duration::from_secs(1000));
+        assert!(pair.a.stack.sockets().is_empty(), "{:?}", pair.a.stack.sockets());
+        assert_eq!(pair.b.stack.sockets().len(), 1);
+    }
+}
