@@ -123,36 +123,16 @@ impl Assembler {
             spare.push(frame);
             return Inserted::Refused;
         }
-        let mut hole = self.hole(from, end);
-        let mut none = if hole.is_some() { Inserted::Refused } else { Inserted::Duplicate };
-        let (mut at, mut stored) = (from, 0);
-        while let Some(this) = hole {
-            hole = self.hole(this.end, end);
-            let size = (this.end - this.start) as usize;
-            frame.advance((this.start - at) as usize);
-            at = this.start;
-            if hole.is_none() {
-                frame.truncate(size);
-            }
-            let kept = hole.is_none() && is_worth_keeping(&frame);
-            let cost = if kept { frame.capacity() } else { size };
-            let Some(room) = self.room(&this, cost, limit) else {
-                break;
-            };
-            stored += size;
-            none = Inserted::Partial;
-            if kept {
-                self.attach(at, frame);
-                self.latest = from;
-                return if stored == length { Inserted::New } else { Inserted::Partial };
-            }
-            self.attach_copy(at, &frame[..size], room);
-        }
-        spare.push(frame);
-        if none != Inserted::Refused {
+        let (stored, refused) = self.fill_holes(from, end, frame, limit, spare);
+        if stored > 0 || !refused {
             self.latest = from;
         }
-        if stored == length && length > 0 { Inserted::New } else { none }
+        match stored {
+            0 if refused => Inserted::Refused,
+            0 => Inserted::Duplicate,
+            _ if stored == length => Inserted::New,
+            _ => Inserted::Partial,
+        }
     }
 
     /// Takes the piece that holds the byte at `next` (RCV.NXT), trimmed so that it begins there.
@@ -221,6 +201,44 @@ impl Assembler {
         }
         let after = self.runs.range(start..end).next();
         Some(start..after.map_or(end, |(next, _)| *next))
+    }
+
+    /// Stores what of the bytes from `from` to `end` is not here, and says how many bytes that was
+    /// and whether a limit stopped it. Only the last hole can be filled with the frame itself.
+    fn fill_holes(
+        &mut self,
+        from: u64,
+        end: u64,
+        mut frame: FrameBuf,
+        limit: usize,
+        spare: &mut Vec<FrameBuf>,
+    ) -> (usize, bool) {
+        let (mut at, mut stored) = (from, 0);
+        let mut next_hole = self.hole(from, end);
+        while let Some(hole) = next_hole {
+            next_hole = self.hole(hole.end, end);
+            // Parts of one frame, so they fit.
+            let size = (hole.end - hole.start) as usize;
+            frame.advance((hole.start - at) as usize);
+            at = hole.start;
+            if next_hole.is_none() {
+                frame.truncate(size);
+            }
+            let keep = next_hole.is_none() && is_worth_keeping(&frame);
+            let cost = if keep { frame.capacity() } else { size };
+            let Some(room) = self.room(&hole, cost, limit) else {
+                spare.push(frame);
+                return (stored, true);
+            };
+            stored += size;
+            if keep {
+                self.attach(at, frame);
+                return (stored, false);
+            }
+            self.attach_copy(at, &frame[..size], room);
+        }
+        spare.push(frame);
+        (stored, false)
     }
 
     /// How much memory is left for a new piece in a hole after it has cost `cost`, or `None` if
