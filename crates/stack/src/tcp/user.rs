@@ -382,7 +382,10 @@ impl Stack {
 impl Connection {
     /// What `read` says when the queue is empty.
     fn nothing_to_read(&mut self, asked_for_nothing: bool) -> Result<usize, Error> {
-        if let Some(error) = self.user.error.take() {
+        // Who has the whole stream is told of its end, not of what happened to the connection
+        // afterwards (as Linux does): a reset behind a FIN takes nothing from the reader.
+        let is_whole = self.rcv.fin.is_some_and(|fin| self.rcv.nxt == fin.plus(1));
+        if let Some(error) = self.user.error.take_if(|_| !is_whole) {
             return Err(error);
         }
         let ended = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
