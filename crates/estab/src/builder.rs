@@ -170,8 +170,8 @@ impl StackBuilder {
         };
         let mut core = stack::Stack::new(self.config, seed);
         core.set_trace(self.observer.is_some());
-        let mut engine = Engine::new(core, self.observer.is_some());
         let poller = Arc::new(Poller::new()?);
+        let mut engine = Engine::new(core, Arc::clone(&poller), self.observer.is_some());
         for interface in self.interfaces {
             let id = engine.stack.add_interface(interface.link.capabilities());
             for (address, prefix) in &interface.addressing.addresses {
@@ -187,8 +187,8 @@ impl StackBuilder {
             }
             engine.add_port(Port::new(id, interface.link, &poller)?);
         }
-        let shared = Arc::new(Shared::new(engine, poller, self.drain));
-        let driver = driver::spawn(Arc::clone(&shared), self.observer)?;
+        let shared = Arc::new(Shared::new(engine, self.drain));
+        let driver = driver::spawn(Arc::clone(&shared), poller, self.observer)?;
         Ok(Stack::new(shared, driver))
     }
 }

@@ -8,6 +8,7 @@ use wire::frame::FrameBuf;
 use wire::time::Instant;
 
 use crate::error::Ended;
+use crate::poller::Poller;
 use crate::port::{Port, Received};
 use crate::wait::{WaitTable, Waiters};
 
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     pub(crate) stack: Stack,
     /// The links. Empty after one was lost.
     ports: Vec<Port>,
+    /// What the driver sleeps on. Here, so that its descriptors go when the stack ends.
+    pub(crate) poller: Arc<Poller>,
     /// Whom to wake.
     pub(crate) waiters: WaitTable,
     /// Somebody observes the trace.
@@ -54,10 +57,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(stack: Stack, traced: bool) -> Self {
+    pub(crate) fn new(stack: Stack, poller: Arc<Poller>, traced: bool) -> Self {
         Self {
             stack,
             ports: Vec::new(),
+            poller,
             waiters: WaitTable::default(),
             traced,
             failed: None,

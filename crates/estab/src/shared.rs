@@ -7,7 +7,6 @@ use wire::time::Instant;
 
 use crate::engine::{Engine, Woken};
 use crate::error::Ended;
-use crate::poller::Poller;
 
 /// One stack, as all of its threads see it.
 #[derive(Debug)]
@@ -15,8 +14,6 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Where this stack's time starts.
     epoch: std::time::Instant,
-    /// What the driver sleeps on.
-    pub(crate) poller: Arc<Poller>,
     /// How long what was written may take to be delivered once nobody holds the stack.
     drain: Duration,
 }
@@ -39,9 +36,9 @@ pub(crate) enum Next {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, poller: Arc<Poller>, drain: Duration) -> Self {
+    pub(crate) fn new(engine: Engine, drain: Duration) -> Self {
         let core = Mutex::new(Core::Alive(Box::new(engine)));
-        Self { core, epoch: std::time::Instant::now(), poller, drain }
+        Self { core, epoch: std::time::Instant::now(), drain }
     }
 
     /// The time on this stack's clock.
@@ -71,10 +68,10 @@ impl Shared {
         // Under the lock, so that the stack's time never goes back.
         let now = self.now();
         let value = f(engine, now);
-        let kick = engine.call_done(now, &mut woken);
+        let kick = engine.call_done(now, &mut woken).then(|| Arc::clone(&engine.poller));
         drop(core);
-        if kick {
-            self.poller.kick();
+        if let Some(poller) = kick {
+            poller.kick();
         }
         woken.wake();
         Ok(value)
@@ -118,8 +115,7 @@ impl Shared {
             self.end(Ended::Stopped);
         } else {
             engine.stopping = true;
-            drop(core);
-            self.poller.kick();
+            engine.poller.kick();
         }
     }
 
@@ -128,8 +124,8 @@ impl Shared {
         let until = self.now().after(self.drain);
         if let Core::Alive(engine) = &mut *self.lock() {
             engine.abandoned = Some(until);
+            engine.poller.kick();
         }
-        self.poller.kick();
     }
 
     /// The driver is done: everybody who waits learns it, and the links are closed.

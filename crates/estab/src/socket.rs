@@ -203,8 +203,8 @@ impl Drop for Socket {
             match self.id {
                 SocketId::Listener(id) => engine.stack.close_listener(now, id),
                 SocketId::Connection(id) => engine.stack.close(now, id),
-                SocketId::Udp(id) => engine.stack.udp_close(id),
-                SocketId::Ping(id) => engine.stack.ping_close(id),
+                SocketId::Udp(id) => drop(engine.stack.udp_close(id)),
+                SocketId::Ping(id) => drop(engine.stack.ping_close(id)),
             }
         });
     }

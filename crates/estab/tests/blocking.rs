@@ -58,7 +58,7 @@ fn transfer_both_ways(world: &World, length: usize) {
             join(sender);
         })
     });
-    threads.map(join);
+    threads.into_iter().for_each(join);
 }
 
 #[test]
