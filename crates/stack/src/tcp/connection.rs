@@ -287,6 +287,7 @@ impl Connection {
         let limit = link_mss(&self.tuple, self.route.mtu, &self.options);
         self.snd.mss = offered.min(limit).saturating_sub(options).max(1);
         self.snd.controller = (self.options.congestion)(self.snd.mss);
+        self.snd.controller.set_burst(self.largest_transmission());
     }
 
     /// The path takes packets of at most `mtu` bytes (RFC 1191): smaller segments from now on.

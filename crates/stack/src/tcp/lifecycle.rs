@@ -165,10 +165,10 @@ impl Tcp {
         let entry = self.time_wait.get(id);
         let listens = self.listener_for(seg.tuple.local).is_some();
         match entry.on_segment(&seg, listens) {
-            TimeWaitVerdict::AllowNewConnection { .. } => {
+            TimeWaitVerdict::AllowNewConnection { isn_floor } => {
                 self.time_wait.remove(id);
                 self.forget_time_wait(shared, id, seg.tuple);
-                return self.listen_arrives(shared, interfaces, seg, frame);
+                return self.listen_arrives(shared, interfaces, seg, frame, Some(isn_floor));
             }
             TimeWaitVerdict::AcknowledgeAndRestart => {
                 self.time_wait.restart(id, shared.now, shared.config.time_wait);

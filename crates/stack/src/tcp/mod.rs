@@ -195,7 +195,7 @@ impl Tcp {
             }
             Some(Target::HalfOpen(id)) => self.half_open_arrives(shared, interfaces, id, seg, frame),
             Some(Target::TimeWait(id)) => self.time_wait_arrives(shared, interfaces, id, seg, frame),
-            None => self.listen_arrives(shared, interfaces, seg, frame),
+            None => self.listen_arrives(shared, interfaces, seg, frame, None),
         }
     }
 

@@ -305,7 +305,7 @@ impl Connection {
     }
 
     /// One segment, or as many as fit into a super-segment where the link cuts them.
-    fn largest_transmission(&self) -> u32 {
+    pub(crate) fn largest_transmission(&self) -> u32 {
         if !self.route.segmentation {
             return self.snd.mss;
         }

@@ -34,11 +34,6 @@ impl Timestamps {
         Self { offset, recent: 0, recent_set: Instant::ZERO, last_ack_sent: Seq(0) }
     }
 
-    /// The offset of our clock.
-    pub(crate) fn offset(&self) -> u32 {
-        self.offset
-    }
-
     /// TS.Recent.
     pub(crate) fn recent(&self) -> u32 {
         self.recent

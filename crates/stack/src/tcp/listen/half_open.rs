@@ -60,7 +60,6 @@ pub(crate) struct HalfOpen {
 impl HalfOpen {
     /// An entry for a SYN; scale and timestamps are settled by the two methods below.
     pub(crate) fn new(
-        _shared: &Shared,
         listener: ListenerId,
         seg: &Segment,
         iss: Seq,
@@ -100,14 +99,13 @@ impl HalfOpen {
 
     /// The entry that we did not keep, rebuilt from the cookie that came back.
     pub(crate) fn from_cookie(
-        shared: &Shared,
         listener: ListenerId,
         seg: &Segment,
         irs: Seq,
         cookie: Seq,
         mss: u16,
     ) -> Self {
-        let mut entry = Self::new(shared, listener, seg, cookie, u32::from(u16::MAX));
+        let mut entry = Self::new(listener, seg, cookie, u32::from(u16::MAX));
         (entry.irs, entry.peer_mss, entry.due) = (irs, mss, None);
         entry
     }
@@ -212,7 +210,7 @@ impl Tcp {
         } else if seg.syn() {
             // RFC 9293 3.10.7.4, fourth: back to LISTEN, where the new SYN finds its place.
             self.remove_half_open(shared, id, Event::RcvRst);
-            return self.listen_arrives(shared, interfaces, seg, frame);
+            return self.listen_arrives(shared, interfaces, seg, frame, None);
         } else if !seg.acks() {
             shared.drop_packet(Some(seg.tuple), Dropped::NoAck);
         } else if seg.ack != entry.iss.plus(1) {

@@ -26,6 +26,7 @@ use crate::tcp::listen::half_open::HalfOpen;
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
+use crate::tcp::seq::Seq;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::{Target, Tcp};
@@ -74,12 +75,16 @@ impl Listener {
 
 impl Tcp {
     /// A segment for no connection: for a listener, or for nobody (RFC 9293 3.10.7.1 and .2).
+    ///
+    /// `isn_floor` is where the sequence numbers of a connection ended whose TIME-WAIT makes room
+    /// for this one (RFC 9293 3.6.1).
     pub(crate) fn listen_arrives(
         &mut self,
         shared: &mut Shared,
         interfaces: &mut Interfaces,
         seg: Segment,
         frame: FrameBuf,
+        isn_floor: Option<Seq>,
     ) {
         let Some(id) = self.listener_for(seg.tuple.local) else {
             self.nobody_arrives(shared, &seg);
@@ -91,7 +96,7 @@ impl Tcp {
         } else if seg.acks() {
             return self.cookie_arrives(shared, interfaces, id, seg, frame);
         } else if seg.syn() {
-            self.syn_arrives(shared, interfaces, id, &seg);
+            self.syn_arrives(shared, interfaces, id, &seg, isn_floor);
         } else {
             shared.drop_packet(Some(seg.tuple), Dropped::ListenNothing);
         }
@@ -105,6 +110,7 @@ impl Tcp {
         interfaces: &mut Interfaces,
         id: ListenerId,
         seg: &Segment,
+        isn_floor: Option<Seq>,
     ) {
         let listener = &mut self.listeners[id];
         if listener.is_accept_queue_full() {
@@ -116,7 +122,8 @@ impl Tcp {
         let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
             if shared.config.syn_cookies {
-                self.send_cookie(shared, seg, our_mss);
+                let scale = scale_for(listener.options.receive_buffer);
+                self.send_cookie(shared, seg, our_mss, scale);
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::SynQueueFull);
             }
@@ -124,7 +131,9 @@ impl Tcp {
         }
         listener.half_open += 1;
         let rcv_scale = scale_for(listener.options.receive_buffer);
-        let entry = HalfOpen::new(shared, id, seg, self.isn.next(shared.now, &seg.tuple), our_mss)
+        let iss = self.isn.next(shared.now, &seg.tuple);
+        let iss = isn_floor.map_or(iss, |floor| iss.later_of(floor));
+        let entry = HalfOpen::new(id, seg, iss, our_mss)
             .with_scale(shared, seg, rcv_scale)
             .with_timestamps(shared, seg, self.isn.timestamp_offset(&seg.tuple));
         let half_open = self.half_open.insert(entry);
@@ -136,7 +145,7 @@ impl Tcp {
 
     /// RFC 4987 3.6: everything that we would remember goes into the sequence number and the
     /// timestamp that the peer will send back.
-    fn send_cookie(&mut self, shared: &mut Shared, seg: &Segment, our_mss: u32) {
+    fn send_cookie(&mut self, shared: &mut Shared, seg: &Segment, our_mss: u32, our_scale: u8) {
         let offered = &seg.header.options;
         let mss = offered.mss.unwrap_or(536);
         let cookie = self.cookies.encode(shared.now, &seg.tuple, seg.seq, mss);
@@ -151,8 +160,7 @@ impl Tcp {
             let options = CookieOptions { window_scale: scale, ..CookieOptions::default() };
             let value = SynCookies::encode_options(value, options);
             reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
-            let ours = scale_for(shared.config.tcp.receive_buffer);
-            reply.options.window_scale = scale.map(|_| ours);
+            reply.options.window_scale = scale.map(|_| our_scale);
         }
         self.replies.push(shared, reply);
     }
@@ -181,7 +189,7 @@ impl Tcp {
         let echoed = seg
             .timestamps()
             .map(|timestamps| (timestamps, SynCookies::decode_options(timestamps.echo)));
-        let mut entry = HalfOpen::from_cookie(shared, id, &seg, irs, cookie, mss);
+        let mut entry = HalfOpen::from_cookie(id, &seg, irs, cookie, mss);
         if let Some((theirs, options)) = echoed {
             entry.restore(theirs.value, self.isn.timestamp_offset(&seg.tuple), options.window_scale,
                 scale_for(listener.options.receive_buffer));
