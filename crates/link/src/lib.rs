@@ -12,8 +12,11 @@
 #![deny(unsafe_code)]
 
 mod check;
+mod frame_device;
 pub mod impair;
 pub mod namespace;
+pub mod netlink;
+mod packet;
 pub mod pair;
 pub mod split;
 mod sys;
@@ -26,6 +29,8 @@ use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 pub use crate::impair::{Impair, Impairment, Loss};
+pub use crate::netlink::Netlink;
+pub use crate::packet::PacketSocket;
 pub use crate::pair::{PairConfig, PairEnd, pair};
 pub use crate::tun::{Layer, Tun, TunBuilder};
 

@@ -5,19 +5,15 @@
 //! [`Link::capabilities`] tells what was granted.
 
 use std::io;
-use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use wire::ethernet::{self, EtherType, EthernetAddress};
-use wire::frame::{
-    Capabilities, FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta,
-};
+use wire::ethernet::EthernetAddress;
+use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
-use wire::vnet;
 
-use crate::sys::gather::{self, Read};
+use crate::frame_device::FrameDevice;
 use crate::sys::{interface, tun_device as sys};
 use crate::{Link, check};
 
@@ -209,7 +205,7 @@ impl TunBuilder {
             checksum: granted & sys::TUN_F_CSUM != 0,
             segmentation: granted & sys::TUN_F_TSO4 != 0,
         };
-        Ok(Tun { device, name, vnet, capabilities })
+        Ok(Tun { frames: FrameDevice { device, vnet, capabilities }, name })
     }
 
     fn explain(&self, error: &io::Error) -> io::Error {
@@ -233,14 +229,10 @@ impl TunBuilder {
 /// made persistent.
 #[derive(Debug)]
 pub struct Tun {
-    /// The queue; does not block.
-    device: OwnedFd,
+    /// The queue and how frames look on it.
+    frames: FrameDevice,
     /// The interface's name.
     name: String,
-    /// Each frame on the device has a virtio header in front.
-    vnet: bool,
-    /// What was granted.
-    capabilities: Capabilities,
 }
 
 impl Tun {
@@ -262,36 +254,17 @@ impl Tun {
 
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.device.as_fd()
+        self.frames.device.as_fd()
     }
 }
 
 impl Link for Tun {
     fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        self.frames.capabilities
     }
 
     fn receive(&mut self, _now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
-        let mut prefix = [0; vnet::HEADER_LEN];
-        let before = if self.vnet { &mut prefix[..] } else { &mut [] };
-        match gather::read(self.device.as_fd(), before, frame.whole_buffer())
-            .map_err(|error| self.explain(error))?
-        {
-            Read::Nothing => Ok(None),
-            Read::Frame(length) => {
-                frame.set_filled(length);
-                let header = vnet::Header::parse(&prefix).map(|(header, _)| header);
-                Ok(Some(header.map_or_else(ReceiveMeta::default, |header| meta_of(&header))))
-            }
-            Read::TooLong => Err(check::invalid(format!(
-                "a frame longer than the buffer of {} bytes came: it is lost",
-                frame.capacity()
-            ))),
-            Read::TooShort => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{}: a read without a virtio header", self.name),
-            )),
-        }
+        self.frames.receive(frame).map_err(|error| self.explain(error))
     }
 
     fn send(
@@ -301,15 +274,11 @@ impl Link for Tun {
         payload: &[&[u8]],
         meta: &TransmitMeta,
     ) -> io::Result<()> {
-        let length = check::frame_length(&self.capabilities, header, payload, meta)?;
-        let prefix = vnet_header(self.capabilities.medium, header, meta)?.to_bytes();
-        let prefix = if self.vnet { &prefix[..] } else { &[] };
-        gather::write(self.device.as_fd(), prefix, header, payload, prefix.len() + length)
-            .map_err(|error| self.explain(error.into()))
+        self.frames.send(header, payload, meta).map_err(|error| self.explain(error))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.device.as_fd())
+        Some(self.frames.device.as_fd())
     }
 }
 
@@ -366,59 +335,4 @@ fn negotiate_offload(device: BorrowedFd<'_>, wanted: bool) -> io::Result<u32> {
 fn mtu_of(name: &str) -> io::Result<u16> {
     // An IP packet is not longer than 65535 bytes, whatever the interface could carry.
     Ok(u16::try_from(interface::mtu(name)?).unwrap_or(u16::MAX))
-}
-
-fn meta_of(header: &vnet::Header) -> ReceiveMeta {
-    let checksum = if header.flags.contains(vnet::Flags::NEEDS_CSUM) {
-        ReceiveChecksum::Partial
-    } else if header.flags.contains(vnet::Flags::DATA_VALID) {
-        ReceiveChecksum::Verified
-    } else {
-        ReceiveChecksum::Unverified
-    };
-    let segmented = header.gso_type.kind() != vnet::GsoType::NONE;
-    let segment_size = NonZeroU16::new(header.gso_size).filter(|_| segmented);
-    ReceiveMeta { checksum, segment_size }
-}
-
-/// The virtio header for a frame that [`check::frame_length`] let pass.
-pub(crate) fn vnet_header(
-    medium: Medium,
-    header: &[u8],
-    meta: &TransmitMeta,
-) -> io::Result<vnet::Header> {
-    let mut out = vnet::Header::default();
-    let TransmitChecksum::Partial { start, offset } = meta.checksum else {
-        return Ok(out);
-    };
-    out.flags = vnet::Flags::NEEDS_CSUM;
-    out.csum_start = start;
-    out.csum_offset = offset;
-    if let Some(size) = meta.segment_size {
-        // CWR goes out once, on the first segment (RFC 3168 section 6.1.2).
-        let cwr = header.get(usize::from(start) + 13).is_some_and(|flags| flags & 0x80 != 0);
-        out.gso_type = gso_type(medium, header)?;
-        if cwr {
-            out.gso_type.0 |= vnet::GsoType::ECN;
-        }
-        out.gso_size = size.get();
-        out.hdr_len = u16::try_from(header.len()).map_err(|_| check::invalid("a long header"))?;
-    }
-    Ok(out)
-}
-
-fn gso_type(medium: Medium, header: &[u8]) -> io::Result<vnet::GsoType> {
-    let version = match medium {
-        Medium::Ip => wire::ip::version(header),
-        Medium::Ethernet(_) => match ethernet::View::new(header).map(|view| view.ethertype()) {
-            Some(EtherType::IPV4) => Some(4),
-            Some(EtherType::IPV6) => Some(6),
-            _ => None,
-        },
-    };
-    match version {
-        Some(4) => Ok(vnet::GsoType::TCPV4),
-        Some(6) => Ok(vnet::GsoType::TCPV6),
-        _ => Err(check::invalid("a super-segment that is neither IPv4 nor IPv6")),
-    }
 }

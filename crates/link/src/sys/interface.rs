@@ -41,6 +41,21 @@ pub(crate) fn tap_address(device: BorrowedFd<'_>) -> io::Result<[u8; 6]> {
     Ok(address_in(&request))
 }
 
+/// The hardware address of the interface `name`.
+pub(crate) fn hardware_address(name: &str) -> io::Result<[u8; 6]> {
+    let mut request = request_for(name)?;
+    let socket = any_socket()?;
+    // SAFETY: SIOCGIFHWADDR reads and writes one `struct ifreq`.
+    unsafe { ioctl(&socket, Updater::<SIOCGIFHWADDR, libc::ifreq>::new(&mut request))? };
+    Ok(address_in(&request))
+}
+
+/// The index of the interface `name`.
+pub(crate) fn index(name: &str) -> io::Result<u32> {
+    request_for(name)?;
+    Ok(rustix::net::netdevice::name_to_index(any_socket()?, name)?)
+}
+
 /// The hardware address inside a `struct ifreq`.
 fn address_in(request: &libc::ifreq) -> [u8; 6] {
     // SAFETY: SIOCGIFHWADDR filled this field of the union; any bytes are a valid address.
@@ -49,6 +64,6 @@ fn address_in(request: &libc::ifreq) -> [u8; 6] {
 }
 
 /// A socket for questions that any socket of the network namespace answers.
-fn any_socket() -> io::Result<rustix::fd::OwnedFd> {
+pub(crate) fn any_socket() -> io::Result<rustix::fd::OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?)
 }

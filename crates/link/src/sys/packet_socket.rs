@@ -1,0 +1,92 @@
+//! Packet sockets (packet(7)) and the offloads of an interface (linux/ethtool.h).
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::ioctl::{Updater, ioctl};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::request_for;
+
+const SIOCETHTOOL: u32 = 0x8946;
+/// Checksums of what the interface sends are completed later (`ETHTOOL_STXCSUM`).
+pub(crate) const ETHTOOL_STXCSUM: u32 = 0x17;
+/// The interface takes super-segments of TCP (`ETHTOOL_STSO`).
+pub(crate) const ETHTOOL_STSO: u32 = 0x1f;
+/// The interface is given super-segments of any kind (`ETHTOOL_SGSO`).
+pub(crate) const ETHTOOL_SGSO: u32 = 0x24;
+
+/// Opens a packet socket for whole Ethernet frames on one interface; does not block. It sees
+/// nothing of what this machine sends through the interface.
+pub(crate) fn open(index: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    // Protocol 0: nothing is delivered before the socket is bound to the interface.
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+    set_option::<c_int>(socket.as_fd(), libc::PACKET_IGNORE_OUTGOING, &1)?;
+    let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+    bind(socket.as_fd(), index)?;
+    let member = libc::packet_mreq {
+        mr_ifindex: index,
+        mr_type: 1, // PACKET_MR_PROMISC: our address on the link is not the interface's
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    set_option(socket.as_fd(), libc::PACKET_ADD_MEMBERSHIP, &member)?;
+    Ok(socket)
+}
+
+/// Puts a virtio header before each frame.
+pub(crate) fn use_vnet_header(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set_option::<c_int>(socket, libc::PACKET_VNET_HDR, &1)
+}
+
+/// Switches one offload of the interface `name` off.
+pub(crate) fn switch_off(name: &str, command: u32) -> io::Result<()> {
+    /// `struct ethtool_value`.
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    let mut value = Value { command, data: 0 };
+    let mut request = request_for(name)?;
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    let socket = super::interface::any_socket()?;
+    // SAFETY: SIOCETHTOOL reads one `struct ifreq`, whose pointer leads to a live `ethtool_value`
+    // for each of the commands above.
+    unsafe { ioctl(&socket, Updater::<SIOCETHTOOL, libc::ifreq>::new(&mut request))? };
+    Ok(())
+}
+
+fn bind(socket: BorrowedFd<'_>, index: c_int) -> io::Result<()> {
+    const ETH_P_ALL: u16 = 3;
+    let address = libc::sockaddr_ll {
+        sll_family: libc::sa_family_t::try_from(libc::AF_PACKET)
+            .map_err(|_| io::ErrorKind::InvalidInput)?,
+        sll_protocol: ETH_P_ALL.to_be(),
+        sll_ifindex: index,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>())
+        .map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the pointer leads to a whole `sockaddr_ll` of that length for the time of the call.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_option<T>(socket: BorrowedFd<'_>, option: c_int, value: &T) -> io::Result<()> {
+    let length =
+        libc::socklen_t::try_from(size_of::<T>()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let value: *const T = value;
+    // SAFETY: the pointer leads to a whole `T` of that length; callers pass the type that the
+    // option takes: an int, or `packet_mreq` for PACKET_ADD_MEMBERSHIP.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, value.cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
