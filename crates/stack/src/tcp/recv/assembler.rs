@@ -94,6 +94,7 @@ impl Assembler {
     }
 
     /// How many separate ranges wait.
+    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }
@@ -158,12 +159,14 @@ impl Assembler {
 
     /// The ranges that wait, as first sequence number and the one after the last, in order. The
     /// caller takes what is contiguous first, so all of them lie beyond RCV.NXT.
+    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.runs.iter().map(|(start, run)| (self.seq(*start), self.seq(run.end)))
     }
 
     /// The range with the segment that arrived last, new or duplicate: the first block of the
     /// SACK option (RFC 2018 4). `None` when that segment does not wait any more.
+    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn most_recent(&self) -> Option<(Seq, Seq)> {
         let (start, run) = self.runs.range(..=self.latest).next_back()?;
         (run.end > self.latest).then(|| (self.seq(*start), self.seq(run.end)))
@@ -187,6 +190,7 @@ impl Assembler {
     }
 
     /// The sequence number of a position.
+    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     fn seq(&self, position: u64) -> Seq {
         // Positions modulo 2^32 are sequence numbers, but for where they begin.
         self.next.plus(position.wrapping_sub(self.position) as u32)
@@ -531,7 +535,7 @@ mod tests {
 
     impl Model {
         fn new() -> Self {
-            Self { bytes: alloc::vec![None; 400_000], next: 0 }
+            Self { bytes: alloc::vec![None; 300_000], next: 0 }
         }
 
         fn insert(&mut self, ahead: i32, payload: &[u8]) -> Inserted {
@@ -575,7 +579,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
 
         #[test]
         fn agrees_with_an_array_of_bytes(
