@@ -13,7 +13,7 @@ use common::{PATIENCE, assert_same, join, pattern};
 use estab::Stack;
 use estab::blocking::{TcpListener, TcpStream};
 use estab::link::namespace::{Namespace, unshare};
-use estab::link::{Layer, TunBuilder};
+use estab::link::{Layer, Netlink, TunBuilder};
 
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -45,7 +45,9 @@ fn main() -> io::Result<()> {
             }
             Err(error) => return Err(error),
         };
-        give_address(tun.name())?;
+        let mut kernel = Netlink::open()?;
+        kernel.add_address(tun.name(), KERNEL.into(), 24)?;
+        kernel.set_up(tun.name())?;
         let stack = Stack::builder().address(OURS, 24).start(tun)?;
         kernel_client(&stack)?;
         kernel_server(&stack)?;
