@@ -224,13 +224,16 @@ impl Pings {
             let reason = Sent::EchoRequest;
             shared.counters.count_sent(reason);
             let length = request.message.len().saturating_sub(icmpv4::HEADER_LEN);
-            shared.trace(None, What::PacketOut {
-                kind: "ICMP echo request",
-                source: route.source,
-                destination: request.destination,
-                length: u32::try_from(length).unwrap_or(u32::MAX),
-                reason,
-            });
+            shared.trace(
+                None,
+                What::PacketOut {
+                    kind: "ICMP echo request",
+                    source: route.source,
+                    destination: request.destination,
+                    length: u32::try_from(length).unwrap_or(u32::MAX),
+                    reason,
+                },
+            );
             return Some(Packet {
                 interface: route.interface,
                 header_len: envelope.len(),

@@ -25,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Frames that were read to their end and can be filled again.
     pub(crate) spare: Vec<FrameBuf>,
+    /// The capacity of the driver's buffers in bytes, the largest that came. Smaller ones are our
+    /// own, and of no use to it.
+    buffer_size: usize,
 }
 
 impl Shared {
@@ -35,6 +38,7 @@ impl Shared {
             trace: TraceLog::new(config.trace_limit),
             counters: Counters::default(),
             spare: Vec::new(),
+            buffer_size: 0,
             config,
         }
     }
@@ -61,9 +65,14 @@ impl Shared {
         self.trace(flow, What::Withheld { reason });
     }
 
+    /// Takes note of a frame from the driver: what buffers it reads into.
+    pub(crate) fn note_buffer(&mut self, frame: &FrameBuf) {
+        self.buffer_size = self.buffer_size.max(frame.capacity());
+    }
+
     /// Takes back a frame that nobody needs any more.
     pub(crate) fn recycle(&mut self, frame: FrameBuf) {
-        if self.spare.len() < SPARE_LIMIT {
+        if self.spare.len() < SPARE_LIMIT && frame.capacity() >= self.buffer_size.max(1) {
             self.spare.push(frame);
         }
     }

@@ -77,6 +77,7 @@ impl Stack {
         meta: ReceiveMeta,
     ) {
         self.shared.set_time(now);
+        self.shared.note_buffer(&frame);
         self.frame_arrives(interface, frame, meta);
     }
 

@@ -4,9 +4,9 @@ mod host;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use host::*;
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, SocketId, UdpId};
+use host::*;
 use wire::arp::Operation;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::Medium;
@@ -116,7 +116,10 @@ fn a_neighbor_is_asked_once_a_second_three_times_and_then_given_up() {
         asks(&mut host, THEM, EthernetAddress::BROADCAST);
         host.later_millis(999);
         host.sends_nothing();
-        assert_eq!(host.stack.poll_timeout(), Some(host.now.after(wire::time::Duration::from_millis(1))));
+        assert_eq!(
+            host.stack.poll_timeout(),
+            Some(host.now.after(wire::time::Duration::from_millis(1)))
+        );
         host.later_millis(1);
     }
     host.sends_nothing();

@@ -273,7 +273,10 @@ fn a_ping_gets_its_reply() {
     let stranger = Header::EchoReply { identifier: identifier + 1, sequence: 9 };
     host.drops(&from_them(&stranger, b""), Dropped::PingNobody);
     host.stack.ping_close(id).unwrap();
-    host.drops(&from_them(&Header::EchoReply { identifier, sequence: 9 }, b""), Dropped::PingNobody);
+    host.drops(
+        &from_them(&Header::EchoReply { identifier, sequence: 9 }, b""),
+        Dropped::PingNobody,
+    );
 }
 
 #[test]

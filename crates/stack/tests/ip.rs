@@ -4,9 +4,9 @@ mod host;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use host::*;
 use estab_stack::reason::Dropped;
 use estab_stack::{Error, InterfaceId};
+use host::*;
 use proptest::prelude::*;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};

@@ -9,7 +9,7 @@ use estab_stack::event::Ready;
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, SocketId};
 use host::*;
-use wire::frame::{Medium, TransmitChecksum};
+use wire::frame::{FrameBuf, Medium, ReceiveMeta, TransmitChecksum};
 use wire::ip::Protocol;
 use wire::{checksum, ipv4, udp};
 
@@ -122,9 +122,8 @@ fn a_checksum_of_zero_is_sent_as_all_ones() {
 fn too_long_is_refused() {
     let mut host = Host::tun();
     let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
-    let mut send = |length: usize, to| {
-        host.stack.udp_send_to(host.now, id, &vec![0; length], v4(to, 5000))
-    };
+    let mut send =
+        |length: usize, to| host.stack.udp_send_to(host.now, id, &vec![0; length], v4(to, 5000));
     assert_eq!(send(1472, THEM), Ok(1472));
     assert_eq!(send(1473, THEM), Err(Error::MessageTooBig));
     assert_eq!(send(65_507, Ipv4Addr::LOCALHOST), Ok(65_507));
@@ -266,10 +265,16 @@ fn sockets_are_listed() {
     let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
     let entry = host.stack.sockets().remove(0);
     assert_eq!((entry.protocol, entry.id), ("udp", Some(SocketId::Udp(id))));
-    assert_eq!((entry.local, entry.remote, entry.state.ss_name()), (v4(ANY, 5000), v4(ANY, 0), "UNCONN"));
+    assert_eq!(
+        (entry.local, entry.remote, entry.state.ss_name()),
+        (v4(ANY, 5000), v4(ANY, 0), "UNCONN")
+    );
     host.stack.udp_connect(id, v4(THEM, 7)).unwrap();
     let entry = host.stack.sockets().remove(0);
-    assert_eq!((entry.local, entry.remote, entry.state.ss_name()), (v4(US, 5000), v4(THEM, 7), "ESTAB"));
+    assert_eq!(
+        (entry.local, entry.remote, entry.state.ss_name()),
+        (v4(US, 5000), v4(THEM, 7), "ESTAB")
+    );
 }
 
 /// The same seed and the same inputs give the same bytes.
@@ -283,4 +288,22 @@ fn a_run_can_be_repeated() {
         host.sends()
     };
     assert_eq!(run(), run());
+}
+
+/// The driver's buffers come back to it; the small ones of our own datagrams do not.
+#[test]
+fn the_buffers_of_the_driver_come_back() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(US, 7)).unwrap();
+    let mut frame = FrameBuf::with_capacity(2048);
+    let bytes = to_us((1000, 7), b"hello");
+    frame.whole_buffer()[..bytes.len()].copy_from_slice(&bytes);
+    frame.set_filled(bytes.len());
+    host.stack.handle_frame(host.now, host.interface, frame, ReceiveMeta::default());
+    assert_eq!(host.stack.spare_frame().unwrap().capacity(), 2048);
+    host.stack.udp_receive_from(id, &mut [0; 9]).unwrap();
+    host.stack.udp_send_to(host.now, id, b"1", v4(THEM, 7)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"2", v4(THEM, 7)).unwrap();
+    host.sends();
+    assert_eq!(host.stack.spare_frame(), None);
 }

@@ -29,12 +29,15 @@ impl Stack {
         let Ok((header, payload)) = Header::parse(&received.frame) else {
             return self.discard(packet.received.frame, Dropped::MalformedIcmp);
         };
-        self.shared.trace(None, What::PacketIn {
-            kind: name_of(&header),
-            source: received.source,
-            destination: received.destination,
-            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-        });
+        self.shared.trace(
+            None,
+            What::PacketIn {
+                kind: name_of(&header),
+                source: received.source,
+                destination: received.destination,
+                length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            },
+        );
         match header {
             Header::EchoRequest { .. } => self.echo_request_arrives(packet),
             Header::EchoReply { identifier, sequence } => {

@@ -85,10 +85,8 @@ mod tests {
     #[test]
     fn every_code_of_destination_unreachable_means_something() {
         for code in 0..=255 {
-            let header = Header::DestinationUnreachable {
-                code: UnreachableCode(code),
-                next_hop_mtu: 1400,
-            };
+            let header =
+                Header::DestinationUnreachable { code: UnreachableCode(code), next_hop_mtu: 1400 };
             let error = IcmpError::from_header(&header).unwrap();
             assert_eq!(error.is_hard(), code == 2 || code == 3, "{code}");
         }

@@ -65,12 +65,8 @@ impl Assigned {
 impl Interfaces {
     /// The loopback and nothing else.
     pub(crate) fn new(rng: &mut impl Rng) -> Self {
-        let capabilities = Capabilities {
-            medium: Medium::Ip,
-            mtu: u16::MAX,
-            checksum: true,
-            segmentation: false,
-        };
+        let capabilities =
+            Capabilities { medium: Medium::Ip, mtu: u16::MAX, checksum: true, segmentation: false };
         Self {
             interfaces: Vec::from([Interface { capabilities, addresses: Vec::new() }]),
             routes: RouteTable::default(),
@@ -319,11 +315,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::AddressNotAvailable`] when `interface` does not have it.
-    pub fn remove_address(
-        &mut self,
-        interface: InterfaceId,
-        address: IpAddr,
-    ) -> Result<(), Error> {
+    pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddr) -> Result<(), Error> {
         self.interfaces.remove_address(interface, address)
     }
 

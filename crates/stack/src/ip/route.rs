@@ -119,7 +119,9 @@ impl Interfaces {
         let (interface, next_hop) = self.next_hop(source, v4).ok_or(Error::NetworkUnreachable)?;
         let source = match source {
             Some(source) => source,
-            None => IpAddr::V4(self.source_for(interface, next_hop).ok_or(Error::NetworkUnreachable)?),
+            None => {
+                IpAddr::V4(self.source_for(interface, next_hop).ok_or(Error::NetworkUnreachable)?)
+            }
         };
         let link = self.capabilities(interface).ok_or(Error::NetworkUnreachable)?;
         Ok(Route {
@@ -156,10 +158,8 @@ impl Interfaces {
         let group = destination.is_multicast() || destination.is_broadcast();
         let found = if destination.is_broadcast() { None } else { self.routes.find(destination) };
         found.or_else(|| {
-            let interface = source.map_or_else(
-                || self.first_with_address(),
-                |source| self.interface_of(source),
-            );
+            let interface = source
+                .map_or_else(|| self.first_with_address(), |source| self.interface_of(source));
             interface.filter(|_| group).map(|interface| (interface, destination))
         })
     }

@@ -34,12 +34,15 @@ impl Udp {
         let local = SocketAddr::new(received.destination, header.destination_port);
         let remote = SocketAddr::new(received.source, header.source_port);
         let flow = FourTuple { local, remote };
-        shared.trace(Some(flow), What::PacketIn {
-            kind: "UDP",
-            source: received.source,
-            destination: received.destination,
-            length: u32::from(header.payload_len),
-        });
+        shared.trace(
+            Some(flow),
+            What::PacketIn {
+                kind: "UDP",
+                source: received.source,
+                destination: received.destination,
+                length: u32::from(header.payload_len),
+            },
+        );
         let found = self.ports.find(local);
         let hears = |id: &_| {
             self.sockets.get(*id).is_some_and(|socket| socket.remote.is_none_or(|r| r == remote))

@@ -143,23 +143,23 @@ fn emit(
     let start = envelope.len();
     let header_len = start + udp::HEADER_LEN;
     envelope.emit(&mut header.0, udp::HEADER_LEN + payload.len());
-    let udp_header =
-        udp::Header { source_port, destination_port: destination.port(), payload_len };
+    let udp_header = udp::Header { source_port, destination_port: destination.port(), payload_len };
     udp_header.emit(&mut header.0[start..]);
     let udp_bytes = &mut header.0[start..header_len];
     let checksum = fill_checksum(route, envelope, udp_bytes, &payload, start);
     shared.counters.count_sent(Sent::Datagram);
-    let flow = FourTuple::new(
-        (envelope.source, source_port),
-        (destination.ip(), destination.port()),
+    let flow =
+        FourTuple::new((envelope.source, source_port), (destination.ip(), destination.port()));
+    shared.trace(
+        Some(flow),
+        What::PacketOut {
+            kind: "UDP",
+            source: envelope.source,
+            destination: destination.ip(),
+            length: u32::from(payload_len),
+            reason: Sent::Datagram,
+        },
     );
-    shared.trace(Some(flow), What::PacketOut {
-        kind: "UDP",
-        source: envelope.source,
-        destination: destination.ip(),
-        length: u32::from(payload_len),
-        reason: Sent::Datagram,
-    });
     let comment = Sent::Datagram.comment();
     Packet {
         interface: route.interface,

@@ -79,7 +79,11 @@ impl Socket {
     }
 
     /// Queues what came, as long as less than `limit` bytes are pinned.
-    pub(super) fn push_received(&mut self, limit: usize, datagram: Datagram) -> Result<(), Datagram> {
+    pub(super) fn push_received(
+        &mut self,
+        limit: usize,
+        datagram: Datagram,
+    ) -> Result<(), Datagram> {
         if self.received_cost >= limit {
             return Err(datagram);
         }

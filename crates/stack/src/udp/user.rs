@@ -217,9 +217,8 @@ impl Udp {
 
 /// A peer that a datagram can be sent to, from a socket of the family of `local`.
 fn check_peer(remote: SocketAddr, local: SocketAddr) -> Result<(), Error> {
-    let impossible = remote.port() == 0
-        || remote.ip().is_unspecified()
-        || remote.is_ipv4() != local.is_ipv4();
+    let impossible =
+        remote.port() == 0 || remote.ip().is_unspecified() || remote.is_ipv4() != local.is_ipv4();
     if impossible { Err(Error::InvalidInput) } else { Ok(()) }
 }
 

@@ -13,42 +13,42 @@ use wire::time::{Duration, Instant};
 use wire::{arp, icmpv4, ipv4, udp};
 
 /// The stack's own address.
-pub const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(crate) const US: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// A host on the same link.
-pub const THEM: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(crate) const THEM: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Another one.
-pub const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
+pub(crate) const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
 /// A host beyond the gateway.
-pub const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 /// Everybody on the link.
-pub const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
+pub(crate) const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 255);
 
 /// The stack's hardware address.
-pub const OUR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
+pub(crate) const OUR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
 /// Theirs.
-pub const THEIR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
+pub(crate) const THEIR_HARDWARE: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 1]);
 
 /// A stack at 10.77.0.2/24.
-pub struct Host {
-    pub stack: Stack,
-    pub interface: InterfaceId,
-    pub now: Instant,
+pub(crate) struct Host {
+    pub(crate) stack: Stack,
+    pub(crate) interface: InterfaceId,
+    pub(crate) now: Instant,
     /// What the link knew and had to do for the packet sent last.
-    pub meta: TransmitMeta,
+    pub(crate) meta: TransmitMeta,
 }
 
 impl Host {
     /// On a TUN with an MTU of 1500 and no offload.
-    pub fn tun() -> Self {
+    pub(crate) fn tun() -> Self {
         Self::new(Config::default(), Medium::Ip, false)
     }
 
     /// On a TAP.
-    pub fn tap() -> Self {
+    pub(crate) fn tap() -> Self {
         Self::new(Config::default(), Medium::Ethernet(OUR_HARDWARE), false)
     }
 
-    pub fn new(config: Config, medium: Medium, checksum: bool) -> Self {
+    pub(crate) fn new(config: Config, medium: Medium, checksum: bool) -> Self {
         let mut stack = Stack::new(config, [7; 32]);
         let capabilities = Capabilities { medium, mtu: 1500, checksum, segmentation: false };
         let interface = stack.add_interface(capabilities);
@@ -58,16 +58,16 @@ impl Host {
     }
 
     /// A frame arrives.
-    pub fn arrives(&mut self, frame: &[u8]) {
+    pub(crate) fn arrives(&mut self, frame: &[u8]) {
         self.arrives_with(frame, ReceiveMeta::default());
     }
 
-    pub fn arrives_with(&mut self, frame: &[u8], meta: ReceiveMeta) {
+    pub(crate) fn arrives_with(&mut self, frame: &[u8], meta: ReceiveMeta) {
         self.stack.handle_frame(self.now, self.interface, FrameBuf::copy_from(frame), meta);
     }
 
     /// Everything that the stack sends now.
-    pub fn sends(&mut self) -> Vec<Vec<u8>> {
+    pub(crate) fn sends(&mut self) -> Vec<Vec<u8>> {
         let mut header = HeaderBuf::default();
         let mut frames = Vec::new();
         while let Some(transmit) = self.stack.poll_transmit(self.now, &mut header) {
@@ -79,38 +79,38 @@ impl Host {
 
     /// The one packet that the stack sends now.
     #[track_caller]
-    pub fn sends_one(&mut self) -> Vec<u8> {
+    pub(crate) fn sends_one(&mut self) -> Vec<u8> {
         let mut frames = self.sends();
         assert_eq!(frames.len(), 1, "{frames:?}");
         frames.remove(0)
     }
 
     #[track_caller]
-    pub fn sends_nothing(&mut self) {
+    pub(crate) fn sends_nothing(&mut self) {
         assert_eq!(self.sends(), Vec::<Vec<u8>>::new());
     }
 
     /// Time passes, and timers fire.
-    pub fn later(&mut self, duration: Duration) {
+    pub(crate) fn later(&mut self, duration: Duration) {
         self.now = self.now.after(duration);
         self.stack.handle_timeout(self.now);
     }
 
-    pub fn later_millis(&mut self, millis: u64) {
+    pub(crate) fn later_millis(&mut self, millis: u64) {
         self.later(Duration::from_millis(millis));
     }
 
-    pub fn dropped(&self, reason: Dropped) -> u64 {
+    pub(crate) fn dropped(&self, reason: Dropped) -> u64 {
         self.stack.counters().dropped(reason)
     }
 
-    pub fn sent(&self, reason: Sent) -> u64 {
+    pub(crate) fn sent(&self, reason: Sent) -> u64 {
         self.stack.counters().sent(reason)
     }
 
     /// `frame` is dropped for exactly `reason`, and nothing is sent.
     #[track_caller]
-    pub fn drops(&mut self, frame: &[u8], reason: Dropped) {
+    pub(crate) fn drops(&mut self, frame: &[u8], reason: Dropped) {
         let before: Vec<u64> = Dropped::ALL.iter().map(|&other| self.dropped(other)).collect();
         self.arrives(frame);
         self.sends_nothing();
@@ -121,12 +121,12 @@ impl Host {
     }
 }
 
-pub fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
+pub(crate) fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), port)
 }
 
 /// An IPv4 header from them to us, as a careful host makes it.
-pub fn header(protocol: Protocol) -> ipv4::Header {
+pub(crate) fn header(protocol: Protocol) -> ipv4::Header {
     ipv4::Header {
         source: THEM,
         destination: US,
@@ -143,7 +143,7 @@ pub fn header(protocol: Protocol) -> ipv4::Header {
 }
 
 /// A packet: `header` with its length filled in, and `payload`.
-pub fn packet(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
     let header = ipv4::Header { payload_len: payload.len() as u16, ..*header };
     let mut bytes = vec![0; header.encoded_len()];
     header.emit(&mut bytes);
@@ -152,7 +152,7 @@ pub fn packet(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A UDP datagram in a packet.
-pub fn datagram(ip: &ipv4::Header, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn datagram(ip: &ipv4::Header, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let header = udp::Header {
         source_port: ports.0,
         destination_port: ports.1,
@@ -166,7 +166,7 @@ pub fn datagram(ip: &ipv4::Header, ports: (u16, u16), payload: &[u8]) -> Vec<u8>
 }
 
 /// An ICMP message with its checksum.
-pub fn message(icmp: &icmpv4::Header, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn message(icmp: &icmpv4::Header, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; icmp.encoded_len()];
     icmp.emit(&mut bytes);
     bytes.extend_from_slice(payload);
@@ -175,17 +175,21 @@ pub fn message(icmp: &icmpv4::Header, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An echo request in a packet.
-pub fn echo(ip: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn echo(ip: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
     let request = icmpv4::Header::EchoRequest { identifier: 1, sequence: 2 };
     packet(&ipv4::Header { protocol: Protocol::ICMP, ..*ip }, &message(&request, payload))
 }
 
 /// A frame from them to us.
-pub fn frame(ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
     frame_to(OUR_HARDWARE, ethertype, payload)
 }
 
-pub fn frame_to(destination: EthernetAddress, ethertype: EtherType, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame_to(
+    destination: EthernetAddress,
+    ethertype: EtherType,
+    payload: &[u8],
+) -> Vec<u8> {
     let header = ethernet::Header { destination, source: THEIR_HARDWARE, ethertype };
     let mut bytes = vec![0; ethernet::HEADER_LEN];
     header.emit(&mut bytes);
@@ -194,7 +198,7 @@ pub fn frame_to(destination: EthernetAddress, ethertype: EtherType, payload: &[u
 }
 
 /// An ARP packet from `sender` about `target`, in a frame.
-pub fn arp_frame(
+pub(crate) fn arp_frame(
     operation: arp::Operation,
     sender: (EthernetAddress, Ipv4Addr),
     target: (EthernetAddress, Ipv4Addr),
@@ -208,35 +212,36 @@ pub fn arp_frame(
     };
     let mut bytes = [0; arp::PACKET_LEN];
     packet.emit(&mut bytes);
-    let to = if operation == arp::Operation::REQUEST { EthernetAddress::BROADCAST } else { target.0 };
+    let to =
+        if operation == arp::Operation::REQUEST { EthernetAddress::BROADCAST } else { target.0 };
     frame_to(to, EtherType::ARP, &bytes)
 }
 
 /// Their answer to our question.
-pub fn arp_reply() -> Vec<u8> {
+pub(crate) fn arp_reply() -> Vec<u8> {
     arp_frame(arp::Operation::REPLY, (THEIR_HARDWARE, THEM), (OUR_HARDWARE, US))
 }
 
 /// What a frame is: ARP, or a packet and whom it is for.
 #[track_caller]
-pub fn parse_frame(frame: &[u8]) -> (ethernet::Header, &[u8]) {
+pub(crate) fn parse_frame(frame: &[u8]) -> (ethernet::Header, &[u8]) {
     ethernet::Header::parse(frame).unwrap()
 }
 
 #[track_caller]
-pub fn parse_arp(frame: &[u8]) -> (ethernet::Header, arp::Packet) {
+pub(crate) fn parse_arp(frame: &[u8]) -> (ethernet::Header, arp::Packet) {
     let (header, payload) = parse_frame(frame);
     assert_eq!(header.ethertype, EtherType::ARP);
     (header, arp::Packet::parse(payload).unwrap())
 }
 
 #[track_caller]
-pub fn parse_ip(packet: &[u8]) -> (ipv4::Header, &[u8]) {
+pub(crate) fn parse_ip(packet: &[u8]) -> (ipv4::Header, &[u8]) {
     ipv4::Header::parse(packet).unwrap()
 }
 
 #[track_caller]
-pub fn parse_icmp(packet: &[u8]) -> (ipv4::Header, icmpv4::Header, &[u8]) {
+pub(crate) fn parse_icmp(packet: &[u8]) -> (ipv4::Header, icmpv4::Header, &[u8]) {
     let (ip, message) = parse_ip(packet);
     assert_eq!(ip.protocol, Protocol::ICMP);
     assert!(icmpv4::is_checksum_valid(message));
@@ -245,7 +250,7 @@ pub fn parse_icmp(packet: &[u8]) -> (ipv4::Header, icmpv4::Header, &[u8]) {
 }
 
 #[track_caller]
-pub fn parse_udp(packet: &[u8]) -> (ipv4::Header, udp::Header, &[u8]) {
+pub(crate) fn parse_udp(packet: &[u8]) -> (ipv4::Header, udp::Header, &[u8]) {
     let (ip, bytes) = parse_ip(packet);
     assert_eq!(ip.protocol, Protocol::UDP);
     let (source, destination) = (IpAddr::V4(ip.source), IpAddr::V4(ip.destination));
