@@ -16,6 +16,7 @@ use crate::wait::{Side, Waiters};
 pub(crate) const DEFAULT_BACKLOG: usize = 1024;
 
 /// What something to read, or nothing more to read, looks like.
+#[cfg(feature = "tokio")]
 pub(crate) const READABLE: Ready = Ready::READ.union(Ready::READ_CLOSED).union(Ready::ERROR);
 /// What room to write, or no way to write any more, looks like.
 pub(crate) const WRITABLE: Ready = Ready::WRITE.union(Ready::WRITE_CLOSED).union(Ready::ERROR);

@@ -244,9 +244,11 @@ mod tests {
         send: Mutex<VecDeque<ErrorKind>>,
         /// What `receive` answers; nothing when there is nothing.
         receive: Mutex<VecDeque<ErrorKind>>,
-        /// What was sent: header, payload, comment.
-        sent: Mutex<Vec<(Vec<u8>, Vec<u8>, &'static str)>>,
+        sent: Mutex<Vec<Sent>>,
     }
+
+    /// Header, payload, comment.
+    type Sent = (Vec<u8>, Vec<u8>, &'static str);
 
     impl Link for Scripted {
         fn capabilities(&self) -> Capabilities {

@@ -104,6 +104,7 @@ impl Socket {
     }
 
     /// The one place of the `poll_*` functions of `side`.
+    #[cfg(feature = "tokio")]
     pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {
         Place::Polled(&self.waiters, side)
     }

@@ -165,6 +165,7 @@ impl Drop for Ticket<'_> {
 /// Where a waiter is to be registered when the socket is not ready.
 pub(crate) enum Place<'t, 'a> {
     /// In the one place of a `poll_*` function.
+    #[cfg_attr(not(feature = "tokio"), expect(dead_code, reason = "only tasks poll"))]
     Polled(&'a Waiters, Side),
     /// In a place of its own.
     Ticket(&'t mut Ticket<'a>),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, World, assert_same, at, eventually, join, pattern};
 use estab::blocking::{TcpListener, TcpStream};
-use estab::link::PairConfig;
+use estab::link::{Impair, Impairment, Loss, PairConfig, pair};
 use estab::{KeepAlive, Stack, State, TcpOptions};
 
 /// A connection, both ends of it.
@@ -79,6 +79,23 @@ fn megabytes_through_a_wire_that_is_always_full() {
 }
 
 #[test]
+fn a_bad_link_loses_nothing() {
+    let bad = Impairment {
+        loss: Loss::Random(0.02),
+        delay: Duration::from_millis(2),
+        reorder: 0.02,
+        duplicate: 0.01,
+        corrupt: 0.005,
+        ..Impairment::default()
+    };
+    let (here, there) = pair(PairConfig::ip(1500)).unwrap();
+    let client =
+        Stack::builder().address([10, 0, 0, 1], 24).start(Impair::new(here, bad, bad, 42)).unwrap();
+    let world = World { client, server: common::host(there, 2) };
+    transfer_both_ways(&world, 200_000);
+}
+
+#[test]
 fn the_client_closes_its_half_and_still_receives() {
     let world = World::new();
     let (mut client, mut server) = connected(&world, 10);
@@ -143,7 +160,7 @@ fn nobody_listens_refused() {
 #[test]
 fn nobody_answers_timed_out() {
     // The other end of the wire is held, and nobody reads it.
-    let (here, _silent) = estab::link::pair(PairConfig::ip(1500)).unwrap();
+    let (here, _silent) = pair(PairConfig::ip(1500)).unwrap();
     let stack = common::host(here, 1);
     let before = Instant::now();
     let timeout = Duration::from_millis(150);
@@ -498,7 +515,7 @@ fn several_stacks_and_a_loopback_in_each() {
 
 #[test]
 fn the_trace_shows_the_handshake() {
-    let (here, there) = estab::link::pair(PairConfig::ip(1500)).unwrap();
+    let (here, there) = pair(PairConfig::ip(1500)).unwrap();
     let (sender, events) = std::sync::mpsc::channel();
     let client = Stack::builder()
         .address([10, 0, 0, 1], 24)
