@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, SocketId, UdpId};
 use host::*;
+use proptest::prelude::*;
 use wire::arp::Operation;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::Medium;
@@ -308,4 +309,93 @@ fn removing_the_address_wakes_who_waits() {
     host.stack.remove_address(host.interface, IpAddr::V4(US)).unwrap();
     host.sends_nothing();
     assert_eq!(host.stack.udp_take_error(id), Ok(Some(Error::NetworkUnreachable)));
+}
+
+/// A connection's SYN waits like any packet, and a dead neighbour is not a timeout.
+#[test]
+fn a_syn_waits_and_a_dead_neighbor_ends_the_attempt() {
+    let mut host = Host::tap();
+    let options = host.stack.config().tcp.clone();
+    let id = host.stack.connect(host.now, None, v4(THEM, 80), options.clone()).unwrap();
+    asks(&mut host, THEM, EthernetAddress::BROADCAST);
+    host.arrives(&arp_reply());
+    let bytes = host.sends_one();
+    let (ethernet, packet) = parse_frame(&bytes);
+    let (ip, _) = parse_ip(packet);
+    assert_eq!((ethernet.destination, ip.protocol), (THEIR_HARDWARE, Protocol::TCP));
+    assert_eq!(host.stack.take_error(id), Ok(None));
+    let id = host.stack.connect(host.now, None, v4(OTHER, 80), options).unwrap();
+    for _ in 0..4 {
+        host.sends();
+        host.later_millis(1000);
+    }
+    assert_eq!(host.stack.take_error(id), Ok(Some(Error::HostUnreachable)));
+}
+
+/// What may happen on a link with twenty neighbours, of whom some answer.
+#[derive(Clone, Debug)]
+enum Step {
+    Say(u8),
+    Answer(u8),
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (10..30_u8).prop_map(Step::Say),
+        2 => (10..30_u8).prop_map(Step::Answer),
+        1 => (0..3000_u64).prop_map(Step::Wait),
+        1 => (0..100_000_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, every datagram leaves or is counted as lost, no neighbour is asked twice
+    /// in a second, and in the end nothing waits.
+    #[test]
+    fn no_datagram_is_forgotten(
+        steps in proptest::collection::vec(step(), 1..150),
+        neighbor_limit in 15..40_usize,
+    ) {
+        let config = Config { neighbor_limit, ..Config::default() };
+        let mut host = Host::new(config, Medium::Ethernet(OUR_HARDWARE), false);
+        let id = socket(&mut host);
+        let mut said = 0;
+        let mut asked = std::collections::HashMap::new();
+        let mut collect = |host: &mut Host| {
+            for bytes in host.sends() {
+                if parse_frame(&bytes).0.ethertype != EtherType::ARP {
+                    continue;
+                }
+                let target = parse_arp(&bytes).1.target_protocol;
+                if let Some(before) = asked.insert(target, host.now) {
+                    // A neighbour that was driven out of the table may be asked anew.
+                    let driven_out = neighbor_limit < 20;
+                    assert!(driven_out || host.now.since(before).as_millis() >= 1000);
+                }
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Say(n) => {
+                    say(&mut host, id, Ipv4Addr::new(10, 77, 0, n), b"x");
+                    said += 1;
+                }
+                Step::Answer(n) => {
+                    let sender = (EthernetAddress([2, 0, 0, 0, 1, n]), Ipv4Addr::new(10, 77, 0, n));
+                    host.arrives(&arp_frame(Operation::REPLY, sender, (OUR_HARDWARE, US)));
+                }
+                Step::Wait(millis) => host.later_millis(millis),
+            }
+            collect(&mut host);
+        }
+        for _ in 0..10 {
+            host.later_millis(1000);
+            collect(&mut host);
+        }
+        prop_assert_eq!(host.stack.poll_timeout(), None);
+        let lost = host.dropped(Dropped::NeighborUnresolved);
+        prop_assert_eq!(host.sent(Sent::Datagram) + lost, said);
+        prop_assert_eq!(host.stack.sockets()[0].send_queue, 0);
+    }
 }

@@ -147,6 +147,17 @@ fn tcp_to_a_broadcast_address_is_discarded() {
     }
 }
 
+/// RFC 9293 3.9.2.3: an open to a broadcast or multicast address is an error of the caller.
+#[test]
+fn tcp_does_not_connect_to_a_group() {
+    let mut host = Host::tun();
+    let options = host.stack.config().tcp.clone();
+    for group in [SUBNET_BROADCAST, Ipv4Addr::BROADCAST, Ipv4Addr::new(224, 0, 0, 1)] {
+        let opened = host.stack.connect(host.now, None, v4(group, 80), options.clone());
+        assert_eq!(opened, Err(Error::InvalidInput));
+    }
+}
+
 /// 3.3.6: "A host SHOULD silently discard a datagram that is received via a link-layer broadcast
 /// but does not specify an IP multicast or broadcast destination address."
 #[test]

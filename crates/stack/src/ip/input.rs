@@ -184,7 +184,7 @@ fn objection_to(
 fn is_possible_source(interfaces: &Interfaces, interface: InterfaceId, source: Ipv4Addr) -> bool {
     // 240.0.0.0/4 is reserved (RFC 1112 section 4); it includes 255.255.255.255.
     let nobody = source.octets()[0] == 0 || source.is_multicast() || source.octets()[0] >= 240;
-    if nobody || interfaces.is_broadcast(source) {
+    if nobody || interfaces.is_broadcast(IpAddr::V4(source)) {
         return false;
     }
     interface == InterfaceId::LOOPBACK || !interfaces.is_local(IpAddr::V4(source))

@@ -115,8 +115,9 @@ impl Interfaces {
     }
 
     /// Whether `address` is the broadcast address of any of our networks, or of all.
-    pub(crate) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        address.is_broadcast() || self.all_assigned().any(|assigned| assigned.is_broadcast(address))
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(v4) = address else { return false };
+        v4.is_broadcast() || self.all_assigned().any(|assigned| assigned.is_broadcast(v4))
     }
 
     /// The link header for a packet on its way along `route`. `None`: the next hop is not known
@@ -275,7 +276,7 @@ impl Interfaces {
         let IpAddr::V4(gateway) = gateway else { return Err(Error::AddressNotAvailable) };
         let impossible = gateway.is_unspecified()
             || gateway.is_multicast()
-            || self.is_broadcast(gateway)
+            || self.is_broadcast(IpAddr::V4(gateway))
             || self.is_local(IpAddr::V4(gateway));
         if impossible || id == InterfaceId::LOOPBACK || self.capabilities(id).is_none() {
             return Err(Error::InvalidInput);
