@@ -1,6 +1,6 @@
 //! A stack in virtual time with one interface, and the packets that a test gives it and gets back.
 
-#![allow(dead_code, reason = "each test file uses its part of the helpers")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the helpers")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
