@@ -52,8 +52,8 @@ impl Stack {
     /// follows (FIN), and what was written is delivered first, within `timeout`. True when all of
     /// it was acknowledged in time.
     ///
-    /// What peers send meanwhile can still be read. Blocks; in asynchronous code use a blocking
-    /// task.
+    /// What peers send meanwhile can still be read. A peer that has not closed its own half by then
+    /// is reset, behind the end of the stream. Blocks; in asynchronous code use a blocking task.
     pub fn stop_graceful(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let begun = self.shared().call(|engine, now| {

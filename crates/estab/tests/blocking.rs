@@ -470,6 +470,39 @@ fn many_connections_at_once() {
 }
 
 #[test]
+fn short_connections_leave_only_time_waits() {
+    const CONNECTIONS: usize = 2_000;
+    let world = World::new();
+    let listener = TcpListener::bind(&world.server, at(50)).unwrap();
+    let server = thread::spawn(move || {
+        for stream in listener.incoming().take(CONNECTIONS) {
+            let mut stream = stream.unwrap();
+            let mut question = [0; 8];
+            stream.read_exact(&mut question).unwrap();
+            stream.write_all(&question).unwrap();
+        }
+    });
+    for number in 0..CONNECTIONS {
+        let question = u64::try_from(number).unwrap().to_be_bytes();
+        let mut stream = TcpStream::connect(&world.client, at(50)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&question).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, question);
+    }
+    join(server);
+    let rest = |stack: &Stack| -> Vec<_> {
+        let entries = stack.sockets().into_iter();
+        entries.filter(|entry| entry.state != State::TimeWait).collect()
+    };
+    eventually("only TIME-WAITs are left", || {
+        rest(&world.client).is_empty() && rest(&world.server).is_empty()
+    });
+    assert_eq!(world.server.sockets().len(), CONNECTIONS, "who closes first waits");
+}
+
+#[test]
 fn ping_pong_never_stalls() {
     // The shape in which a lost wake-up shows: each side always waits for the other.
     const ROUNDS: usize = 5_000;
