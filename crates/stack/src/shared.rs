@@ -46,6 +46,8 @@ impl Shared {
     /// Sets the time of this call. Time never goes back: an earlier `now` counts as the last one.
     pub(crate) fn set_time(&mut self, now: Instant) {
         self.now = self.now.max(now);
+        // Queues give their frames back without looking at the limit.
+        self.spare.truncate(SPARE_LIMIT);
     }
 
     /// Records `what` for `flow`, if anybody listens.

@@ -35,7 +35,9 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     conn.counts.last_ack_received = Some(shared.now);
     let window = u32::from(seg.header.window) << conn.snd.scale;
     let same_window = window == conn.snd.window.size();
-    conn.snd.window.update(seg.seq, seg.ack, window);
+    if seg.ack.is_at_or_after(conn.snd.una) {
+        conn.snd.window.update(seg.seq, seg.ack, window);
+    }
     if seg.ack.is_after(conn.snd.una) {
         new_ack(conn, shared, &seg);
     } else if is_duplicate(conn, &seg, same_window) {

@@ -77,23 +77,6 @@ pub(crate) fn reset_verdict(seq: Seq, rcv_nxt: Seq, rcv_wnd: u32) -> ResetVerdic
     }
 }
 
-/// What a SYN on a connection gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SynVerdict {
-    /// A challenge ACK, wherever the SYN's sequence number lies.
-    Challenge,
-    /// The half-open entry goes: its listener may take the next SYN.
-    ReturnToListen,
-}
-
-/// Judges a SYN after the handshake began (RFC 5961 4.2, RFC 9293 3.10.7.4 fourth check).
-///
-/// `passive_half_open`: the endpoint is in SYN-RECEIVED and came from LISTEN. TIME-WAIT has its
-/// own rule, see `timewait.rs`.
-pub(crate) fn syn_verdict(passive_half_open: bool) -> SynVerdict {
-    if passive_half_open { SynVerdict::ReturnToListen } else { SynVerdict::Challenge }
-}
-
 /// Where an acknowledgment number lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AckRange {
@@ -170,12 +153,6 @@ mod tests {
         for (seq, window, expected) in table {
             assert_eq!(reset_verdict(seq, nxt, window), expected, "{seq} in {window}");
         }
-    }
-
-    #[test]
-    fn rfc5961_4_2_a_syn_is_challenged_wherever_it_lies() {
-        assert_eq!(syn_verdict(false), SynVerdict::Challenge);
-        assert_eq!(syn_verdict(true), SynVerdict::ReturnToListen);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Tcp {
         header: &mut HeaderBuf,
     ) -> Option<Packet> {
         while let Some(reply) = self.replies.pop() {
-            if let Some(packet) = send_reply(shared, interfaces, header, reply) {
+            if let Some(packet) = send_reply(shared, interfaces, header, &reply) {
                 return Some(packet);
             }
         }
@@ -66,7 +66,7 @@ impl Tcp {
             let packet = match ready {
                 Ready::Connection(id) => self.send_segment(shared, interfaces, header, id),
                 Ready::HalfOpen(id) => self.send_syn_ack(shared, interfaces, header, id),
-                Ready::Reply(reply) => send_reply(shared, interfaces, header, *reply),
+                Ready::Reply(reply) => send_reply(shared, interfaces, header, &reply),
             };
             if packet.is_some() {
                 return packet;
@@ -144,7 +144,7 @@ fn send_reply(
     shared: &mut Shared,
     interfaces: &mut Interfaces,
     header: &mut HeaderBuf,
-    reply: Reply,
+    reply: &Reply,
 ) -> Option<Packet> {
     let tuple = reply.tuple;
     let Ok(route) = interfaces.route(Some(tuple.local.ip()), tuple.remote.ip()) else {
@@ -290,7 +290,7 @@ impl Connection {
         let small = snd.small_end.is_some_and(|end| end.is_after(snd.una));
         Offer {
             queued: u64::from(left),
-            peer_room: u64::from(snd.window.usable(snd.una, snd.nxt)),
+            peer_room: u64::from(snd.window.usable(snd.nxt)),
             congestion_room: window.saturating_sub(u64::from(in_flight)),
             max_window: u64::from(snd.window.max()),
             mss: snd.mss,
@@ -430,7 +430,7 @@ impl Connection {
         }
         snd.max = snd.max.later_of(end);
         snd.overdue = false;
-        if plan.length % snd.mss != 0 {
+        if !plan.length.is_multiple_of(snd.mss) {
             snd.small_end = Some(end);
         }
         snd.last_sent = Some(now);

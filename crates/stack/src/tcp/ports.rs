@@ -36,13 +36,9 @@ impl PortAllocator {
         Self { key, range, counters: counters.into_boxed_slice() }
     }
 
-    /// The ports that may be chosen.
-    pub(crate) fn range(&self) -> &RangeInclusive<u16> {
-        &self.range
-    }
-
     /// Changes the ports that may be chosen from now on.
-    pub(crate) fn set_range(&mut self, range: RangeInclusive<u16>) {
+    #[cfg(test)]
+    fn set_range(&mut self, range: RangeInclusive<u16>) {
         self.range = range;
     }
 
@@ -74,6 +70,13 @@ impl PortAllocator {
 
     fn hash(&self, purpose: Purpose, local: IpAddr, remote: SocketAddr) -> u64 {
         KeyedHash::new(&self.key, purpose).address(local).endpoint(remote).finish()
+    }
+}
+
+impl Default for PortAllocator {
+    /// An allocator without a port to give, which allocates nothing itself.
+    fn default() -> Self {
+        Self { key: [0; 16], range: RangeInclusive::new(1, 0), counters: Box::default() }
     }
 }
 

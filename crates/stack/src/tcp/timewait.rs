@@ -199,7 +199,8 @@ impl TimeWaitTable {
     }
 
     /// The bytes that the table takes on the heap.
-    pub(crate) fn memory(&self) -> usize {
+    #[cfg(test)]
+    fn memory(&self) -> usize {
         self.v4.slots.capacity() * size_of::<Slot<Ends4>>()
             + self.v6.slots.capacity() * size_of::<Slot<Ends6>>()
     }

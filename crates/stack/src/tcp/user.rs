@@ -127,7 +127,9 @@ impl Stack {
         options: TcpOptions,
     ) -> Result<ConnectionId, Error> {
         self.shared.set_time(now);
-        if remote.port() == 0 || remote.ip().is_unspecified() || remote.ip().is_multicast() {
+        // RFC 9293 3.9.2.3: a connection is between two hosts, not with a group.
+        let group = remote.ip().is_multicast() || self.interfaces.is_broadcast(remote.ip());
+        if remote.port() == 0 || remote.ip().is_unspecified() || group {
             return Err(Error::InvalidInput);
         }
         if local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
@@ -171,7 +173,8 @@ impl Stack {
                 Some(_) => Err(Error::AddressInUse),
             };
         }
-        let mut ports = core::mem::replace(&mut self.tcp.ports, crate::tcp::ports::PortAllocator::new([0; 16], 0..=0));
+        // Taken out for the time of the question, which looks at the rest of the tables.
+        let mut ports = core::mem::take(&mut self.tcp.ports);
         let is_free = |port| {
             let tuple = with_port(port);
             !same_ends(&tuple)

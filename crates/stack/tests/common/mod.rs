@@ -1,5 +1,5 @@
 //! Two stacks joined by nothing: what one sends, the other gets, in virtual time.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of a module they share")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -176,7 +176,7 @@ impl Tcp {
     ) {
         let cookie = seg.ack.minus(1);
         let irs = seg.seq.minus(1);
-        let mss = if shared.config.syn_cookies && !seg.syn() && !seg.fin() {
+        let mss = if shared.config.syn_cookies && !seg.syn() {
             self.cookies.check(shared.now, &seg.tuple, irs, cookie)
         } else {
             None

@@ -129,11 +129,6 @@ impl NewReno {
         self.recover = Some(snd_max);
     }
 
-    /// Fast recovery is going on.
-    pub(crate) fn in_recovery(&self) -> bool {
-        self.in_recovery
-    }
-
     /// Duplicate ACKs in a row.
     pub(crate) fn duplicate_acks(&self) -> u32 {
         self.duplicate_acks
@@ -141,7 +136,8 @@ impl NewReno {
 
     /// By how much the window is larger (or, after a long partial ACK, smaller) than the
     /// controller says, in bytes; zero outside recovery.
-    pub(crate) fn inflation(&self) -> i64 {
+    #[cfg(test)]
+    fn inflation(&self) -> i64 {
         self.inflation
     }
 

@@ -63,11 +63,6 @@ impl Rto {
         self.limits.initial = self.limits.initial.max(AFTER_LOST_SYN);
     }
 
-    /// The bounds in force.
-    pub(crate) fn limits(&self) -> &RtoLimits {
-        &self.limits
-    }
-
     /// Changes the bounds; the back-off stays.
     pub(crate) fn set_limits(&mut self, limits: &RtoLimits) {
         self.limits = *limits;

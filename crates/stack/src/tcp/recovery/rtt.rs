@@ -12,8 +12,6 @@ pub(crate) struct RttEstimator {
     srtt: Option<u64>,
     /// RTTVAR, the smoothed distance of the samples from SRTT, in nanoseconds.
     rttvar: u64,
-    /// The last sample.
-    latest: Option<Duration>,
     /// The smallest sample of the current half-window.
     min_current: Option<Duration>,
     /// The smallest sample of the half-window before.
@@ -28,7 +26,6 @@ impl RttEstimator {
         Self {
             srtt: None,
             rttvar: 0,
-            latest: None,
             min_current: None,
             min_previous: None,
             half_start: Instant::ZERO,
@@ -56,7 +53,6 @@ impl RttEstimator {
                 self.srtt = Some(moved(srtt, nanos, 8 * share));
             }
         }
-        self.latest = Some(rtt);
         self.remember_minimum(rtt, now);
     }
 
@@ -68,11 +64,6 @@ impl RttEstimator {
     /// RTTVAR; zero before the first sample.
     pub(crate) fn variation(&self) -> Duration {
         Duration::from_nanos(self.rttvar)
-    }
-
-    /// The last sample.
-    pub(crate) fn latest(&self) -> Option<Duration> {
-        self.latest
     }
 
     /// The smallest sample of the last 2.5 to 5 minutes: the path without its queues.
@@ -142,7 +133,7 @@ mod tests {
         assert_eq!((rtt.smoothed(), rtt.variation()), (None, ms(0)));
         rtt.sample(ms(100), 1, Instant::ZERO);
         assert_eq!((rtt.smoothed(), rtt.variation()), (Some(ms(100)), ms(50)));
-        assert_eq!((rtt.latest(), rtt.min()), (Some(ms(100)), Some(ms(100))));
+        assert_eq!(rtt.min(), Some(ms(100)));
     }
 
     #[test]

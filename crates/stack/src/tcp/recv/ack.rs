@@ -99,7 +99,8 @@ impl AckPolicy {
     }
 
     /// The next `QUICK` segments are acknowledged at once (`TCP_QUICKACK`, or after idleness).
-    pub(crate) fn be_quick(&mut self) {
+    #[cfg(test)]
+    fn be_quick(&mut self) {
         self.quick = QUICK;
     }
 

@@ -88,15 +88,19 @@ impl SendWindow {
         self.size == 0
     }
 
-    /// `SND.UNA + SND.WND`: the first position that the peer does not take.
-    pub(crate) fn edge(&self, una: Seq) -> Seq {
-        una.plus(self.size)
+    /// The first position that the peer does not take: `SND.WL2 + SND.WND`.
+    ///
+    /// That is `SND.UNA + SND.WND` when the window came with the newest ACK. When it did not (that
+    /// ACK's segment was stale by its sequence number), counting from SND.UNA would stretch the
+    /// window by what was acknowledged since.
+    pub(crate) fn edge(&self) -> Seq {
+        self.wl2.plus(self.size)
     }
 
     /// The usable window `SND.UNA + SND.WND - SND.NXT` in bytes (RFC 9293 3.8.6.2.1); zero when
     /// the peer shrank its window to before what was sent.
-    pub(crate) fn usable(&self, una: Seq, nxt: Seq) -> u32 {
-        let edge = self.edge(una);
+    pub(crate) fn usable(&self, nxt: Seq) -> u32 {
+        let edge = self.edge();
         if nxt.is_before(edge) { edge.distance_from(nxt) } else { 0 }
     }
 
@@ -182,10 +186,10 @@ mod tests {
     #[test]
     fn rfc9293_3_8_6_a_shrunk_window_is_not_negative() {
         let window = open(1000);
-        assert_eq!(window.usable(ACK, ACK), 1000);
-        assert_eq!(window.usable(ACK, ACK.plus(999)), 1);
-        assert_eq!(window.usable(ACK, ACK.plus(1000)), 0);
-        assert_eq!(window.usable(ACK, ACK.plus(1001)), 0);
+        assert_eq!(window.usable(ACK), 1000);
+        assert_eq!(window.usable(ACK.plus(999)), 1);
+        assert_eq!(window.usable(ACK.plus(1000)), 0);
+        assert_eq!(window.usable(ACK.plus(1001)), 0);
     }
 
     #[test]
