@@ -109,7 +109,7 @@ async fn writing_waits_for_room() {
     let (client, mut server) = connected(&world, 11).await;
     let chunk = pattern(1 << 16, 3);
     let mut written = 0;
-    // Until nothing has moved for a while, the kernel of the matter being that it ends at all.
+    // Until nothing has moved for a while: buffers are bounded, so that comes.
     while timeout(Duration::from_millis(200), client.writable()).await.is_ok() {
         match client.try_write(&chunk) {
             Ok(count) => written += count,
