@@ -40,26 +40,37 @@ pub(crate) fn frame_length(
         }
     }
     let mtu = usize::from(capabilities.mtu) + MAX_LINK_HEADER.min(link_room(capabilities.medium));
-    match meta.segment_size {
-        None if length > mtu => {
-            Err(invalid(format!("a frame of {length} bytes, for a link that carries {mtu}")))
+    let Some(size) = meta.segment_size else {
+        if length > mtu {
+            return Err(invalid(format!(
+                "a frame of {length} bytes, for a link that carries {mtu}"
+            )));
         }
-        None => Ok(length),
-        Some(_) if !capabilities.segmentation => {
-            Err(invalid("a super-segment, for a link that does not cut them"))
-        }
-        Some(_) if meta.checksum == TransmitChecksum::Complete => {
-            Err(invalid("a super-segment whose checksum is not left to the link"))
-        }
-        Some(_) if length > wire::frame::MAX_FRAME => {
-            Err(invalid(format!("a super-segment of {length} bytes")))
-        }
-        Some(size) if header.len() + usize::from(size.get()) > mtu => Err(invalid(format!(
-            "segments of {} bytes with headers, for a link that carries {mtu}",
-            header.len() + usize::from(size.get())
-        ))),
-        Some(_) => Ok(length),
+        return Ok(length);
+    };
+    if !capabilities.segmentation {
+        return Err(invalid("a super-segment, for a link that does not cut them"));
     }
+    let TransmitChecksum::Partial { start, .. } = meta.checksum else {
+        return Err(invalid("a super-segment whose checksum is not left to the link"));
+    };
+    let segment = tcp_headers(header, start) + usize::from(size.get());
+    if segment > mtu {
+        let why = format!("segments of {segment} bytes, for a link that carries {mtu}");
+        return Err(invalid(why));
+    }
+    if length > wire::frame::MAX_FRAME {
+        return Err(invalid(format!("a super-segment of {length} bytes")));
+    }
+    Ok(length)
+}
+
+/// The length of all headers up to TCP's end, which is at most that of `header`. A caller may give
+/// a whole frame as the header: one that it received, say.
+pub(crate) fn tcp_headers(header: &[u8], transport: u16) -> usize {
+    let transport = usize::from(transport);
+    let words = header.get(transport + 12).map_or(0, |byte| usize::from(byte >> 4));
+    (transport + words * 4).min(header.len())
 }
 
 /// How much a frame may be longer than the IP packet in it.

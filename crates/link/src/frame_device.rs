@@ -89,7 +89,8 @@ fn vnet_header(medium: Medium, header: &[u8], meta: &TransmitMeta) -> io::Result
             out.gso_type.0 |= vnet::GsoType::ECN;
         }
         out.gso_size = size.get();
-        out.hdr_len = u16::try_from(header.len()).map_err(|_| check::invalid("a long header"))?;
+        let headers = check::tcp_headers(header, start);
+        out.hdr_len = u16::try_from(headers).map_err(|_| check::invalid("a long header"))?;
     }
     Ok(out)
 }

@@ -11,6 +11,7 @@
 //! - **No clock is read.** The time is an argument, so a link runs as well in virtual time.
 #![deny(unsafe_code)]
 
+pub mod capture;
 mod check;
 mod frame_device;
 pub mod impair;
@@ -28,6 +29,7 @@ use std::os::fd::BorrowedFd;
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
+pub use crate::capture::{Capture, CaptureOptions};
 pub use crate::impair::{Impair, Impairment, Loss};
 pub use crate::netlink::Netlink;
 pub use crate::packet::PacketSocket;

@@ -267,3 +267,6 @@ fn locate_v6(packet: &[u8]) -> Option<Found> {
     let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
     Some((length, at, Protocol(next), source.into(), destination.into()))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

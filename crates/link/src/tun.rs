@@ -20,6 +20,9 @@ use crate::{Link, check};
 /// Where TUN and TAP devices come from.
 const DEVICE: &str = "/dev/net/tun";
 
+/// The length of the virtio header in bytes, as the kernel takes it.
+const VNET_HEADER: i32 = wire::vnet::HEADER_LEN as i32;
+
 /// What kind of frames a device carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Layer {
@@ -140,14 +143,9 @@ impl TunBuilder {
     /// `InvalidInput` when the descriptor is not an attached TUN or TAP without packet information
     /// (`IFF_NO_PI`), or when its MTU is neither given nor to be found.
     pub fn adopt(&self, device: OwnedFd) -> io::Result<Tun> {
-        let (name, flags) = sys::attached(device.as_fd()).map_err(|error| {
+        let (name, _) = sys::attached(device.as_fd()).map_err(|error| {
             check::invalid(format!("the descriptor is not attached to a TUN or TAP: {error}"))
         })?;
-        if flags & sys::IFF_NO_PI == 0 {
-            return Err(check::invalid(format!(
-                "{name} was opened with packet information: open it with IFF_NO_PI"
-            )));
-        }
         rustix::io::ioctl_fionbio(&device, true)?;
         let mtu = match self.mtu {
             Some(mtu) => mtu,
@@ -155,8 +153,7 @@ impl TunBuilder {
                 check::invalid(format!("{name}: its MTU is not known here ({error}): give it"))
             })?,
         };
-        let layer = if flags & sys::IFF_TAP != 0 { Layer::Tap } else { Layer::Tun };
-        self.finish(device, name, layer, mtu, flags & sys::IFF_VNET_HDR != 0)
+        self.finish(device, mtu)
     }
 
     fn attach(&self, device: OwnedFd, extra: u16) -> io::Result<Tun> {
@@ -175,19 +172,21 @@ impl TunBuilder {
             })?;
         }
         let mtu = mtu_of(&name)?;
-        self.finish(device, name, self.layer, mtu, vnet)
+        self.finish(device, mtu)
     }
 
-    fn finish(
-        &self,
-        device: OwnedFd,
-        name: String,
-        layer: Layer,
-        mtu: u16,
-        vnet: bool,
-    ) -> io::Result<Tun> {
+    fn finish(&self, device: OwnedFd, mtu: u16) -> io::Result<Tun> {
+        // Not what was asked for: a further queue gets the flags of the first.
+        let (name, flags) = sys::attached(device.as_fd())?;
+        if flags & sys::IFF_NO_PI == 0 {
+            return Err(check::invalid(format!(
+                "{name} was opened with packet information: open it with IFF_NO_PI"
+            )));
+        }
+        let layer = if flags & sys::IFF_TAP != 0 { Layer::Tap } else { Layer::Tun };
+        let vnet = flags & sys::IFF_VNET_HDR != 0;
         if vnet {
-            sys::set_vnet_header_length(device.as_fd(), 10)?;
+            sys::set_vnet_header_length(device.as_fd(), VNET_HEADER)?;
         }
         let granted = negotiate_offload(device.as_fd(), self.offload && vnet)?;
         let medium = match (layer, self.address) {
