@@ -162,8 +162,7 @@ impl Runner {
         match self.stack.connect(self.now, local, remote.into(), options) {
             Err(error) => return failed(errno::name(error)),
             Ok(id) => {
-                socket.kind = Kind::Connection(id);
-                socket.peer = peer;
+                self.sockets.connects(fd, id, peer);
                 let local = self.stack.local_address(id).map_err(|error| error.to_string())?;
                 if let (Some(peer), SocketAddr::V4(local)) = (peer, local) {
                     self.flow(peer).connects_from(local);

@@ -120,12 +120,6 @@ impl Flow {
         segment
     }
 
-    /// The first two timestamps' distance, in the script's units and on the wire; for checking the
-    /// clock's rate.
-    pub(super) fn first_timestamp(&self) -> Option<(u32, u32)> {
-        self.timestamps.first().copied()
-    }
-
     /// A sequence number of ours as it is on the wire.
     pub(super) fn to_wire(&self, number: u32) -> u32 {
         number.wrapping_add(self.offset.unwrap_or(0))

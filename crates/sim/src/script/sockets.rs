@@ -67,6 +67,15 @@ impl Sockets {
         Ok(socket)
     }
 
+    /// The program connects with `fd`.
+    pub(super) fn connects(&mut self, fd: i64, id: ConnectionId, peer: Option<u16>) {
+        if let Some(socket) = self.table.get_mut(&fd) {
+            socket.kind = Kind::Connection(id);
+            socket.peer = peer;
+            self.latest = Some(id);
+        }
+    }
+
     /// The connection that `%{ }%` asks about.
     pub(super) fn latest_connection(&self) -> Option<ConnectionId> {
         self.latest

@@ -107,7 +107,10 @@ impl Checker {
             }
             let known = self.states[host].insert(flow, to);
             let continues = match known {
-                None | Some(State::Closed) => matches!(from, State::Closed | State::Listen),
+                // A connection that a SYN cookie proves begins in SYN-RECEIVED.
+                None | Some(State::Closed) => {
+                    matches!(from, State::Closed | State::Listen | State::SynReceived)
+                }
                 Some(known) => known == from || (known == State::TimeWait && from == State::Listen),
             };
             if !continues {
@@ -166,7 +169,10 @@ impl Checker {
         }
         end.acked = ack;
         let edge = right_edge(segment, end, other);
-        if edge < end.edge {
+        // Less than a unit of the scaled window is rounding (RFC 7323 2.4); after the peer's FIN
+        // the window means nothing.
+        let unit = 1 << end.scale.unwrap_or(0);
+        if edge + unit <= end.edge && other.fin != Some(ack) {
             return Err(format!(
                 "the right edge of the window went back from {} to {edge}",
                 end.edge
@@ -233,7 +239,7 @@ fn fit(state: State, other: State) -> bool {
         // They sent FIN before they could see ours.
         (CloseWait, Closing | LastAck | TimeWait) => false,
         (LastAck, Closing | LastAck) => false,
-        (Closing, FinWait2 | LastAck) => false,
+        (Closing, LastAck) => false,
         // They acknowledged our FIN, and we did not see theirs.
         (FinWait2, Established | FinWait1 | SynReceived | FinWait2) => false,
         // They saw our FIN.
