@@ -1,14 +1,46 @@
 //! Links: what carries frames between a stack and the rest of the world.
 //!
-//! Everything here is a [`Link`]: a device of the kernel ([`Tun`]), one half of an in-memory wire
-//! ([`pair`]), or a wrapper around another link. A link knows nothing of connections; it moves
-//! frames, says what it [can do](wire::frame::Capabilities), and hands back-pressure on.
+//! Everything here is a [`Link`]: a device of the kernel, one end of an in-memory wire, or a
+//! wrapper around another link. A link knows nothing of connections; it moves frames, says what it
+//! [can do](wire::frame::Capabilities), and hands back-pressure on.
 //!
-//! # Two promises
+//! | link | carries | where |
+//! |---|---|---|
+//! | [`Tun`] | IP packets or Ethernet frames, to and from this machine's kernel | [`TunBuilder`] |
+//! | [`PacketSocket`] | Ethernet frames on a veth pair, where there is no `/dev/net/tun` | [`packet`] |
+//! | [`PairEnd`] | what the other end sends | [`mod@pair`] |
+//! | [`Impair`] | what the link below carries, with loss, delay and worse | [`impair`] |
+//! | [`Capture`] | what the link below carries, and writes it down | [`capture`] |
+//!
+//! Beside them: [`split`] does in software what offload does in hardware, [`netlink`] gives
+//! interfaces their addresses and routes, and [`namespace`] makes a network of one's own.
+//!
+//! # What every link promises
 //! - **Nothing blocks.** [`Link::receive`] says "nothing now" and [`Link::send`] says
 //!   [`WouldBlock`](std::io::ErrorKind::WouldBlock); whoever has nothing else to do waits on
 //!   [`Link::descriptor`] and [`Link::next_deadline`].
-//! - **No clock is read.** The time is an argument, so a link runs as well in virtual time.
+//! - **No clock is read and no dice are thrown** but seeded ones. The time is an argument, so a
+//!   link runs as well in virtual time, and the same run comes out the same.
+//! - **A frame is taken whole or not at all,** and one that was taken is lost only where a link
+//!   says so: by an impairment that was asked for, or by the device.
+//!
+//! # Wrappers compose
+//! The outer one sees the frames first. `Capture::new(Impair::new(tun, ..), ..)` writes what the
+//! stack sent and what it received; `Impair::new(Capture::new(tun, ..), ..)` writes what was on the
+//! wire: no packet that the impairment lost, and each at the time when it went on.
+//!
+//! ```
+//! use link::{Capture, CaptureOptions, Impair, Impairment, Link, Loss, PairConfig, pair};
+//! use wire::{frame::TransmitMeta, time::Instant};
+//!
+//! let (end, mut other) = pair(PairConfig::ip(1500))?;
+//! let lossy = Impairment { loss: Loss::Random(0.02), ..Impairment::default() };
+//! let impaired = Impair::new(end, lossy, Impairment::default(), 42);
+//! let mut link = Capture::new(impaired, std::io::sink(), CaptureOptions::default())?;
+//! link.send(Instant::ZERO, b"header", &[b"payload"], &TransmitMeta::default())?;
+//! assert_eq!(link.inner().outbound().offered, 1);
+//! # std::io::Result::Ok(())
+//! ```
 #![deny(unsafe_code)]
 
 pub mod capture;
@@ -17,7 +49,7 @@ mod frame_device;
 pub mod impair;
 pub mod namespace;
 pub mod netlink;
-mod packet;
+pub mod packet;
 pub mod pair;
 pub mod split;
 mod sys;
