@@ -1,2 +1,54 @@
-//! Chores of the project.
-fn main() {}
+//! The project's own chores: `cargo xtask COMMAND`.
+
+#![forbid(unsafe_code)]
+
+mod documents;
+mod figure;
+mod interop;
+mod limits;
+mod packet_life;
+mod reasons;
+mod requirements;
+mod simulate;
+mod source;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  figures         draw the figures of the book anew, from the code
+  requirements    write the table of RFC 9293 anew, from docs/requirements.toml and the scripts
+  generate        both, and every other generated document
+  check           say which generated document is stale, and which named test does not exist
+  sim [SEEDS]     worlds in virtual time, 200 unless told otherwise
+  interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let rest = arguments.get(1..).unwrap_or_default();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("figures") => documents::write(|path| path.contains("/figures/")),
+        Some("requirements") => documents::write(|path| path.ends_with("rfc9293.md")),
+        Some("generate") => documents::write(|_| true),
+        Some("check") => documents::check(),
+        Some("sim") => simulate::run(rest),
+        Some("interop") => interop::run(rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

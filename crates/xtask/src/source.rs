@@ -1,0 +1,110 @@
+//! The project's own source text: where it is, and which tests it holds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// The text of a file, by its path from the root.
+pub(crate) fn read(path: &str) -> Result<String> {
+    fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
+}
+
+/// Whether `text` defines a function `name`.
+pub(crate) fn defines_function(text: &str, name: &str) -> bool {
+    text.lines().any(|line| names_function(line, name))
+}
+
+/// Whether `text` defines a test `name`: a function with an attribute like `#[test]` above it.
+pub(crate) fn defines_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.iter().enumerate().any(|(number, line)| {
+        names_function(line, name)
+            && lines[..number]
+                .iter()
+                .rev()
+                .take_while(|above| above.starts_with("#[") || above.starts_with("//"))
+                .any(|above| is_test_attribute(above))
+    })
+}
+
+/// Every packet script with its first line, by path from the root, in order.
+pub(crate) fn scripts() -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    collect(&root().join("scripts"), &mut found)?;
+    found.sort();
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
+            Ok((name, text.lines().next().unwrap_or_default().to_owned()))
+        })
+        .collect()
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "pkt") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn names_function(line: &str, name: &str) -> bool {
+    line.split_once("fn ").is_some_and(|(before, after)| {
+        before
+            .split_whitespace()
+            .all(|word| matches!(word, "const" | "async") || word.starts_with("pub"))
+            && after.strip_prefix(name).is_some_and(|rest| rest.starts_with(['(', '<']))
+    })
+}
+
+fn is_test_attribute(line: &str) -> bool {
+    line == "#[test]" || line.starts_with("#[tokio::test")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "
+        #[test]
+        // why
+        #[ignore = \"slow\"]
+        fn a_test() {}
+
+        fn a_helper() {}
+
+        #[tokio::test]
+        async fn another() {}
+
+        pub(super) const fn a_getter<T>() {}
+    ";
+
+    #[test]
+    fn a_test_is_a_function_with_the_attribute() {
+        for name in ["a_test", "another"] {
+            assert!(defines_test(TEXT, name) && defines_function(TEXT, name), "{name}");
+        }
+        for name in ["a_helper", "a_getter"] {
+            assert!(!defines_test(TEXT, name) && defines_function(TEXT, name), "{name}");
+        }
+        for name in ["a_tes", "test", "nothing"] {
+            assert!(!defines_test(TEXT, name) && !defines_function(TEXT, name), "{name}");
+        }
+    }
+}
