@@ -55,8 +55,9 @@ impl Timestamps {
     }
 
     /// RFC 7323 4.3 (2): takes the timestamp of an acceptable segment that the last ACK asked for.
+    /// An outdated TS.Recent makes room for an older one (RFC 7323 5.5).
     pub(crate) fn update(&mut self, value: u32, seq: Seq, now: Instant) {
-        if !Seq(value).is_before(Seq(self.recent)) && seq.is_at_or_before(self.last_ack_sent) {
+        if !self.is_old(value, now) && seq.is_at_or_before(self.last_ack_sent) {
             self.set_recent(value, now);
         }
     }
@@ -99,6 +100,10 @@ mod tests {
         assert!(ts.is_old(4, day(23)) && !ts.is_old(5, day(23)));
         assert!(ts.is_old(u32::MAX, day(23)), "before, across the wrap");
         assert!(!ts.is_old(4, day(24)));
+        ts.ack_sent(Seq(1000));
+        ts.update(4, Seq(1000), day(24));
+        assert_eq!(ts.recent(), 4, "the outdated one is replaced");
+        assert!(ts.is_old(3, day(24)), "and guards again");
     }
 
     #[test]
