@@ -23,8 +23,12 @@ pub(super) struct Flow {
     renumber: bool,
     /// The script's number of the stack's SYN.
     local_start: u32,
-    /// The number of the remote SYN.
+    /// The number of the remote SYN that began the connection.
     remote_start: Option<u32>,
+    /// The number of a later one: it begins another connection if the stack says so.
+    candidate: Option<u32>,
+    /// The stack has sent something other than a SYN since the connection began.
+    handshake_over: bool,
     /// Timestamps of the stack: the script's value, and the one on the wire.
     timestamps: Vec<(u32, u32)>,
     /// Every byte that the program wrote.
@@ -42,6 +46,8 @@ impl Flow {
             renumber: true,
             local_start: 0,
             remote_start: None,
+            candidate: None,
+            handshake_over: false,
             timestamps: Vec::new(),
             written: Vec::new(),
             read: 0,
@@ -51,17 +57,17 @@ impl Flow {
     /// The program connects from `local`: what follows is another connection.
     pub(super) fn connects_from(&mut self, local: SocketAddrV4) {
         self.local = local;
+        self.remote_start = None;
         self.begin();
     }
 
     /// The segment that `packet` means on the wire, from the remote end to the stack.
     pub(super) fn inbound(&mut self, packet: &Packet) -> Segment {
         let syn = packet.flags.has(Flags::SYN);
-        if syn && self.remote_start != Some(packet.seq) {
-            if !packet.flags.has(Flags::ACK) && self.remote_start.is_some() {
-                self.begin();
-            }
+        if syn && self.remote_start.is_none() {
             self.remote_start = Some(packet.seq);
+        } else if syn && self.remote_start != Some(packet.seq) {
+            self.candidate = Some(packet.seq);
         }
         let first = packet.seq.wrapping_add(u32::from(syn));
         let mut options = packet.options.clone().unwrap_or_default();
@@ -94,6 +100,15 @@ impl Flow {
     /// a connection, and which of its timestamps the script calls what.
     pub(super) fn learn(&mut self, packet: &Packet, seen: &Segment) {
         let both_syn = packet.flags.has(Flags::SYN) && seen.flags.has(Flags::SYN);
+        let accepted = self.candidate.filter(|start| seen.ack == start.wrapping_add(1));
+        if accepted.is_some() && (both_syn || !self.handshake_over) {
+            self.remote_start = accepted;
+            self.candidate = None;
+            if both_syn {
+                self.begin();
+            }
+        }
+        self.handshake_over |= !seen.flags.has(Flags::SYN) && !seen.flags.has(Flags::RST);
         if both_syn && (self.renumber || self.offset.is_none()) {
             self.offset = Some(seen.seq.wrapping_sub(packet.seq));
             self.local_start = packet.seq;
@@ -161,6 +176,7 @@ impl Flow {
 
     fn begin(&mut self) {
         self.renumber = true;
+        self.handshake_over = false;
         self.timestamps.clear();
         self.written.clear();
         self.read = 0;

@@ -38,7 +38,7 @@ pub(super) fn compare(
     wanted: &Packet,
     seen: &Segment,
     flow: &Flow,
-    tick: Option<Duration>,
+    clock: bool,
 ) -> Result<(), String> {
     let found = flow.outbound(seen);
     let mut wrong = Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn compare(
     check("urgent pointer", wanted.urgent.is_none_or(|urgent| urgent == found.urgent));
     check("ECN field", wanted.ecn.is_none_or(|ecn| ecn == found.traffic_class & 3));
     let options = wanted.options.as_ref();
-    check("options", options.is_none_or(|options| same_options(options, &found.options, tick)));
+    check("options", options.is_none_or(|options| same_options(options, &found.options, clock)));
     let same_length = wanted.length as usize == found.payload.len();
     check(
         "payload (not what was written)",
@@ -64,14 +64,14 @@ pub(super) fn compare(
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
 }
 
-/// The same options in the same order. Timestamps' values are a clock's: without its tick, they are
-/// not compared, only what they echo.
-fn same_options(wanted: &[TcpOption], found: &[TcpOption], tick: Option<Duration>) -> bool {
+/// The same options in the same order. Timestamps' values are compared, in milliseconds and with the
+/// tolerance of one packet, only when `clock` asks for it; what they echo always is.
+fn same_options(wanted: &[TcpOption], found: &[TcpOption], clock: bool) -> bool {
     use TcpOption::Timestamps;
     wanted.len() == found.len()
         && wanted.iter().zip(found).all(|pair| match pair {
             (Timestamps { value: a, echo: x }, Timestamps { value: b, echo: y }) => {
-                x == y && (tick.is_none() || a.abs_diff(*b) <= 4)
+                x == y && (!clock || a.abs_diff(*b) <= 4)
             }
             (wanted, found) => wanted == found,
         })

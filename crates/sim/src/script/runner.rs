@@ -251,13 +251,14 @@ impl Runner {
             let text = matcher::side_by_side("a segment did not leave", expected, None, ORIGIN);
             return Err(at.failure(text));
         };
-        let (tick, tolerance) = (self.settings.timestamp_tick, self.settings.tolerance);
+        let tolerance = self.settings.tolerance;
+        let clock = self.settings.compares_timestamps;
         let flow = self.flow(packet.peer);
         let outcome = match &seen.segment {
             None => Err("protocol".to_string()),
             Some(segment) => {
                 flow.learn(packet, segment);
-                matcher::compare(packet, segment, flow, tick)
+                matcher::compare(packet, segment, flow, clock)
             }
         };
         let on_time = due.admits(seen.time, tolerance);

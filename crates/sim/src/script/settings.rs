@@ -37,8 +37,8 @@ pub type Setter = fn(&mut Config, u64);
 pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) tolerance: Duration,
-    /// `--tcp_ts_tick_usecs`: how long a unit of the timestamp clock is; then values are compared.
-    pub(super) timestamp_tick: Option<Duration>,
+    /// `--tcp_ts_tick_usecs=1000`: timestamps' values are compared, not only what they echo.
+    pub(super) compares_timestamps: bool,
     pub(super) mtu: u16,
     pub(super) local: Ipv4Addr,
     pub(super) remote: Ipv4Addr,
@@ -52,7 +52,7 @@ impl Settings {
         let mut settings = Settings {
             config: Config::default(),
             tolerance: DEFAULT_TOLERANCE,
-            timestamp_tick: None,
+            compares_timestamps: false,
             mtu: 1500,
             local: Ipv4Addr::new(192, 168, 0, 1),
             remote: Ipv4Addr::new(192, 0, 2, 1),
@@ -75,10 +75,9 @@ impl Settings {
         let port = || value.parse::<u16>().map_err(|_| wrong());
         match name {
             "tolerance_usecs" => self.tolerance = Duration::from_micros(number()?),
-            "tcp_ts_tick_usecs" => {
-                self.timestamp_tick =
-                    Some(Duration::from_micros(number()?)).filter(|t| !t.is_zero());
-            }
+            // The stack's clock ticks once a millisecond; 0 compares nothing.
+            "tcp_ts_tick_usecs" if value == "0" => self.compares_timestamps = false,
+            "tcp_ts_tick_usecs" if value == "1000" => self.compares_timestamps = true,
             "mtu" => self.mtu = port()?,
             "local_ip" => self.local = value.parse().map_err(|_| wrong())?,
             "remote_ip" => self.remote = value.parse().map_err(|_| wrong())?,

@@ -286,3 +286,85 @@ fn display(segment: &Segment, size: Option<NonZeroU16>, reason: &str) -> String 
         SocketAddr::V4(*destination),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handshake: A (port 1) has number 100 and a window of 1000, B (port 2) has 500 and 2000.
+    fn established() -> Checker {
+        let mut checker = Checker::new(2);
+        for segment in [
+            segment(1, Flags::SYN, 100, 0, 1000, 0),
+            segment(2, Flags::SYN.with(Flags::ACK), 500, 101, 2000, 0),
+            segment(1, Flags::ACK, 101, 501, 1000, 0),
+        ] {
+            leaves(&mut checker, &segment).unwrap();
+            checker.arrives(&segment.to_packet());
+        }
+        checker
+    }
+
+    fn segment(from: u16, flags: Flags, seq: u32, ack: u32, window: u16, length: usize) -> Segment {
+        let end = |port| SocketAddrV4::new([10, 0, 0, 1].into(), port);
+        let payload = vec![0; length];
+        let options = if flags.has(Flags::SYN) { vec![TcpOption::Mss(1000)] } else { Vec::new() };
+        Segment {
+            flags,
+            seq,
+            ack,
+            window,
+            options,
+            payload,
+            ..Segment::new(end(from), end(3 - from))
+        }
+    }
+
+    fn leaves(checker: &mut Checker, segment: &Segment) -> Result<String, String> {
+        checker.leaves(&segment.to_packet(), None, "a reason")
+    }
+
+    /// What the checker says about one segment after the handshake.
+    fn verdict(segment: &Segment) -> String {
+        match leaves(&mut established(), segment) {
+            Ok(_) => "right".to_string(),
+            Err(error) => error.split(':').next().unwrap_or_default().to_string(),
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_rules_passes() {
+        assert_eq!(verdict(&segment(1, Flags::ACK, 101, 501, 1000, 1000)), "right");
+        assert_eq!(verdict(&segment(2, Flags::ACK, 501, 101, 2000, 1000)), "right");
+    }
+
+    #[test]
+    fn every_rule_can_be_broken() {
+        let ack = Flags::ACK;
+        let beyond = segment(2, ack, 501, 101, 2000, 1002);
+        assert_eq!(verdict(&beyond), "1003 is beyond the offered window 1001");
+        let too_large = segment(1, ack, 101, 501, 1000, 1001);
+        assert_eq!(verdict(&too_large), "1001 bytes for a peer with an MSS of 1000");
+        let unsent = segment(1, ack, 101, 600, 1000, 0);
+        assert_eq!(verdict(&unsent), "acknowledges 100, but only 1 was sent");
+        let shrinks = segment(1, ack, 101, 501, 900, 0);
+        assert_eq!(verdict(&shrinks), "the right edge of the window went back from 1001 to 901");
+        let mut checker = established();
+        leaves(&mut checker, &segment(1, Flags::FIN.with(ack), 101, 501, 1000, 0)).unwrap();
+        let after = leaves(&mut checker, &segment(1, ack, 102, 501, 1000, 10)).unwrap_err();
+        assert!(after.starts_with("something after FIN"), "{after}");
+        let silent = established().leaves(&beyond.to_packet(), None, "").unwrap_err();
+        assert!(silent.starts_with("a segment without a reason"), "{silent}");
+    }
+
+    #[test]
+    fn states_fit_or_do_not() {
+        use State::*;
+        assert!(
+            fit(Established, SynReceived) && fit(FinWait2, CloseWait) && fit(Closing, TimeWait)
+        );
+        assert!(
+            !fit(Established, CloseWait) && !fit(FinWait2, FinWait2) && !fit(CloseWait, CloseWait)
+        );
+    }
+}
