@@ -1,0 +1,428 @@
+//! The command line: what can be asked, and the help that teaches it.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::values::{BitRate, Cidr, Probability, Serve, duration};
+
+/// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
+///
+/// Nothing here needs privileges: `demo`, `lab` and `dump` work in a network namespace of their
+/// own, in which this machine's kernel is one host and the stack is the other.
+#[derive(Parser, Debug)]
+#[command(
+    name = "estab",
+    version,
+    after_help = "\
+Start with:
+  estab demo                        a connection, packet by packet and state by state
+  estab demo --explain              how a handshake, a close and a loss work, live
+  estab lab --serve http:80 -- curl http://10.77.0.2/
+  estab lab --serve echo:7 -- bash  a shell on the kernel's side
+
+Exit status: 0 success; 1 the peer did not answer, refused or reset; 2 the command cannot work as
+it was given, with one line that says why; for `lab`, the status of its COMMAND."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Demo(Demo),
+    Lab(Lab),
+    Up(Up),
+    Dump(Dump),
+    Ss(Ss),
+    Ping(Ping),
+    Nc(Nc),
+    /// Prints a completion script for a shell.
+    #[command(
+        after_help = "Example: estab completions bash > ~/.local/share/bash-completion/completions/estab"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages into a directory.
+    #[command(after_help = "Example: estab man /usr/local/share/man/man1")]
+    Man {
+        /// Where to; it is created when it does not exist.
+        directory: PathBuf,
+    },
+    /// Waits for the lab's init process.
+    #[command(name = "__keeper", hide = true)]
+    Keeper {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// The init process of a lab.
+    #[command(name = "__init", hide = true)]
+    Init {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Fetches a page through the kernel's TCP.
+    #[command(name = "__fetch", hide = true)]
+    Fetch {
+        address: SocketAddr,
+        path: String,
+    },
+}
+
+/// Shows a whole connection between this kernel's TCP and ours.
+///
+/// In a namespace of its own the stack serves a page and the kernel fetches it; then a server
+/// behind the kernel's TCP serves one and the stack fetches it. Each packet is a line: time,
+/// direction, flags, numbers counted from the connection's start, options and length, with the
+/// change of state and the reason for what we send. The sequence diagram of the first connection
+/// follows.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Reading a line:
+  <-   the packet came from the kernel         ->   we sent it
+  S SYN   . ACK   P PSH   F FIN   R RST, as tcpdump prints them
+
+Examples:
+  estab demo
+  estab demo --explain
+  estab demo --pcap demo.pcapng      the same packets for Wireshark, with the reasons")]
+pub(crate) struct Demo {
+    /// Tell the story of TCP with live connections: opens, closes, a loss, what each side keeps.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Write every packet to FILE (pcapng).
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Write the sequence diagrams to FILE: .txt, .mmd (mermaid) or .svg.
+    #[arg(long, value_name = "FILE", conflicts_with = "explain")]
+    pub(crate) diagram: Option<PathBuf>,
+}
+
+/// Runs COMMAND beside the stack, in a network namespace made for it.
+///
+/// The kernel's side of the network is 10.77.0.1/24 on the interface `estab0`; the stack is
+/// 10.77.0.2. COMMAND runs on the kernel's side as the same user, may use every port and capture
+/// packets (CAP_NET_ADMIN and CAP_NET_RAW), and its exit status becomes ours. When it ends, or
+/// this program does in whatever way, every process in the lab ends and nothing is left behind.
+/// Without COMMAND it is your shell.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Inside the lab `estab ss`, `estab ping` and `estab nc` speak through the stack.
+
+Examples:
+  estab lab --serve http:80 -- curl -sS http://10.77.0.2/
+  estab lab --serve http:80=. --loss 2% --delay 5ms -- curl -o /dev/null http://10.77.0.2/big
+  estab lab --serve echo:7 -- bash
+  estab lab -- sh -c 'nc -l 10.77.0.1 5000 & sleep 1; echo hello | estab nc 10.77.0.1 5000'
+  estab lab --serve http:80 --tap --pcap lab.pcapng --trace -- curl http://10.77.0.2/")]
+pub(crate) struct Lab {
+    /// An Ethernet device (TAP) with ARP, instead of one for IP packets (TUN).
+    #[arg(long)]
+    pub(crate) tap: bool,
+    /// The kernel's address and the length of the network's prefix; the stack has the next address.
+    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
+    pub(crate) cidr: Cidr,
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// What to run on the kernel's side.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Runs the stack on a device of this network namespace.
+///
+/// For who has the rights: root, or the owner of a TUN device (`ip tuntap add dev tun0 mode tun
+/// user $USER`), or who was given an open descriptor. Ends with Ctrl-C.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sudo estab up --tun tun0 --serve http:80
+  sudo estab up --tap tap0 --cidr 192.168.9.1/24 --serve echo:7
+  estab up --tun tun0 --keep-address      the device has its address already
+
+Another terminal asks the running stack: it prints the ESTAB_CONTROL to set.")]
+pub(crate) struct Up {
+    /// The TUN device to use or to create.
+    #[arg(long, value_name = "NAME", group = "device", required_unless_present_any = ["tap", "fd"])]
+    pub(crate) tun: Option<String>,
+    /// The TAP device to use or to create.
+    #[arg(long, value_name = "NAME", group = "device")]
+    pub(crate) tap: Option<String>,
+    /// An open descriptor of a TUN or TAP device, inherited from the caller.
+    #[arg(long, value_name = "NUMBER", group = "device", value_parser = clap::value_parser!(i32).range(3..))]
+    pub(crate) fd: Option<i32>,
+    /// The kernel's address and the length of the network's prefix; the stack has the next address.
+    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
+    pub(crate) cidr: Cidr,
+    /// Do not touch the kernel's side: the interface has its address and is up.
+    #[arg(long)]
+    pub(crate) keep_address: bool,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// What `lab` and `up` share: servers, what to watch, and the link.
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Run a server on the stack: echo:7, discard:9, chargen:19, http:80 or http:80=DIR. Any number.
+    #[arg(long, value_name = "SERVICE:PORT")]
+    pub(crate) serve: Vec<Serve>,
+    /// Write every packet to FILE (pcapng), with the reason for each that we send.
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub(crate) pcap: Option<PathBuf>,
+    /// Print every packet as a line on standard error, with state changes and reasons.
+    #[arg(long, help_heading = "Watching")]
+    pub(crate) trace: bool,
+    /// Write sequence diagrams of the connections to FILE: .txt, .mmd (mermaid) or .svg.
+    #[arg(long, value_name = "FILE", help_heading = "Watching")]
+    pub(crate) diagram: Option<PathBuf>,
+    /// The largest IP packet in bytes.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..), help_heading = "The link")]
+    pub(crate) mtu: Option<u16>,
+    /// No checksum and segmentation offload: every packet whole and complete.
+    #[arg(long, help_heading = "The link")]
+    pub(crate) no_offload: bool,
+    /// Makes the impairments below repeatable.
+    #[arg(long, value_name = "NUMBER", help_heading = "The link")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) both: Both,
+    #[command(flatten)]
+    pub(crate) inbound: Inbound,
+    #[command(flatten)]
+    pub(crate) outbound: Outbound,
+}
+
+/// How a direction of the link is made worse, as far as it was asked for.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(crate) struct Worse {
+    pub(crate) loss: Option<Probability>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) jitter: Option<Duration>,
+    pub(crate) reorder: Option<Probability>,
+    pub(crate) duplicate: Option<Probability>,
+    pub(crate) corrupt: Option<Probability>,
+    pub(crate) rate: Option<BitRate>,
+    pub(crate) queue: Option<usize>,
+}
+
+impl Worse {
+    /// What is asked for here, and where nothing is, what `other` asks for.
+    pub(crate) fn or(self, other: Worse) -> Worse {
+        Worse {
+            loss: self.loss.or(other.loss),
+            delay: self.delay.or(other.delay),
+            jitter: self.jitter.or(other.jitter),
+            reorder: self.reorder.or(other.reorder),
+            duplicate: self.duplicate.or(other.duplicate),
+            corrupt: self.corrupt.or(other.corrupt),
+            rate: self.rate.or(other.rate),
+            queue: self.queue.or(other.queue),
+        }
+    }
+}
+
+/// Defines the impairment options of one direction, their names behind a prefix.
+macro_rules! impairment_options {
+    ($name:ident, $prefix:literal, $heading:literal, $which:literal, $hide:literal) => {
+        #[derive(Args, Clone, Debug)]
+        #[command(next_help_heading = $heading)]
+        pub(crate) struct $name {
+            #[arg(id = concat!($prefix, "loss"), long = concat!($prefix, "loss"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Lose this share of the packets ", $which, ": 2%"))]
+            loss: Option<Probability>,
+            #[arg(id = concat!($prefix, "delay"), long = concat!($prefix, "delay"), value_name = "TIME", value_parser = duration, hide_short_help = $hide, help = concat!("Delay the packets ", $which, ": 5ms"))]
+            delay: Option<Duration>,
+            #[arg(id = concat!($prefix, "jitter"), long = concat!($prefix, "jitter"), value_name = "TIME", value_parser = duration, hide_short_help = $hide, help = concat!("Vary the delay of the packets ", $which, " by up to this, keeping their order"))]
+            jitter: Option<Duration>,
+            #[arg(id = concat!($prefix, "reorder"), long = concat!($prefix, "reorder"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Let this share of the packets ", $which, " fall behind later ones"))]
+            reorder: Option<Probability>,
+            #[arg(id = concat!($prefix, "duplicate"), long = concat!($prefix, "duplicate"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Deliver this share of the packets ", $which, " twice"))]
+            duplicate: Option<Probability>,
+            #[arg(id = concat!($prefix, "corrupt"), long = concat!($prefix, "corrupt"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Flip a bit in this share of the packets ", $which))]
+            corrupt: Option<Probability>,
+            #[arg(id = concat!($prefix, "rate"), long = concat!($prefix, "rate"), value_name = "RATE", hide_short_help = $hide, help = concat!("Let the packets ", $which, " pass no faster than this: 10mbit"))]
+            rate: Option<BitRate>,
+            #[arg(id = concat!($prefix, "queue"), long = concat!($prefix, "queue"), value_name = "PACKETS", hide_short_help = $hide, help = concat!("Hold at most this many packets ", $which, " back; more are lost"))]
+            queue: Option<usize>,
+        }
+
+        impl $name {
+            /// What was asked for.
+            pub(crate) fn worse(&self) -> Worse {
+                let Self { loss, delay, jitter, reorder, duplicate, corrupt, rate, queue } = *self;
+                Worse { loss, delay, jitter, reorder, duplicate, corrupt, rate, queue }
+            }
+        }
+    };
+}
+
+impairment_options!(Both, "", "A worse link, in both directions", "of both directions", false);
+impairment_options!(Inbound, "in-", "A worse link towards the stack", "to the stack", true);
+impairment_options!(Outbound, "out-", "A worse link from the stack", "from the stack", true);
+
+/// Shows packets as bytes and as a table of their fields.
+///
+/// From FILE: a capture (pcap, pcapng) or a hex dump in text, as `hexdump -C`, `xxd` and
+/// `tcpdump -x` print them; `-` is standard input. Or live, from a TUN or TAP device made for
+/// it: nobody answers there, so what you see is what the kernel tries.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Offsets count from the first byte of the IP header and of the header above it; `6+3/8` is the
+fourth bit of byte 6. Checksums are judged: right, wrong (with the value it should be), or partial
+(left to offload).
+
+Examples:
+  estab dump syn.txt
+  tcpdump -w - -c 3 | estab dump -
+  estab dump --tun tun9 --cidr 11.0.0.1/24 -- curl -m 1 http://11.0.0.2/hello
+  estab dump --tap tap9 --cidr 11.0.0.1/24 -- ping -c 1 11.0.0.2
+  sudo estab dump --tun tun9 --cidr 11.0.0.1/24 --here      then use another terminal")]
+pub(crate) struct Dump {
+    /// A capture or a hex dump; `-` for standard input.
+    #[arg(required_unless_present_any = ["tun", "tap"], conflicts_with_all = ["tun", "tap"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Make this TUN device and show what the kernel sends into it.
+    #[arg(long, value_name = "NAME", conflicts_with = "tap")]
+    pub(crate) tun: Option<String>,
+    /// The same with a TAP device: Ethernet frames and ARP too.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tap: Option<String>,
+    /// The kernel's address on the device and the length of the network's prefix.
+    #[arg(
+        long,
+        value_name = "ADDRESS/LENGTH",
+        default_value = "10.77.0.1/24",
+        conflicts_with = "file"
+    )]
+    pub(crate) cidr: Cidr,
+    /// Make the device in this network namespace (needs CAP_NET_ADMIN), not in one of its own.
+    #[arg(long, conflicts_with = "file")]
+    pub(crate) here: bool,
+    /// Stop after this many packets.
+    #[arg(long, short = 'c', value_name = "NUMBER")]
+    pub(crate) count: Option<u64>,
+    /// The file's packets begin with an Ethernet header, where it does not say so itself.
+    #[arg(long, conflicts_with_all = ["tun", "tap"])]
+    pub(crate) ethernet: bool,
+    /// What to run beside the device; the dump ends with it.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Lists the sockets of the running stack, as `ss -tan` lists the kernel's.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: estab lab --serve http:80 -- estab ss -a")]
+pub(crate) struct Ss {
+    /// Everything, listeners too.
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Only listeners.
+    #[arg(long, short)]
+    pub(crate) listening: bool,
+    /// Timers, round-trip time, windows and counters of each connection.
+    #[arg(long, short)]
+    pub(crate) info: bool,
+}
+
+/// Sends echo requests from the running stack.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: estab lab -- estab ping -c 3 10.77.0.1")]
+pub(crate) struct Ping {
+    /// Whom to ask.
+    pub(crate) address: IpAddr,
+    /// How many requests to send.
+    #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) count: u16,
+    /// The time from one request to the next.
+    #[arg(long, short, default_value = "1s", value_parser = duration)]
+    pub(crate) interval: Duration,
+    /// How long to wait for each answer.
+    #[arg(long, short = 'W', default_value = "2s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Bytes of payload.
+    #[arg(long, short, default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=1400))]
+    pub(crate) size: u16,
+}
+
+/// Connects standard input and output to a TCP connection of the running stack.
+///
+/// The end of standard input ends our half of the connection (FIN); what the peer still sends is
+/// printed until it ends its half too.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples, inside a lab:
+  echo hello | estab nc 10.77.0.1 5000     the stack connects to a server of the kernel
+  estab nc -l 5000                         the stack waits for one connection of the kernel")]
+pub(crate) struct Nc {
+    /// Wait for one connection on PORT instead of opening one.
+    #[arg(long, short, conflicts_with = "address")]
+    pub(crate) listen: bool,
+    /// Shut our half down at the end of standard input. It always happens; as in other versions.
+    #[arg(short = 'N', hide = true)]
+    pub(crate) shutdown: bool,
+    /// Whom to connect to.
+    #[arg(required_unless_present = "listen")]
+    pub(crate) address: Option<IpAddr>,
+    /// The TCP port.
+    #[arg(value_parser = clap::value_parser!(u16).range(1..), required = true)]
+    pub(crate) port: Option<u16>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn nc_takes_a_port_alone_or_an_address_and_a_port() {
+        let Command::Nc(nc) = parse("estab nc -l 5000").unwrap().command else { panic!() };
+        assert_eq!((nc.address, nc.port), (None, Some(5000)));
+        let Command::Nc(nc) = parse("estab nc 10.77.0.1 80").unwrap().command else { panic!() };
+        assert_eq!((nc.address.is_some(), nc.port), (true, Some(80)));
+        assert!(parse("estab nc 80").is_err());
+        assert!(parse("estab nc").is_err());
+    }
+
+    #[test]
+    fn a_direction_of_its_own_goes_before_both() {
+        let Command::Lab(lab) =
+            parse("estab lab --loss 2% --in-loss 0 --delay 5ms").unwrap().command
+        else {
+            panic!()
+        };
+        let inbound = lab.run.inbound.worse().or(lab.run.both.worse());
+        assert_eq!(inbound.loss, Some(Probability(0.0)));
+        assert_eq!(inbound.delay, Some(Duration::from_millis(5)));
+        let outbound = lab.run.outbound.worse().or(lab.run.both.worse());
+        assert_eq!(outbound.loss, Some(Probability(0.02)));
+    }
+
+    #[test]
+    fn options_that_contradict_are_refused() {
+        for wrong in [
+            "estab dump",
+            "estab dump --tun a --tap b",
+            "estab dump x --tun a",
+            "estab up",
+            "estab up --tun a --fd 3",
+            "estab demo --explain --pcap x",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The lab's side of the control socket.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use estab::Stack;
+use estab::blocking::{TcpListener, TcpStream};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::frame::{self, End};
+use crate::ping;
+use crate::ss::{self, Selection};
+
+/// The longest command line.
+const LONGEST_LINE: u64 = 1024;
+
+/// Answers every client of `listener`, each on a thread of its own.
+pub(crate) fn start(listener: UnixListener, stack: Stack, address: IpAddr) -> io::Result<()> {
+    let serve = move || {
+        for client in listener.incoming() {
+            let (Ok(client), stack) = (client, stack.clone()) else { return };
+            let answer = move || {
+                // A client that is gone needs no answer.
+                let _ = answer(client, &stack, address);
+            };
+            if std::thread::Builder::new().spawn(answer).is_err() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    };
+    std::thread::Builder::new().name("control".into()).spawn(serve)?;
+    Ok(())
+}
+
+fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> {
+    let mut from = BufReader::new(client.try_clone()?);
+    let mut line = String::new();
+    (&mut from).take(LONGEST_LINE).read_line(&mut line)?;
+    let mut out = client;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let end = match words.as_slice() {
+        ["ss", options @ ..] => {
+            let has = |word| options.contains(&word);
+            let (all, listening, info) = (has("all"), has("listening"), has("info"));
+            let selection = Selection { all, listening, info };
+            let table = ss::table(&stack.sockets(), selection, stack.now());
+            frame::write(&mut out, table.as_bytes())?;
+            success()
+        }
+        ["ping", arguments @ ..] => match ping::Plan::parse(arguments) {
+            Some(plan) => {
+                let mut say = |text: &str| frame::write(&mut out, text.as_bytes());
+                ping::run(stack, &plan, &mut say)
+                    .map(|answered| End { status: u8::from(!answered), message: String::new() })?
+            }
+            None => unknown(&line),
+        },
+        ["connect", peer] => match peer.parse() {
+            Ok(peer) => connect(stack, peer, &mut from, &mut out),
+            Err(_) => unknown(&line),
+        },
+        ["listen", port] => match port.parse() {
+            Ok(port) => listen(stack, SocketAddr::new(address, port), &mut from, &mut out),
+            Err(_) => unknown(&line),
+        },
+        _ => unknown(&line),
+    };
+    frame::finish(&mut out, &end)?;
+    out.shutdown(Shutdown::Write)
+}
+
+fn connect(
+    stack: &Stack,
+    peer: SocketAddr,
+    from: &mut BufReader<UnixStream>,
+    out: &mut UnixStream,
+) -> End {
+    match TcpStream::connect(stack, peer) {
+        Ok(stream) => relay(&stream, from, out),
+        Err(error) => failure(&peer.to_string(), &error),
+    }
+}
+
+fn listen(
+    stack: &Stack,
+    local: SocketAddr,
+    from: &mut BufReader<UnixStream>,
+    out: &mut UnixStream,
+) -> End {
+    let accepted = TcpListener::bind(stack, local).and_then(|listener| accept(&listener, from));
+    match accepted {
+        Ok(stream) => relay(&stream, from, out),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => success(),
+        Err(error) => failure(&format!("port {}", local.port()), &error),
+    }
+}
+
+/// Waits for one connection, as long as the client is there.
+fn accept(listener: &TcpListener, client: &BufReader<UnixStream>) -> io::Result<TcpStream> {
+    listener.set_nonblocking(true)?;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if is_gone(client.get_ref(), 10)? {
+                    return Err(io::ErrorKind::BrokenPipe.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Carries bytes both ways until the peer is done. The client's end of input becomes our FIN; a
+/// client that is gone resets the connection.
+fn relay(stream: &TcpStream, from: &mut BufReader<UnixStream>, out: &mut UnixStream) -> End {
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut writer = stream;
+            let sent = io::copy(from, &mut writer).and_then(|_| stream.shutdown(Shutdown::Write));
+            // A failed write shows when the other half reads.
+            let _ = sent;
+            while let Ok(false) = is_gone(from.get_ref(), -1) {}
+            let _ = stream.shutdown(Shutdown::Both);
+        });
+        let end = receive(stream, out);
+        // Ends the other half, wherever it waits.
+        let _ = stream.shutdown(Shutdown::Both);
+        let _ = out.shutdown(Shutdown::Read);
+        end
+    })
+}
+
+/// Gives the client what the peer sends, to its end.
+fn receive(mut stream: &TcpStream, out: &mut UnixStream) -> End {
+    let mut buffer = vec![0; frame::LONGEST];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return success(),
+            Ok(count) => {
+                if frame::write(out, &buffer[..count]).is_err() {
+                    return success();
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return failure("the connection ended", &error),
+        }
+    }
+}
+
+/// Whether the client closed its socket altogether, which a mere end of its input is not; waits
+/// for it for so many milliseconds.
+fn is_gone(client: &UnixStream, timeout: i32) -> io::Result<bool> {
+    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
+    let timeout = timeout.and_then(|timeout| timeout.try_into().ok());
+    let mut descriptors = [PollFd::new(client, PollFlags::empty())];
+    match poll(&mut descriptors, timeout.as_ref()) {
+        Ok(count) => Ok(count > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn success() -> End {
+    End { status: 0, message: String::new() }
+}
+
+fn failure(what: &str, error: &io::Error) -> End {
+    End { status: 1, message: format!("{what}: {error}") }
+}
+
+fn unknown(line: &str) -> End {
+    End { status: 2, message: format!("the lab does not know '{}'", line.trim_end()) }
+}

@@ -1,0 +1,168 @@
+//! Devices: opened, given their addresses, and made worse or captured as asked.
+
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+
+use anyhow::Context;
+use link::netlink::Netlink;
+use link::{Capture, CaptureOptions, PacketSocket};
+use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder};
+
+use crate::arguments::{Run, Worse};
+use crate::namespace::silence_ipv6;
+use crate::values::Cidr;
+
+/// The interface in a lab.
+pub(crate) const NAME: &str = "estab0";
+
+/// The far end of the pair that takes the place of a TUN device.
+const FAR_END: &str = "estab1";
+
+/// What a device is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Ethernet frames instead of IP packets.
+    pub(crate) layer: Layer,
+    /// The largest IP packet in bytes; `None` keeps what the interface has.
+    pub(crate) mtu: Option<u16>,
+    /// Checksums and segmentation are left to the kernel.
+    pub(crate) offload: bool,
+}
+
+/// Opens the device of a namespace of our own, with its address, up; a veth pair where there is no
+/// TUN.
+pub(crate) fn open_in_namespace(
+    name: &str,
+    wanted: &Wanted,
+    cidr: Cidr,
+) -> anyhow::Result<Box<dyn Link>> {
+    let mut netlink = Netlink::open()?;
+    netlink.set_up("lo")?;
+    let (link, name) = match open_tun(name, wanted) {
+        Ok(link) => (link, name),
+        Err(error) if is_missing(&error) => {
+            anstream::eprintln!("estab: {error:#}; a veth pair and a packet socket take its place");
+            (open_veth(&mut netlink, name, wanted)?, name)
+        }
+        Err(error) => return Err(error),
+    };
+    configure(&mut netlink, name, cidr)?;
+    Ok(link)
+}
+
+/// Opens or creates the TUN or TAP device `name`.
+pub(crate) fn open_tun(name: &str, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
+    let mut builder = TunBuilder::new().name(name).layer(wanted.layer).offload(wanted.offload);
+    if let Some(mtu) = wanted.mtu {
+        builder = builder.mtu(mtu);
+    }
+    Ok(Box::new(builder.open()?))
+}
+
+/// Takes a TUN or TAP device that the caller left open as descriptor `number`.
+pub(crate) fn adopt(number: i32, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    // A copy of our own descriptor, by way of ourselves: a bare number is not to be trusted.
+    let ourselves = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let device = pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty()).with_context(|| {
+        format!("--fd {number}: no such open descriptor: pass it as {number}<>")
+    })?;
+    let mut builder = TunBuilder::new().offload(wanted.offload);
+    if let Some(mtu) = wanted.mtu {
+        builder = builder.mtu(mtu);
+    }
+    Ok(Box::new(builder.adopt(device)?))
+}
+
+/// Gives the kernel's side of `name` its address, without IPv6, and brings it up.
+pub(crate) fn configure(netlink: &mut Netlink, name: &str, cidr: Cidr) -> anyhow::Result<()> {
+    silence_ipv6(name);
+    match netlink.add_address(name, IpAddr::V4(cidr.address), cidr.prefix) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    netlink.set_up(name)?;
+    Ok(())
+}
+
+/// `link` with the impairments and the capture that were asked for.
+pub(crate) fn wrap(link: Box<dyn Link>, run: &Run) -> anyhow::Result<Box<dyn Link>> {
+    let both = run.both.worse();
+    let inbound = run.inbound.worse().or(both);
+    let outbound = run.outbound.worse().or(both);
+    let link = if inbound == Worse::default() && outbound == Worse::default() {
+        link
+    } else {
+        let seed = run.seed.unwrap_or_else(random_seed);
+        Box::new(Impair::new(link, impairment(outbound), impairment(inbound), seed))
+    };
+    match &run.pcap {
+        Some(path) => capture(link, path),
+        None => Ok(link),
+    }
+}
+
+/// Writes what passes `link` to a pcapng file.
+pub(crate) fn capture(
+    link: Box<dyn Link>,
+    path: &std::path::Path,
+) -> anyhow::Result<Box<dyn Link>> {
+    let file =
+        std::fs::File::create(path).with_context(|| format!("{}: cannot write", path.display()))?;
+    let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let options = CaptureOptions {
+        // The stack counts from its start, which is about now.
+        epoch: epoch.unwrap_or_default(),
+        interface: NAME.into(),
+        ..CaptureOptions::default()
+    };
+    Ok(Box::new(Capture::new(link, file, options)?))
+}
+
+fn impairment(worse: Worse) -> Impairment {
+    let mut impairment = Impairment::default();
+    if let Some(loss) = worse.loss {
+        impairment.loss = Loss::Random(loss.0);
+    }
+    impairment.delay = worse.delay.unwrap_or_default();
+    impairment.jitter = worse.jitter.unwrap_or_default();
+    impairment.reorder = worse.reorder.map_or(0.0, |share| share.0);
+    impairment.duplicate = worse.duplicate.map_or(0.0, |share| share.0);
+    impairment.corrupt = worse.corrupt.map_or(0.0, |share| share.0);
+    impairment.rate = worse.rate.and_then(|rate| NonZeroU64::new(rate.0));
+    if let Some(queue) = worse.queue {
+        impairment.queue_packets = queue;
+    }
+    impairment
+}
+
+/// A seed nobody chose: which packets are lost is then different every time.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// Whether the device file, and not something about the interface, is the obstacle.
+fn is_missing(error: &anyhow::Error) -> bool {
+    !rustix::fs::access("/dev/net/tun", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
+        .is_ok()
+        || error.to_string().starts_with("/dev/net/tun")
+}
+
+/// A pair of virtual Ethernet interfaces: the kernel has `name`, we listen on the other end.
+fn open_veth(netlink: &mut Netlink, name: &str, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
+    netlink.create_veth(name, FAR_END)?;
+    for end in [name, FAR_END] {
+        silence_ipv6(end);
+        if let Some(mtu) = wanted.mtu {
+            netlink.set_mtu(end, mtu)?;
+        }
+    }
+    netlink.set_up(FAR_END)?;
+    let socket = if wanted.offload {
+        PacketSocket::open(FAR_END)?
+    } else {
+        PacketSocket::without_offload(FAR_END, name)?
+    };
+    Ok(Box::new(socket))
+}

@@ -1,0 +1,163 @@
+//! `estab lab` and `estab up`: a running stack with servers, watchers and a control socket.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use estab::Stack;
+use link::{Layer, Link, Netlink};
+
+use crate::arguments::{Lab, Run, Up};
+use crate::control::{self, Place, VARIABLE};
+use crate::device::{self, Wanted};
+use crate::observe::{Lines, Watcher};
+use crate::values::Cidr;
+use crate::{command, diagram, namespace, serve};
+
+/// How long after COMMAND's end connections may still deliver what was written.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Runs `estab lab`.
+pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
+    let command =
+        if arguments.command.is_empty() { command::shell() } else { arguments.command.clone() };
+    command::check(&command)?;
+    check(&arguments.run)?;
+    namespace::enter()?;
+    let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
+    let wanted = wanted(layer, &arguments.run);
+    let link = device::open_in_namespace(device::NAME, &wanted, arguments.cidr)?;
+    let place = Place::in_lab();
+    let running = Running::start(link, arguments.cidr, &arguments.run, &place)?;
+    let environment = [
+        (VARIABLE, place.to_string()),
+        ("ESTAB_KERNEL", arguments.cidr.address.to_string()),
+        ("ESTAB_STACK", arguments.cidr.stack_address().to_string()),
+    ];
+    let status = command::run(&command, &environment);
+    running.finish(&arguments.run)?;
+    Ok(ExitCode::from(status?))
+}
+
+/// Runs `estab up`.
+pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
+    check(&arguments.run)?;
+    let layer = if arguments.tap.is_some() { Layer::Tap } else { Layer::Tun };
+    let wanted = wanted(layer, &arguments.run);
+    let name = arguments.tun.as_ref().or(arguments.tap.as_ref());
+    let link = match (name, arguments.fd) {
+        (Some(name), _) => device::open_tun(name, &wanted)?,
+        (None, Some(number)) => device::adopt(number, &wanted)?,
+        (None, None) => bail!("give --tun NAME, --tap NAME or --fd NUMBER"),
+    };
+    if let Some(name) = name
+        && !arguments.keep_address
+    {
+        device::configure(&mut Netlink::open()?, name, arguments.cidr)?;
+    }
+    let socket = PrivateSocket::new()?;
+    let place = Place::File(socket.path.clone());
+    let signals = signal_hook::iterator::Signals::new([
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ]);
+    let running = Running::start(link, arguments.cidr, &arguments.run, &place)?;
+    anstream::eprintln!(
+        "estab: the stack is {}, Ctrl-C ends it; in another terminal: export {VARIABLE}={place}",
+        arguments.cidr.stack_address()
+    );
+    signals?.forever().next();
+    running.finish(&arguments.run)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn wanted(layer: Layer, run: &Run) -> Wanted {
+    Wanted { layer, mtu: run.mtu, offload: !run.no_offload }
+}
+
+/// What can be wrong is found before anything is made.
+fn check(run: &Run) -> anyhow::Result<()> {
+    if let Some(path) = &run.diagram {
+        diagram::check(path)?;
+    }
+    let mut ports: Vec<u16> = run.serve.iter().map(|serve| serve.port).collect();
+    ports.sort_unstable();
+    if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("two servers on port {}: give each its own", twice[0]);
+    }
+    Ok(())
+}
+
+/// A stack at work.
+struct Running {
+    stack: Stack,
+    watcher: Option<Watcher>,
+}
+
+impl Running {
+    fn start(link: Box<dyn Link>, cidr: Cidr, run: &Run, place: &Place) -> anyhow::Result<Self> {
+        let link = device::wrap(link, run)?;
+        let address = IpAddr::V4(cidr.stack_address());
+        let mut builder =
+            Stack::builder().address(address, cidr.prefix).gateway(IpAddr::V4(cidr.address));
+        let mut watcher = None;
+        if run.trace || run.diagram.is_some() {
+            let lines = if run.trace { Lines::Errors } else { Lines::Nowhere };
+            let (observer, started) = Watcher::start(lines)?;
+            builder = builder.trace(observer);
+            watcher = Some(started);
+        }
+        let stack = builder.start(link).context("cannot start the stack")?;
+        for serve in &run.serve {
+            serve::start(&stack, address, serve)?;
+        }
+        let listener =
+            place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
+        control::server::start(listener, stack.clone(), address)?;
+        Ok(Self { stack, watcher })
+    }
+
+    /// Ends the stack and writes what was to be written at the end.
+    fn finish(self, run: &Run) -> anyhow::Result<()> {
+        self.stack.stop_graceful(DRAIN);
+        let steps = self.watcher.map(Watcher::finish).unwrap_or_default();
+        match &run.diagram {
+            Some(path) => diagram::write(path, &steps),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A control socket in a directory that only this user may enter, gone at the end.
+struct PrivateSocket {
+    directory: PathBuf,
+    path: PathBuf,
+}
+
+impl PrivateSocket {
+    fn new() -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let base = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|directory| directory.is_dir())
+            .unwrap_or_else(std::env::temp_dir);
+        let directory = base.join(format!("estab-{}", std::process::id()));
+        // Fails when it is there already: nobody may have prepared it for us.
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("{}: cannot make the directory", directory.display()))?;
+        let path = directory.join(Path::new("control"));
+        Ok(Self { directory, path })
+    }
+}
+
+impl Drop for PrivateSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+}

@@ -1,0 +1,62 @@
+//! A network of our own, without privileges: user and network namespace.
+
+use std::fs;
+use std::io;
+
+use anyhow::Context;
+use link::namespace::{Namespace, unshare};
+use rustix::process::{getegid, geteuid};
+
+/// Moves this process, which must have one thread still, into a new network namespace of which it
+/// is the administrator, with the same user and group as before. The loopback interface is down
+/// still.
+///
+/// Everything in it is gone with the last process in it.
+pub(crate) fn enter() -> anyhow::Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
+    match unshare(&[Namespace::User, Namespace::Network]) {
+        Ok(()) => {
+            map_ids(uid.as_raw(), gid.as_raw())
+                .context("cannot keep the user's id in the namespace")?;
+        }
+        // Where user namespaces are off, root needs none.
+        Err(error) => unshare(&[Namespace::Network]).map_err(|_| explain(&error))?,
+    }
+    open_the_namespace(gid.as_raw());
+    Ok(())
+}
+
+/// The same ids inside as outside: a server that thinks it is root would try to become another.
+fn map_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // Without this, an unprivileged process may not map its group (user_namespaces(7)).
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
+/// Low ports and echo sockets for everybody inside. Where /proc/sys is read-only, as in some
+/// containers, the namespace is still of use.
+fn open_the_namespace(gid: u32) {
+    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{gid} {gid}"));
+}
+
+/// No IPv6 on the interface: router solicitations would only distract.
+pub(crate) fn silence_ipv6(interface: &str) {
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
+}
+
+fn explain(error: &io::Error) -> anyhow::Error {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "this user may not make namespaces: allow it (sysctl kernel.unprivileged_userns_clone=1, \
+             or kernel.apparmor_restrict_unprivileged_userns=0; in a container its security \
+             profile), or run as root"
+        }
+        io::ErrorKind::StorageFull => {
+            "too many namespaces: raise user.max_user_namespaces and user.max_net_namespaces"
+        }
+        _ => "this kernel offers no user and network namespaces",
+    };
+    anyhow::anyhow!("cannot make a network namespace: {error}: {what_to_do}")
+}

@@ -1,0 +1,111 @@
+//! Watching a stack: its trace goes to a thread that prints lines and keeps steps for diagrams.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use stack::TraceEvent;
+
+use crate::segment_line::Printer;
+use crate::steps::{Step, Stepper};
+
+/// How many events wait for the thread before more are dropped: the stack never waits for it.
+const WAITING: usize = 65_536;
+
+/// How many steps are kept for diagrams.
+const KEPT: usize = 20_000;
+
+/// After this long without an event nothing more belongs to the last step.
+const SETTLED: Duration = Duration::from_millis(20);
+
+/// What the stack calls with each event.
+pub(crate) type Observer = Box<dyn FnMut(&TraceEvent) + Send>;
+
+/// Where lines go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lines {
+    /// Nowhere.
+    Nowhere,
+    /// To standard output.
+    Output,
+    /// To standard error: standard output belongs to the program that runs beside.
+    Errors,
+}
+
+/// The thread that watches, until the stack is gone.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    thread: JoinHandle<Vec<Step>>,
+}
+
+impl Watcher {
+    /// Starts watching: give the observer to the stack.
+    pub(crate) fn start(lines: Lines) -> std::io::Result<(Observer, Self)> {
+        let (sender, receiver) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new()
+            .name("watcher".into())
+            .spawn(move || watch(&receiver, lines))?;
+        Ok((observer(sender), Self { thread }))
+    }
+
+    /// Waits until the stack let go of its observer, and returns what happened.
+    pub(crate) fn finish(self) -> Vec<Step> {
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn observer(sender: SyncSender<TraceEvent>) -> Observer {
+    Box::new(move |event| {
+        // Full: a gap in the trace is better than a stack that waits for a terminal.
+        let _ = sender.try_send(event.clone());
+    })
+}
+
+fn watch(events: &Receiver<TraceEvent>, lines: Lines) -> Vec<Step> {
+    let mut stepper = Stepper::default();
+    let mut kept = Vec::new();
+    let mut printer = match lines {
+        Lines::Nowhere => None,
+        Lines::Output => Some(LinePrinter::new(Box::new(anstream::stdout()))),
+        Lines::Errors => Some(LinePrinter::new(Box::new(anstream::stderr()))),
+    };
+    loop {
+        let (step, over) = match events.recv_timeout(SETTLED) {
+            Ok(event) => (stepper.push(&event), false),
+            Err(RecvTimeoutError::Timeout) => (stepper.flush(), false),
+            Err(RecvTimeoutError::Disconnected) => (stepper.flush(), true),
+        };
+        if let Some(step) = step {
+            if let Some(printer) = &mut printer {
+                printer.print(&step);
+            }
+            if kept.len() < KEPT {
+                kept.push(step);
+            }
+        }
+        if over {
+            return kept;
+        }
+    }
+}
+
+/// Prints until nobody reads any more.
+struct LinePrinter {
+    out: Option<Box<dyn Write>>,
+    printer: Printer,
+}
+
+impl LinePrinter {
+    fn new(out: Box<dyn Write>) -> Self {
+        Self { out: Some(out), printer: Printer::default() }
+    }
+
+    fn print(&mut self, step: &Step) {
+        if let Some(out) = &mut self.out
+            && self.printer.print(out, step).is_err()
+        {
+            self.out = None;
+        }
+    }
+}

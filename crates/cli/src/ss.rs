@@ -1,0 +1,195 @@
+//! The stack's sockets in the words of `ss`.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stack::trace::Timer;
+use stack::{SocketEntry, State, TcpInfo};
+use wire::time::Instant;
+
+/// Which sockets, and how much of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Selection {
+    /// Listeners too.
+    pub(crate) all: bool,
+    /// Only listeners.
+    pub(crate) listening: bool,
+    /// A second line with timers and counters.
+    pub(crate) info: bool,
+}
+
+impl Selection {
+    fn takes(self, entry: &SocketEntry) -> bool {
+        let listens = matches!(entry.state, State::Listen | State::Closed);
+        self.all || listens == self.listening
+    }
+}
+
+/// The table of the selected sockets.
+pub(crate) fn table(entries: &[SocketEntry], selection: Selection, now: Instant) -> String {
+    let mut out = format!(
+        "{:<6}{:<12}{:>7} {:>7} {:>24} {:>24}\n",
+        "Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port"
+    );
+    for entry in entries.iter().filter(|entry| selection.takes(entry)) {
+        let SocketEntry { protocol, state, receive_queue, send_queue, .. } = entry;
+        let (local, peer) = (address(entry.local), address(entry.remote));
+        let name = state.ss_name();
+        let _ = write!(
+            out,
+            "{protocol:<6}{name:<12}{receive_queue:>7} {send_queue:>7} {local:>24} {peer:>24}"
+        );
+        if selection.info
+            && let Some((timer, at)) = entry.timer
+        {
+            let left = spell(at.since(now));
+            let _ = write!(out, " timer:({},{left},{})", timer_word(timer), entry.retries);
+        }
+        out.push('\n');
+        if selection.info
+            && let Some(info) = &entry.info
+        {
+            let _ = writeln!(out, "\t {}", details(info, now));
+        }
+    }
+    out
+}
+
+/// An address and port; what is not known is a star.
+fn address(address: SocketAddr) -> String {
+    match (address.ip().is_unspecified(), address.port()) {
+        (true, 0) => "*:*".into(),
+        (false, 0) => format!("{}:*", address.ip()),
+        _ => address.to_string(),
+    }
+}
+
+/// The words of `ss -tin`, in its order.
+fn details(info: &TcpInfo, now: Instant) -> String {
+    let mut words: Vec<String> = Vec::new();
+    words.extend(info.timestamps.then(|| "ts".into()));
+    words.extend(info.sack.then(|| "sack".into()));
+    words.push(info.congestion.into());
+    words.extend(info.window_scale.map(|(theirs, ours)| format!("wscale:{theirs},{ours}")));
+    words.push(format!("rto:{}", millis(info.rto)));
+    if info.backoff > 0 {
+        words.push(format!("backoff:{}", info.backoff));
+    }
+    if let Some(rtt) = info.rtt {
+        words.push(format!("rtt:{}/{}", millis(rtt), millis(info.rttvar.unwrap_or_default())));
+    }
+    words.push(format!("ato:{}", millis(info.ato)));
+    words.push(format!("mss:{}", info.snd_mss));
+    words.push(format!("pmtu:{}", info.pmtu));
+    words.push(format!("rcvmss:{}", info.rcv_mss));
+    words.push(format!("advmss:{}", info.advmss));
+    // ss counts the congestion window in segments.
+    let mss = u64::from(info.snd_mss.max(1));
+    words.push(format!("cwnd:{}", info.snd_cwnd / mss));
+    if info.snd_ssthresh != u64::MAX {
+        words.push(format!("ssthresh:{}", info.snd_ssthresh / mss));
+    }
+    words.push(format!("bytes_sent:{}", info.bytes_sent));
+    if info.bytes_retrans > 0 {
+        words.push(format!("bytes_retrans:{}", info.bytes_retrans));
+    }
+    words.push(format!("bytes_acked:{}", info.bytes_acked));
+    words.push(format!("bytes_received:{}", info.bytes_received));
+    words.push(format!("segs_out:{}", info.segs_out));
+    words.push(format!("segs_in:{}", info.segs_in));
+    for (name, last) in [
+        ("lastsnd", info.last_data_sent),
+        ("lastrcv", info.last_data_received),
+        ("lastack", info.last_ack_received),
+    ] {
+        words.extend(last.map(|last| format!("{name}:{}", now.since(last).as_millis())));
+    }
+    if info.unacked > 0 {
+        words.push(format!("unacked:{}", info.unacked));
+    }
+    if info.total_retrans > 0 {
+        words.push(format!("retrans:0/{}", info.total_retrans));
+    }
+    if info.duplicate_acks > 0 {
+        words.push(format!("dupacks:{}", info.duplicate_acks));
+    }
+    if info.notsent > 0 {
+        words.push(format!("notsent:{}", info.notsent));
+    }
+    words.push(format!("snd_wnd:{}", info.snd_wnd));
+    words.push(format!("rcv_wnd:{}", info.rcv_wnd));
+    words.extend(info.min_rtt.map(|rtt| format!("minrtt:{}", millis(rtt))));
+    words.join(" ")
+}
+
+/// Milliseconds with as many decimals as say something.
+fn millis(time: Duration) -> String {
+    let text = format!("{:.3}", time.as_secs_f64() * 1000.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A time as `ss` writes it beside a timer.
+fn spell(time: Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{}ms", time.as_millis()),
+        1..60 => format!("{:.3}sec", time.as_secs_f64()),
+        60.. => format!("{}min{}sec", time.as_secs() / 60, time.as_secs() % 60),
+    }
+}
+
+const fn timer_word(timer: Timer) -> &'static str {
+    match timer {
+        Timer::Retransmission => "on",
+        Timer::KeepAlive => "keepalive",
+        Timer::TimeWait | Timer::FinWait2 => "timewait",
+        Timer::Persist => "persist",
+        Timer::DelayedAck => "delack",
+        Timer::UserTimeout => "usertimeout",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(state: State, local: &str, remote: &str) -> SocketEntry {
+        SocketEntry {
+            id: None,
+            protocol: "tcp",
+            state,
+            receive_queue: 0,
+            send_queue: 128,
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            timer: Some((Timer::TimeWait, Instant::from_millis(59_000))),
+            retries: 0,
+            info: None,
+        }
+    }
+
+    #[test]
+    fn a_table() {
+        let entries = [
+            entry(State::Listen, "10.77.0.2:80", "0.0.0.0:0"),
+            entry(State::Established, "10.77.0.2:80", "10.77.0.1:40000"),
+            entry(State::TimeWait, "10.77.0.2:80", "10.77.0.1:40002"),
+        ];
+        let now = Instant::from_millis(500);
+        let plain = table(&entries, Selection::default(), now);
+        assert!(!plain.contains("LISTEN") && plain.contains("ESTAB"));
+        let listening = Selection { listening: true, ..Selection::default() };
+        assert!(!table(&entries, listening, now).contains("ESTAB"));
+        let all = Selection { all: true, info: true, ..Selection::default() };
+        insta::assert_snapshot!(table(&entries, all, now));
+    }
+
+    #[test]
+    fn times_as_ss_writes_them() {
+        assert_eq!(spell(Duration::from_millis(200)), "200ms");
+        assert_eq!(spell(Duration::from_millis(1500)), "1.500sec");
+        assert_eq!(spell(Duration::from_secs(125)), "2min5sec");
+        assert_eq!(millis(Duration::from_micros(1250)), "1.25");
+        assert_eq!(millis(Duration::from_millis(200)), "200");
+    }
+}

@@ -1,0 +1,252 @@
+//! Values as people write them: `2%`, `5ms`, `10mbit`, `10.77.0.1/24`, `http:80=DIR`.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A probability, from `2%` or `0.02`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Probability(pub(crate) f64);
+
+impl FromStr for Probability {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no share: write it like 2% or 0.02, from 0 to 100%");
+        let (number, unit) = match text.strip_suffix('%') {
+            Some(percent) => (percent, 100.0),
+            None => (text, 1.0),
+        };
+        let share = number.trim().parse::<f64>().map_err(|_| wrong())? / unit;
+        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err(wrong()) }
+    }
+}
+
+/// A time, from `5ms`, `0.5s`, `200us` or `1m`. A bare `0` needs no unit.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong =
+        || format!("'{text}' is no time: write a number with us, ms, s or m, like 5ms or 0.5s");
+    let (number, unit) = split_unit(text);
+    let value = number.parse::<f64>().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "us" | "µs" => value / 1e6,
+        "ms" => value / 1e3,
+        "s" => value,
+        "m" | "min" => value * 60.0,
+        "" if value == 0.0 => 0.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time <= Duration::from_secs(86_400))
+        .ok_or_else(wrong)
+}
+
+/// Bits per second, from `10mbit`, `1.5gbit`, `800kbit` or `9600bit`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BitRate(pub(crate) u64);
+
+impl FromStr for BitRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("'{text}' is no rate: write a number with bit, kbit, mbit or gbit, like 10mbit")
+        };
+        let (number, unit) = split_unit(text);
+        let value = number.parse::<f64>().map_err(|_| wrong())?;
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "bit" => 1.0,
+            "kbit" => 1e3,
+            "mbit" => 1e6,
+            "gbit" => 1e9,
+            _ => return Err(wrong()),
+        };
+        let bits = value * factor;
+        if (1.0..=1e12).contains(&bits) {
+            // In range, so the cast drops only a fraction of a bit.
+            Ok(Self(bits as u64))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    (&text[..end], text[end..].trim())
+}
+
+/// An address of the kernel's side and the length of its network's prefix.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cidr {
+    /// The kernel's address.
+    pub(crate) address: Ipv4Addr,
+    /// How many bits of it name the network: 8 to 30.
+    pub(crate) prefix: u8,
+}
+
+impl Cidr {
+    /// The address after the kernel's: the stack's own.
+    pub(crate) fn stack_address(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.address.to_bits() + 1)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no address with a prefix: write it like 10.77.0.1/24");
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        if !(8..=30).contains(&prefix) {
+            return Err(format!("'/{prefix}' leaves no room for two hosts: use /8 to /30"));
+        }
+        if address.is_loopback() || address.is_multicast() || address.octets()[0] == 0 {
+            return Err(format!("{address} cannot be the address of an interface"));
+        }
+        let hosts = u32::MAX >> prefix;
+        let host = address.to_bits() & hosts;
+        if host == 0 || host >= hosts - 1 {
+            return Err(format!(
+                "{address}/{prefix}: the kernel has this address and the stack the next one; \
+                 both must be host addresses of the network"
+            ));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A server to run on the stack.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Serve {
+    /// What it does.
+    pub(crate) service: Service,
+    /// The TCP port it listens on.
+    pub(crate) port: u16,
+}
+
+/// What a built-in server does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Service {
+    /// Sends back what it gets (RFC 862).
+    Echo,
+    /// Throws away what it gets (RFC 863).
+    Discard,
+    /// Sends characters until the client has enough (RFC 864).
+    Chargen,
+    /// Serves a page of its own, or a directory.
+    Http(Option<PathBuf>),
+}
+
+impl FromStr for Serve {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "'{text}' is no server: write echo:7, discard:9, chargen:19, http:80 or \
+                 http:80=DIRECTORY"
+            )
+        };
+        let (service, rest) = text.split_once(':').ok_or_else(wrong)?;
+        let (port, directory) = match rest.split_once('=') {
+            Some((port, directory)) => (port, Some(PathBuf::from(directory))),
+            None => (rest, None),
+        };
+        let port = port.parse::<u16>().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        let service = match (service, directory) {
+            ("echo", None) => Service::Echo,
+            ("discard", None) => Service::Discard,
+            ("chargen", None) => Service::Chargen,
+            ("http", directory) => Service::Http(directory),
+            _ => return Err(wrong()),
+        };
+        if let Service::Http(Some(directory)) = &service
+            && !directory.is_dir()
+        {
+            return Err(format!("'{}' is no directory to serve", directory.display()));
+        }
+        Ok(Self { service, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares() {
+        assert_eq!("2%".parse(), Ok(Probability(0.02)));
+        assert_eq!("0.5".parse(), Ok(Probability(0.5)));
+        assert_eq!("100%".parse(), Ok(Probability(1.0)));
+        for wrong in ["", "%", "101%", "-1%", "2", "nan", "two", "inf"] {
+            assert!(wrong.parse::<Probability>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(duration("5ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("200us"), Ok(Duration::from_micros(200)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for wrong in ["", "5", "ms", "-5ms", "5 parsecs", "1e99s", "99999999m", "1.2.3s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!("10mbit".parse(), Ok(BitRate(10_000_000)));
+        assert_eq!("1.5Gbit".parse(), Ok(BitRate(1_500_000_000)));
+        for wrong in ["", "10", "0bit", "10mb", "9999999gbit"] {
+            assert!(wrong.parse::<BitRate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let cidr: Cidr = "11.0.0.1/24".parse().unwrap();
+        assert_eq!(cidr.stack_address(), Ipv4Addr::new(11, 0, 0, 2));
+        assert_eq!(cidr.to_string(), "11.0.0.1/24");
+        for wrong in [
+            "",
+            "11.0.0.1",
+            "11.0.0.1/31",
+            "11.0.0.1/33",
+            "11.0.0.254/24",
+            "11.0.0.255/24",
+            "11.0.0.0/24",
+            "127.0.0.1/8",
+            "224.0.0.1/24",
+            "0.0.0.1/24",
+            "::1/64",
+        ] {
+            assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn servers() {
+        assert_eq!("echo:7".parse(), Ok(Serve { service: Service::Echo, port: 7 }));
+        assert_eq!("http:80".parse(), Ok(Serve { service: Service::Http(None), port: 80 }));
+        assert_eq!(
+            "http:80=/".parse(),
+            Ok(Serve { service: Service::Http(Some("/".into())), port: 80 })
+        );
+        for wrong in ["", "echo", "echo:0", "echo:7=/", "http:80=/no/such/directory", "ftp:21"] {
+            assert!(wrong.parse::<Serve>().is_err(), "{wrong}");
+        }
+    }
+}
