@@ -14,7 +14,7 @@ use crate::trace::Timer;
 
 /// Our SYN was acknowledged: the timer stops, and the first round trip is known.
 pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
-    let retransmissions = conn.snd.rto.backoffs();
+    let retransmissions = conn.snd.rto.expiries();
     measure_round_trip(conn, shared, seg);
     conn.snd.una = conn.snd.iss.plus(1);
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
@@ -23,8 +23,6 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     if retransmissions > 0 {
         conn.snd.controller.on_handshake_loss(retransmissions);
         conn.snd.rto.after_lost_syn();
-    } else {
-        conn.snd.rto.reset_backoff();
     }
 }
 
@@ -65,7 +63,7 @@ fn new_ack(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
     conn.snd.una = seg.ack;
     conn.snd.nxt = conn.snd.nxt.later_of(seg.ack);
     conn.snd.fin_acked |= fin_acked;
-    conn.snd.rto.reset_backoff();
+    conn.snd.rto.on_new_ack(rtt.is_some());
     conn.counts.bytes_acked += u64::from(bytes);
 
     let verdict = conn.snd.recovery.on_new_ack(before, seg.ack, conn.snd.mss);

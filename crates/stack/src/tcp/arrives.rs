@@ -104,7 +104,8 @@ impl Arrival<'_> {
             conn.open_window();
             // RFC 9293 3.10.7.3: text and FIN of a SYN,ACK are handled as in the sixth step on.
             self.trim_front(1);
-            return self.sixth_to_eighth();
+            self.sixth_to_eighth()?;
+            return Break(());
         }
         // Simultaneous open: our SYN goes out again, as SYN,ACK.
         conn.transition(shared, Event::RcvSyn);

@@ -78,6 +78,8 @@ pub(crate) struct SendSide {
     pub(crate) una: Seq,
     /// SND.NXT: the next one to send; behind `max` while lost data is sent again.
     pub(crate) nxt: Seq,
+    /// Why what lies between `nxt` and `max` is sent again.
+    pub(crate) resending: Sent,
     /// The highest ever sent, plus one.
     pub(crate) max: Seq,
     /// SND.WND and its companions.
@@ -216,6 +218,7 @@ impl Connection {
                 una: iss,
                 nxt: iss,
                 max: iss,
+                resending: Sent::AfterTimeout,
                 window: SendWindow::new(),
                 overdue: false,
                 small_end: None,

@@ -50,7 +50,7 @@ impl Connection {
 
     /// RFC 6298 5.4-5.6: the oldest segment goes out again, the timeout doubles, the window falls.
     fn retransmission_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
-        let retries = self.snd.rto.backoffs();
+        let retries = self.snd.rto.expiries();
         let limit = match self.state {
             State::SynSent => shared.config.syn_retries,
             State::SynReceived => shared.config.syn_ack_retries,
@@ -84,7 +84,7 @@ impl Connection {
         self.snd.retransmit_head = None;
         self.snd.timed = None;
         // Everything from the oldest on counts as lost (RFC 5681 3.1): it goes out again in order.
-        self.snd.nxt = self.snd.una;
+        (self.snd.nxt, self.snd.resending) = (self.snd.una, Sent::AfterTimeout);
         let timeout = self.retransmission_timeout();
         self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
     }

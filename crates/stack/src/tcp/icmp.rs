@@ -32,7 +32,9 @@ impl Connection {
         // RFC 1191 3: a router that names no MTU; RFC 879's 576 always works.
         let mtu = if mtu < 576 { 576 } else { mtu };
         if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
-            self.snd.retransmit_head = Some(Sent::PmtuRetransmission);
+            // All that was in flight may have been too big. Congestion it was not: the window stays.
+            (self.snd.nxt, self.snd.resending) = (self.snd.una, Sent::PmtuRetransmission);
+            self.snd.timed = None;
         }
     }
 

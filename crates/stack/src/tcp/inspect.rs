@@ -143,7 +143,7 @@ impl Connection {
             receive_queue: self.rcv.queue.len(),
             send_queue: self.snd.queue.len(),
             timer: self.deadlines.earliest(),
-            retries: self.snd.rto.backoffs().max(self.keepalive_probes),
+            retries: self.snd.rto.expiries().max(self.keepalive_probes),
             info: Some(self.info()),
             ..bare(self.state, self.tuple.local, self.tuple.remote)
         }

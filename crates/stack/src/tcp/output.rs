@@ -188,7 +188,7 @@ impl Connection {
             return Some(Plan::bare(self.snd.nxt, Flags::ACK, reply));
         }
         let first = self.snd.max == self.snd.iss;
-        let reason = match (flags.contains(Flags::ACK), self.snd.rto.backoffs()) {
+        let reason = match (flags.contains(Flags::ACK), self.snd.rto.expiries()) {
             (true, 0) => Sent::SimultaneousOpen,
             (true, _) => Sent::SynAckRetransmitted,
             (false, 0) if first => Sent::ActiveOpen,
@@ -267,10 +267,10 @@ impl Connection {
         let fin = plan.flags.contains(Flags::FIN);
         if again && plan.length == 0 {
             Sent::FinRetransmitted
-        } else if again && plan.seq == self.snd.una && self.snd.rto.backoffs() > 0 {
+        } else if again && plan.seq == self.snd.una && self.snd.rto.expiries() > 0 {
             Sent::TimeoutRetransmission
         } else if again {
-            Sent::AfterTimeout
+            self.snd.resending
         } else if fin && plan.length == 0 {
             Sent::Fin
         } else if fin {
@@ -286,7 +286,9 @@ impl Connection {
     fn offer(&self, left: u32, in_flight: u32, again: bool) -> Offer {
         let snd = &self.snd;
         let window = snd.recovery.effective_window(snd.controller.window(), snd.mss);
-        let window = window + snd.recovery.limited_transmit(snd.mss);
+        // RFC 3042 2 lets out what was never sent; behind a timeout that would be old data.
+        let limited_transmit = if again { 0 } else { snd.recovery.limited_transmit(snd.mss) };
+        let window = window + limited_transmit;
         let small = snd.small_end.is_some_and(|end| end.is_after(snd.una));
         Offer {
             queued: u64::from(left),

@@ -11,18 +11,20 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 /// RFC 6298 5.7: the timeout to begin data with when a SYN was lost and nothing was measured.
 const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 
-/// The timeout of one connection: its bounds and how often it was doubled.
+/// The timeout of one connection: its bounds, how often it was doubled, and how often it passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rto {
     limits: RtoLimits,
-    /// How often the timeout doubled since something new was acknowledged.
+    /// How often the timeout doubled since the last sample.
     backoffs: u8,
+    /// How often it passed since something new was acknowledged.
+    expiries: u8,
 }
 
 impl Rto {
     /// A timeout that never fired.
     pub(crate) fn new(limits: &RtoLimits) -> Self {
-        Self { limits: *limits, backoffs: 0 }
+        Self { limits: *limits, backoffs: 0, expiries: 0 }
     }
 
     /// How long to wait for an ACK now (RFC 6298 2.3, 2.4, 2.5 and 5.5).
@@ -43,23 +45,35 @@ impl Rto {
     /// The timer fired: the next wait is twice as long (RFC 6298 5.5).
     pub(crate) fn back_off(&mut self) {
         self.backoffs = self.backoffs.saturating_add(1);
+        self.expiries = self.expiries.saturating_add(1);
     }
 
-    /// New data was acknowledged: the timeout is again what the samples say (RFC 6298 5.3, and
-    /// the end of section 5).
-    pub(crate) fn reset_backoff(&mut self) {
-        self.backoffs = 0;
+    /// New data was acknowledged. Only with a sample is the timeout again what the samples say
+    /// (RFC 6298 5, last note): the ACK of a retransmission measures nothing, so what was doubled
+    /// stays, or a path that became slower would have every segment sent twice (Karn's algorithm,
+    /// RFC 9293 3.8.1).
+    pub(crate) fn on_new_ack(&mut self, sampled: bool) {
+        self.expiries = 0;
+        if sampled {
+            self.backoffs = 0;
+        }
     }
 
-    /// How often the timeout doubled since something new was acknowledged.
+    /// How often the timeout doubled since the last sample.
     pub(crate) fn backoffs(&self) -> u8 {
         self.backoffs
+    }
+
+    /// How often the timeout passed since something new was acknowledged: what R1 and R2 of RFC
+    /// 9293 3.8.3 count.
+    pub(crate) fn expiries(&self) -> u8 {
+        self.expiries
     }
 
     /// Our SYN or SYN-ACK timed out, and the handshake is over now (RFC 6298 5.7): as long as
     /// nothing was measured, data begins with a timeout of 3 seconds.
     pub(crate) fn after_lost_syn(&mut self) {
-        self.backoffs = 0;
+        self.on_new_ack(true);
         self.limits.initial = self.limits.initial.max(AFTER_LOST_SYN);
     }
 
@@ -127,8 +141,20 @@ mod tests {
             rto.back_off();
         }
         assert_eq!(rto.timeout(&rtt).as_secs(), 120);
-        rto.reset_backoff();
+        rto.on_new_ack(true);
         assert_eq!((rto.backoffs(), rto.timeout(&rtt)), (0, ms(1000)));
+    }
+
+    #[test]
+    fn rfc6298_5_what_was_doubled_stays_until_a_sample() {
+        let mut rto = Rto::new(&RtoLimits::default());
+        let rtt = estimator(&[100]);
+        rto.back_off();
+        rto.back_off();
+        rto.on_new_ack(false);
+        assert_eq!((rto.expiries(), rto.timeout(&rtt)), (0, ms(1200)));
+        rto.on_new_ack(true);
+        assert_eq!(rto.timeout(&rtt), ms(300));
     }
 
     #[test]
