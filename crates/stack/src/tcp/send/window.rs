@@ -54,9 +54,14 @@ impl SendWindow {
     /// newer than the one that set it, by its sequence number or else by its acknowledgment, so
     /// that a reordered old segment cannot close a window that was opened since.
     ///
+    /// A higher acknowledgment is newer whatever the sequence number, for the peer's RCV.NXT never
+    /// goes back: its retransmissions have old numbers and bring new windows.
+    ///
     /// `size` is scaled already, in bytes.
     pub(crate) fn update(&mut self, seq: Seq, ack: Seq, size: u32) -> WindowChange {
-        let newer = self.wl1.is_before(seq) || (self.wl1 == seq && self.wl2.is_at_or_before(ack));
+        let newer = self.wl2.is_before(ack)
+            || self.wl1.is_before(seq)
+            || (self.wl1 == seq && self.wl2 == ack);
         if !newer {
             return WindowChange::Stale;
         }
@@ -148,7 +153,8 @@ mod tests {
             (0, 100, 1000, Grew),
             (0, 100, 500, Shrank),
             (1, 0, 0, Closed),
-            (-1, 100, 5000, Stale),
+            (-1, 100, 5000, Grew),
+            (-1, 0, 5000, Stale),
             (0, -1, 5000, Stale),
             // A newer sequence number outweighs an older acknowledgment.
             (1, -1, 5000, Grew),
