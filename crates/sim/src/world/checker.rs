@@ -235,7 +235,8 @@ fn fit(state: State, other: State) -> bool {
         // Our FIN is not out: nobody can have seen it.
         (Established, CloseWait | LastAck | Closing | TimeWait | FinWait2) => false,
         // We saw their FIN: they must have sent it.
-        (CloseWait | LastAck | Closing | TimeWait, Established | CloseWait | SynReceived) => false,
+        // (SYN-RECEIVED may be that of an old ACK that proves a SYN cookie once more.)
+        (CloseWait | LastAck | Closing | TimeWait, Established | CloseWait) => false,
         // They sent FIN before they could see ours.
         (CloseWait, Closing | LastAck | TimeWait) => false,
         (LastAck, Closing | LastAck) => false,

@@ -60,6 +60,10 @@ pub struct Pair {
     client_address: SocketAddrV4,
     /// The server connects, too, instead of accepting.
     simultaneous: bool,
+    /// The server may have answered with a SYN cookie. It keeps nothing, so a handshake whose last
+    /// ACK is lost or overtaken ends in a reset or in nothing, and an old ACK that comes again may
+    /// open a connection again (RFC 4987 3.6). Nothing can be promised then.
+    cookies: bool,
 }
 
 /// One end under way.
@@ -117,7 +121,18 @@ impl Pair {
             server_address,
             client_address,
             simultaneous,
+            cookies: false,
         }
+    }
+
+    /// The server answers with SYN cookies.
+    #[must_use]
+    pub fn with_cookies(mut self) -> Self {
+        self.cookies = true;
+        for program in [&mut self.client, &mut self.server] {
+            program.plan.options.keepalive = Some(impatient());
+        }
+        self
     }
 
     /// Both programs have closed their sockets, or will never get one.
@@ -165,7 +180,9 @@ impl Pair {
         };
         let (client, server) = (&self.client, &self.server);
         let closes = |program: &Program| program.plan.ending == Ending::ClosesAtOnce;
-        let right = if self.both_graceful() {
+        let right = if self.cookies {
+            true
+        } else if self.both_graceful() {
             complete(client, server) && complete(server, client)
         } else if closes(client) && server.plan.send == 0 && server.is_graceful() {
             // A close with nothing unread loses nothing, however much is in flight.
@@ -179,7 +196,7 @@ impl Pair {
     }
 
     fn both_graceful(&self) -> bool {
-        self.client.is_graceful() && self.server.is_graceful()
+        !self.cookies && self.client.is_graceful() && self.server.is_graceful()
     }
 }
 
@@ -247,13 +264,17 @@ fn accept(host: &mut Host, pairs: &mut [Pair], now: Instant) -> Result<bool, Str
             Err(error) => return Err(format!("accept failed: {error}")),
             Ok((id, remote)) => {
                 any = true;
-                let owner = pairs.iter_mut().find(|pair| {
-                    SocketAddr::V4(pair.client_address) == remote
-                        && pair.server.phase == Phase::Waiting
-                });
-                let Some(pair) = owner else {
+                let owner =
+                    pairs.iter_mut().find(|pair| SocketAddr::V4(pair.client_address) == remote);
+                let Some(pair) =
+                    owner.filter(|pair| pair.server.phase == Phase::Waiting || pair.cookies)
+                else {
                     return Err(format!("accepted a connection of {remote}, which nobody made"));
                 };
+                if pair.server.phase != Phase::Waiting {
+                    host.stack.close(now, id);
+                    continue;
+                }
                 let options = pair.server.plan.options.clone();
                 let set = host.stack.set_tcp_options(now, id, options);
                 // The peer may have reset it while it waited in the queue.

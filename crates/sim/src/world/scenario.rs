@@ -48,8 +48,11 @@ impl Scenario {
                 paths.insert((from, to), Path::new(impairment(dice, offload)));
             }
         }
-        let pairs: Vec<Pair> =
-            (0..dice.pick(1..=4)).map(|number| pair(dice, number, count)).collect();
+        let cookies = hosts[0].stack.config().syn_queue_limit == 1;
+        let pairs: Vec<Pair> = (0..dice.pick(1..=4))
+            .map(|number| pair(dice, number, count))
+            .map(|pair| if cookies { pair.with_cookies() } else { pair })
+            .collect();
         // Window scale is agreed on before accept, so the listener has the buffers of all.
         let options = TcpOptions { receive_buffer: 65_536, ..TcpOptions::default() };
         let server = &mut hosts[0];
