@@ -70,6 +70,17 @@ fn is_program(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// PATH with this program's directory behind the others, so that `estab ss` is found inside a lab
+/// however this program was started.
+pub(crate) fn path_with_this_program() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let here = std::env::current_exe().ok();
+    let here = here.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+    let all = std::env::split_paths(&path).chain(here);
+    let joined = std::env::join_paths(all).unwrap_or(path);
+    joined.to_string_lossy().into_owned()
+}
+
 /// The user's shell, for a lab without a COMMAND.
 pub(crate) fn shell() -> Vec<OsString> {
     vec![std::env::var_os("SHELL").filter(|s| !s.is_empty()).unwrap_or_else(|| "/bin/sh".into())]

@@ -35,6 +35,7 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         (VARIABLE, place.to_string()),
         ("ESTAB_KERNEL", arguments.cidr.address.to_string()),
         ("ESTAB_STACK", arguments.cidr.stack_address().to_string()),
+        ("PATH", command::path_with_this_program()),
     ];
     let status = command::run(&command, &environment);
     running.finish(&arguments.run)?;
