@@ -32,7 +32,7 @@ struct Requirement {
     section: String,
     /// What it asks for, in our words.
     what: String,
-    /// Tests that show it, as `path/from/root.rs::test_name`.
+    /// Tests that show it, as `path/from/root.rs::test_name`, and scripts that do not name it.
     #[serde(default)]
     tests: Vec<String>,
     /// What is to be said besides.
@@ -94,6 +94,10 @@ fn check_numbers(requirements: &[Requirement]) -> Result<()> {
 
 /// Checks that a test exists, and says how the table calls it.
 fn check_test(test: &str) -> Result<String> {
+    if test.ends_with(".pkt") {
+        source::read(test)?;
+        return Ok(format!("`{test}`"));
+    }
     let (path, name) =
         test.split_once("::").with_context(|| format!("`{test}` is not `path::test`"))?;
     let text = source::read(path)?;
