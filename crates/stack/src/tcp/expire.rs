@@ -62,7 +62,7 @@ impl Connection {
             self.give_up(shared, replies);
             return;
         }
-        if self.syn_acknowledged() && self.snd.window.is_closed() {
+        if self.syn_acknowledged() && self.snd.window.is_closed(self.snd.una) {
             // The peer took its window back: no sign of congestion. The oldest segment asks.
             self.snd.rto.back_off();
             self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
@@ -93,12 +93,12 @@ impl Connection {
     fn peer_stalls(&self, shared: &Shared) -> bool {
         let patience = self.options.rto.max.saturating_mul(2);
         let heard = self.counts.last_ack_received;
-        self.snd.window.is_closed() && heard.is_some_and(|at| shared.now.since(at) < patience)
+        self.snd.window.is_closed(self.snd.una) && heard.is_some_and(|at| shared.now.since(at) < patience)
     }
 
     /// RFC 9293 3.8.6.1: the window is still closed; ask again, with growing patience.
     fn persist_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
-        if !self.snd.window.is_closed() {
+        if !self.snd.window.is_closed(self.snd.una) {
             // RFC 9293 3.8.6.2.1, (4): what a silly window held back has waited long enough.
             self.snd.overdue = true;
             return;

@@ -88,9 +88,10 @@ impl SendWindow {
         self.max
     }
 
-    /// The peer takes nothing.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.size == 0
+    /// The peer takes nothing beyond `una`: it closed its window, or its edge was reached by ACKs
+    /// that brought no newer window.
+    pub(crate) fn is_closed(&self, una: Seq) -> bool {
+        !self.edge().is_after(una)
     }
 
     /// The first position that the peer does not take: `SND.WL2 + SND.WND`.
@@ -175,10 +176,10 @@ mod tests {
     #[test]
     fn a_closed_window_opens() {
         let mut window = open(0);
-        assert!(window.is_closed());
+        assert!(window.is_closed(ACK));
         assert_eq!(window.update(SEQ, ACK, 0), WindowChange::Same);
         assert_eq!(window.update(SEQ, ACK, 1), WindowChange::Opened);
-        assert!(!window.is_closed());
+        assert!(!window.is_closed(ACK));
     }
 
     #[test]
