@@ -1,0 +1,269 @@
+//! Where cases run: the built programs, a scratch directory, and a deadline that ends everything.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::needs::search_path;
+use crate::source;
+
+/// Shell functions that every script may use.
+const PRELUDE: &str = r#"
+# Waits until a server of the kernel listens on port $1.
+listening() { until ss -ltnH "sport = :$1" | grep -q .; do sleep 0.05; done; }
+# Waits until a server of the stack listens on port $1.
+serving() { until estab ss -l | grep -q ":$1 "; do sleep 0.05; done; }
+# Waits until the stack has no connection left in any state.
+settled() { until [ "$(estab ss | wc -l)" -le 1 ]; do sleep 0.2; done; }
+# What HTTP's answer $1 holds behind its head.
+body() { LC_ALL=C sed '1,/^\r$/d' "$1"; }
+"#;
+
+/// How often a deadline or a file is looked at.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// The place where cases run.
+pub(super) struct Bench {
+    /// The program `estab`.
+    pub(super) estab: PathBuf,
+    /// The example `resp`.
+    pub(super) resp: PathBuf,
+    /// Removed at the end; every case has a directory of its own in it.
+    scratch: PathBuf,
+    /// The directory of the case that runs.
+    pub(super) here: PathBuf,
+    /// When the case that runs has failed.
+    deadline: Instant,
+}
+
+impl Bench {
+    /// Builds the programs and makes the scratch directory.
+    pub(super) fn build() -> Result<Self> {
+        let built = executables()?;
+        let find = |name: &str| {
+            let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+            found.cloned().with_context(|| format!("cargo did not build {name}"))
+        };
+        let scratch = std::env::temp_dir().join(format!("estab-interop-{}", std::process::id()));
+        fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;
+        let deadline = Instant::now();
+        let (estab, resp) = (find("estab")?, find("resp")?);
+        Ok(Self { estab, resp, here: scratch.clone(), scratch, deadline })
+    }
+
+    /// Makes an empty directory for a case and starts its clock.
+    pub(super) fn prepare(&mut self, name: &str, limit: Duration) -> Result<()> {
+        self.here = self.scratch.join(name);
+        fs::create_dir(&self.here)?;
+        self.deadline = Instant::now() + limit;
+        Ok(())
+    }
+
+    /// Puts a file into the case's directory.
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+        fs::write(self.here.join(name), content).with_context(|| name.to_owned())
+    }
+
+    /// Puts `length` bytes that look random, and are the same every time, into the case's directory.
+    pub(super) fn write_bytes(&self, name: &str, length: usize) -> Result<()> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ name.bytes().map(u64::from).sum::<u64>();
+        let mut words = std::iter::repeat_with(|| {
+            // xorshift64 (Marsaglia 2003).
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let bytes: Vec<u8> =
+            words.by_ref().take(length.div_ceil(8)).flatten().take(length).collect();
+        self.write(name, bytes)
+    }
+
+    /// Runs `script` in a lab and demands success.
+    pub(super) fn lab(&self, options: &[&str], script: &str) -> Result<Outcome> {
+        self.finish(self.lab_command(options, script))?.success()
+    }
+
+    /// Starts `script` in a lab.
+    pub(super) fn start_lab(&self, options: &[&str], script: &str) -> Result<Running<'_>> {
+        self.start(self.lab_command(options, script))
+    }
+
+    /// A command in the case's directory that finds our programs.
+    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.here).env("PATH", search_path(self.estab.parent()));
+        command
+    }
+
+    /// The same for a script, with the prelude before it.
+    pub(super) fn script(&self, mut runner: Command, script: &str) -> Command {
+        runner.args(["sh", "-euc"]).arg(format!("{PRELUDE}\n{script}"));
+        runner
+    }
+
+    /// Runs `command` to its end, at most until the case's deadline.
+    pub(super) fn finish(&self, command: Command) -> Result<Outcome> {
+        self.start(command)?.finish()
+    }
+
+    fn lab_command(&self, options: &[&str], script: &str) -> Command {
+        let mut lab = self.command(&self.estab);
+        lab.arg("lab").args(options).arg("--");
+        self.script(lab, script)
+    }
+
+    fn start(&self, mut command: Command) -> Result<Running<'_>> {
+        // Files, because a pipe would stay open as long as anybody holds its other end.
+        let (out, err) = (self.here.join("stdout"), self.here.join("stderr"));
+        command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
+        let name = command.get_program().to_owned();
+        let child = command.spawn().with_context(|| name.display().to_string())?;
+        Ok(Running { bench: self, child, out, err })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What stays behind in /tmp is no failure of a case.
+        let _ = fs::remove_dir_all(&self.scratch);
+    }
+}
+
+/// A program that runs; dropped, it is killed.
+pub(super) struct Running<'a> {
+    bench: &'a Bench,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Running<'_> {
+    /// The process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the program as nobody can prevent it (SIGKILL).
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Resident memory of the process in KiB.
+    pub(super) fn resident_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
+        Ok(number.parse()?)
+    }
+
+    /// Waits until the script has made the file `name`.
+    pub(super) fn wait_for_file(&mut self, name: &str) -> Result<()> {
+        while !self.bench.here.join(name).exists() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended with {status} before it made {name}: {}", self.last_words());
+            }
+            self.glance(name)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end.
+    pub(super) fn finish(mut self) -> Result<Outcome> {
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            self.glance("its end")?;
+        };
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        Ok(Outcome {
+            status: code.unwrap_or(-1),
+            out: String::from_utf8_lossy(&fs::read(&self.out)?).into_owned(),
+            err: String::from_utf8_lossy(&fs::read(&self.err)?).into_owned(),
+        })
+    }
+
+    fn glance(&mut self, at: &str) -> Result<()> {
+        if Instant::now() >= self.bench.deadline {
+            self.kill()?;
+            bail!("time is over waiting for {at}: {}", self.last_words());
+        }
+        sleep(GLANCE);
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        last_lines(&fs::read_to_string(&self.err).unwrap_or_default())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // It has ended already, or ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program left.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The exit status as a shell tells it.
+    pub(super) status: i32,
+    /// Standard output.
+    pub(super) out: String,
+    /// Standard error.
+    pub(super) err: String,
+}
+
+impl Outcome {
+    /// Itself, unless the status is not 0.
+    pub(super) fn success(self) -> Result<Self> {
+        ensure!(self.status == 0, "exit status {}: {}", self.status, last_lines(&self.err));
+        Ok(self)
+    }
+
+    /// Fails when the output lacks one of `words`.
+    pub(super) fn prints(&self, words: &[&str]) -> Result<()> {
+        for word in words {
+            ensure!(
+                self.out.contains(word),
+                "the output has no '{word}': {}",
+                last_lines(&self.out)
+            );
+        }
+        Ok(())
+    }
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
+
+/// Builds the programs, optimised, and tells where cargo put them.
+fn executables() -> Result<Vec<PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(source::root())
+        .args(["build", "--release", "--package", "estab-cli", "--package", "estab"])
+        .args(["--bin", "estab", "--example", "resp"])
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the programs do not build");
+    let mut found = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        found.extend(message["executable"].as_str().map(|path| Path::new(path).to_owned()));
+    }
+    Ok(found)
+}

@@ -1,0 +1,115 @@
+//! Pages and files: curl from our server, our client from other servers.
+
+use anyhow::{Result, ensure};
+
+use super::Case;
+use super::bench::Bench;
+
+/// Each kind of link, with its options.
+const LINKS: [(&str, &[&str]); 3] =
+    [("tun", &[]), ("tap", &["--tap"]), ("no-offload", &["--no-offload"])];
+
+/// What a bad link does.
+const BAD: [&str; 6] = ["--loss", "2%", "--delay", "5ms", "--reorder", "2%"];
+
+/// A server's configuration without anything of the system's.
+const NGINX: &str = "\
+daemon off;
+master_process off;
+pid nginx.pid;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server { listen 10.77.0.1:8080; root .; }
+}
+";
+
+/// A page over every kind of link.
+pub(super) fn pages() -> Vec<Case> {
+    let small: (&str, &[&str]) = ("mtu-576", &["--mtu", "576"]);
+    let page = |(link, options): (&str, &'static [&str])| {
+        Case::new(format!("page-{link}"), 15, move |bench| page(bench, options))
+    };
+    LINKS.into_iter().chain([small]).map(page).collect()
+}
+
+/// Files over good and bad links, compared by their SHA-256.
+pub(super) fn files() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (link, options) in LINKS {
+        let bad = [options, &BAD].concat();
+        cases.push(Case::new(format!("file-bad-link-{link}"), 75, move |bench| {
+            file(bench, 1 << 20, &bad)
+        }));
+        cases.push(Case::new(format!("file-20mb-{link}"), 75, move |bench| {
+            file(bench, 20 << 20, options)
+        }));
+    }
+    cases
+}
+
+/// Our client at the servers of others.
+pub(super) fn from_servers() -> Vec<Case> {
+    vec![
+        Case::new("client-python", 30, |bench| {
+            from_server(bench, "python3 -m http.server 8080 --bind 10.77.0.1 2> log &")
+        }),
+        Case::new("client-nginx", 30, |bench| {
+            bench.write("nginx.conf", NGINX)?;
+            from_server(bench, r#"nginx -p "$PWD/" -c nginx.conf -e error.log &"#)
+        }),
+        Case::new("client-socat", 30, from_socat),
+    ]
+}
+
+fn page(bench: &Bench, link: &[&str]) -> Result<()> {
+    let options = [&["--serve", "http:80"], link].concat();
+    let outcome = bench.lab(&options, "curl -sS --max-time 5 http://10.77.0.2/")?;
+    ensure!(outcome.out.contains("</html>"), "no page: {:?}", outcome.out);
+    Ok(())
+}
+
+fn file(bench: &Bench, length: usize, link: &[&str]) -> Result<()> {
+    bench.write_bytes("file", length)?;
+    let options = [&["--serve", "http:80=."], link].concat();
+    let script = "
+        curl -sS --fail --max-time 60 http://10.77.0.2/file | sha256sum
+        sha256sum < file";
+    let outcome = bench.lab(&options, script)?;
+    let mut sums = outcome.out.lines();
+    let (fetched, made) = (sums.next(), sums.next());
+    ensure!(made.is_some() && fetched == made, "sums differ: {:?} {:?}", outcome.out, outcome.err);
+    Ok(())
+}
+
+fn from_server(bench: &Bench, start: &str) -> Result<()> {
+    bench.write_bytes("file", 1 << 20)?;
+    let script = format!(
+        "{start}
+        listening 8080
+        printf 'GET /file HTTP/1.0\\r\\nHost: 10.77.0.1\\r\\n\\r\\n' |
+            estab nc 10.77.0.1 8080 > answer
+        head -n 1 answer
+        body answer | cmp - file"
+    );
+    bench.lab(&[], &script)?.prints(&["200 OK"])
+}
+
+/// An echo server that is a process for each connection: what goes out comes back.
+fn from_socat(bench: &Bench) -> Result<()> {
+    bench.write_bytes("file", 1 << 20)?;
+    let script = "
+        socat TCP-LISTEN:7000,bind=10.77.0.1,fork,reuseaddr EXEC:cat &
+        listening 7000
+        estab nc 10.77.0.1 7000 < file > back
+        cmp back file
+        estab nc 10.77.0.1 7000 < back > again
+        cmp again file";
+    bench.lab(&[], script)?;
+    Ok(())
+}

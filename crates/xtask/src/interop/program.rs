@@ -1,0 +1,155 @@
+//! The program itself: its demo, its statuses, and that nothing outlives it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Case;
+use super::bench::Bench;
+use super::needs::is_root;
+
+/// The packet of the article that the project answers.
+const SYN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/tests/data/syn.txt");
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("demo", 10, |bench| demo(bench, &["demo"])),
+        Case::new("demo-explain", 10, |bench| demo(bench, &["demo", "--explain"])),
+        Case::new("dump", 10, dump),
+        Case::new("pcap", 15, pcap),
+        Case::new("ordinary-user", 15, ordinary_user),
+        Case::new("nothing-outlives", 15, nothing_outlives),
+        Case::new("status-of-command", 15, status_of_command),
+        Case::new("status-of-errors", 15, status_of_errors),
+    ]
+}
+
+fn demo(bench: &Bench, arguments: &[&str]) -> Result<()> {
+    let mut demo = bench.command(&bench.estab);
+    demo.args(arguments);
+    let outcome = bench.finish(demo)?.success()?;
+    outcome.prints(&["SYN-SENT", "ESTABLISHED", "TIME-WAIT", "LAST-ACK"])?;
+    // The arrows of the diagram.
+    outcome.prints(&["->", "<-"])
+}
+
+fn dump(bench: &Bench) -> Result<()> {
+    let mut dump = bench.command(&bench.estab);
+    dump.arg("dump").arg(SYN);
+    let outcome = bench.finish(dump)?.success()?;
+    outcome.prints(&["11.0.0.1", "11.0.0.2", "48120", "80", "145246724", "64240", "SYN"])
+}
+
+/// What we capture, others read, and every packet that we send says why.
+fn pcap(bench: &Bench) -> Result<()> {
+    let script = "curl -sS --max-time 5 -o page http://10.77.0.2/";
+    bench.lab(&["--serve", "http:80", "--pcap", "lab.pcapng"], script)?;
+    let mut tcpdump = bench.command("tcpdump");
+    tcpdump.args(["-n", "-r", "lab.pcapng", "tcp"]);
+    let outcome = bench.finish(tcpdump)?.success()?;
+    outcome.prints(&["10.77.0.2.80: Flags [S]", "Flags [S.]", "Flags [F.]"])?;
+    let capture = fs::read(bench.here.join("lab.pcapng"))?;
+    let commented = capture.windows(3).any(|word| word == b"RFC");
+    ensure!(commented, "no comment names an RFC");
+    Ok(())
+}
+
+/// A lab of somebody who may not open the device.
+fn ordinary_user(bench: &Bench) -> Result<()> {
+    let copy = Path::new("estab");
+    fs::copy(&bench.estab, bench.here.join(copy))?;
+    let lab = ["./estab", "lab", "--serve", "http:80", "--"];
+    let curl = ["curl", "-sS", "--max-time", "5", "http://10.77.0.2/"];
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let outsider = if is_root()? { &user[..] } else { &["env"] };
+    let as_outsider = |words: &[&str]| {
+        let mut command = bench.command(outsider[0]);
+        command.args(&outsider[1..]).args(words);
+        command
+    };
+    let outcome = bench.finish(as_outsider(&[&lab[..], &curl].concat()))?.success()?;
+    outcome.prints(&["</html>"])?;
+    let test = "test -r /dev/net/tun && test -w /dev/net/tun";
+    let may_open = bench.finish(as_outsider(&["sh", "-c", test]))?.status == 0;
+    let says_so = outcome.err.contains("veth");
+    ensure!(may_open || says_so, "does not say that a veth pair is used: {}", outcome.err);
+    Ok(())
+}
+
+/// Killed as nothing can catch it, the lab still takes its processes along.
+fn nothing_outlives(bench: &Bench) -> Result<()> {
+    let mut lab = bench.start_lab(&[], "sleep 1000 & touch ready; wait")?;
+    lab.wait_for_file("ready")?;
+    let inside = descendants(lab.id())?;
+    let sleeps = inside.values().any(|name| name == "sleep");
+    ensure!(sleeps, "no sleep among {inside:?}");
+    lab.kill()?;
+    let patience = Instant::now() + Duration::from_secs(2);
+    loop {
+        let alive = inside.iter().find(|(id, name)| name_of(**id).as_ref() == Some(*name));
+        let Some((id, name)) = alive else { return Ok(()) };
+        ensure!(Instant::now() < patience, "{name}, process {id}, lives on");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn status_of_command(bench: &Bench) -> Result<()> {
+    for (script, expected) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 128 + 9)] {
+        let mut lab = bench.command(&bench.estab);
+        lab.args(["lab", "--", "sh", "-c", script]);
+        let status = bench.finish(lab)?.status;
+        ensure!(status == expected, "'{script}' gives {status}");
+    }
+    Ok(())
+}
+
+fn status_of_errors(bench: &Bench) -> Result<()> {
+    let wrong: [&[&str]; 5] = [
+        &["no-such-command"],
+        &["lab", "--no-such-option"],
+        &["lab", "--serve", "nothing:1", "--", "true"],
+        &["lab", "--", "no-such-program"],
+        &["dump", "no-such-file"],
+    ];
+    for arguments in wrong {
+        let mut estab = bench.command(&bench.estab);
+        estab.args(arguments);
+        let outcome = bench.finish(estab)?;
+        let lines = outcome.err.lines().count();
+        let (status, line) = (outcome.status, arguments.join(" "));
+        ensure!(status == 2 && lines == 1, "'{line}' gives {status} and {lines} lines");
+    }
+    Ok(())
+}
+
+/// The processes below `ancestor`, with their names.
+fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // It may be gone already.
+        let Ok(status) = fs::read_to_string(format!("/proc/{id}/status")) else { continue };
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parents.insert(id, line.context("no PPid")?.trim().parse::<u32>()?);
+    }
+    let below = |mut id: u32| loop {
+        match parents.get(&id) {
+            Some(parent) if *parent == ancestor => return true,
+            Some(parent) => id = *parent,
+            None => return false,
+        }
+    };
+    let found = parents.keys().filter(|id| below(**id));
+    Ok(found.filter_map(|id| Some((*id, name_of(*id)?))).collect())
+}
+
+fn name_of(process: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    Some(name.trim().to_owned())
+}

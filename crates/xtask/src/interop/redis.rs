@@ -1,0 +1,53 @@
+//! Redis: its clients at the example `resp`, our client at its server.
+
+use anyhow::Result;
+
+use super::Case;
+use super::bench::Bench;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("redis-cli", 30, clients),
+        Case::new("redis-benchmark", 60, many_clients),
+        Case::new("redis-server", 30, server),
+    ]
+}
+
+fn clients(bench: &Bench) -> Result<()> {
+    let script = r#"
+        redis="redis-cli -h 10.77.0.2"
+        [ "$($redis PING)" = PONG ]
+        [ "$($redis ECHO 'hello there')" = 'hello there' ]
+        [ "$($redis SET key value)" = OK ]
+        [ "$($redis GET key)" = value ]
+        [ "$($redis GET nothing)" = '' ]
+        big=$(head -c 100000 /dev/zero | tr '\0' x)
+        [ "$(printf %s "$big" | $redis -x SET big)" = OK ]
+        [ "$($redis GET big)" = "$big" ]
+        [ "$($redis DEL big)" = 1 ]"#;
+    beside_resp(bench, script)
+}
+
+fn many_clients(bench: &Bench) -> Result<()> {
+    let script = "
+        redis-benchmark -h 10.77.0.2 -t ping_mbulk,set,get -n 10000 -c 50 --csv 2> warnings
+        redis-benchmark -h 10.77.0.2 -t set,get -n 100000 -c 10 -P 16 -d 1000 --csv 2> warnings";
+    beside_resp(bench, script)
+}
+
+fn server(bench: &Bench) -> Result<()> {
+    let script = r#"
+        redis-server --bind 10.77.0.1 --port 6379 --save '' --appendonly no > log &
+        listening 6379
+        printf 'PING\r\nSET key value\r\nGET key\r\nQUIT\r\n' |
+            estab nc 10.77.0.1 6379 > answer
+        printf '+PONG\r\n+OK\r\n$5\r\nvalue\r\n+OK\r\n' | cmp - answer"#;
+    bench.lab(&[], script)?;
+    Ok(())
+}
+
+fn beside_resp(bench: &Bench, script: &str) -> Result<()> {
+    let command = bench.script(bench.command(&bench.resp), script);
+    bench.finish(command)?.success()?;
+    Ok(())
+}
