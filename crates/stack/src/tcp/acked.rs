@@ -17,6 +17,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     let retransmissions = conn.snd.rto.expiries();
     measure_round_trip(conn, shared, seg);
     conn.snd.una = conn.snd.iss.plus(1);
+    conn.user.soft_error = None;
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
     conn.deadlines.stop(Timer::Retransmission);
     conn.deadlines.stop(Timer::UserTimeout);
@@ -65,6 +66,8 @@ fn new_ack(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
     conn.snd.fin_acked |= fin_acked;
     conn.snd.rto.on_new_ack(rtt.is_some());
     conn.counts.bytes_acked += u64::from(bytes);
+    // The path carries data again: what a router said before explains no later failure.
+    conn.user.soft_error = None;
 
     let verdict = conn.snd.recovery.on_new_ack(before, seg.ack, conn.snd.mss);
     let sample = AckSample {
