@@ -99,6 +99,7 @@ impl Arrival<'_> {
         if seg.acks() {
             acked::syn_acknowledged(conn, shared, seg);
             conn.transition(shared, Event::RcvSynAck);
+            conn.start_keepalive(shared.now);
             conn.rcv.ack.owe(Sent::HandshakeAck);
             conn.announce(shared, Ready::WRITE);
             conn.open_window();
@@ -227,6 +228,7 @@ impl Arrival<'_> {
             conn.snd.window.set(window, seg.seq, seg.ack);
             acked::syn_acknowledged(conn, self.shared, seg);
             conn.transition(self.shared, Event::RcvAckOfSyn);
+            conn.start_keepalive(self.shared.now);
             conn.announce(self.shared, Ready::WRITE);
         }
         if seg.ack.is_after(conn.snd.max) {
