@@ -122,11 +122,12 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let Scenario { hosts, pairs, paths, heals, offload } = Scenario::draw(&mut dice);
+        let cookies = pairs.iter().any(Pair::has_cookies);
         Self {
             seed,
             now: Instant::ZERO,
             dice,
-            checker: Checker::new(hosts.len()),
+            checker: Checker::new(hosts.len(), cookies),
             hosts,
             pairs,
             paths,

@@ -135,6 +135,12 @@ impl Pair {
         self
     }
 
+    /// Whether the server answers with SYN cookies.
+    #[must_use]
+    pub fn has_cookies(&self) -> bool {
+        self.cookies
+    }
+
     /// Both programs have closed their sockets, or will never get one.
     #[must_use]
     pub fn is_done(&self) -> bool {
