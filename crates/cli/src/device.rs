@@ -41,7 +41,10 @@ pub(crate) fn open_in_namespace(
     let (link, name) = match open_tun(name, wanted) {
         Ok(link) => (link, name),
         Err(error) if is_missing(&error) => {
-            anstream::eprintln!("estab: {error:#}; a veth pair and a packet socket take its place");
+            anstream::eprintln!(
+                "estab: no TUN device for this user (/dev/net/tun): a veth pair and a packet \
+                 socket take its place"
+            );
             (open_veth(&mut netlink, name, wanted)?, name)
         }
         Err(error) => return Err(error),
@@ -144,13 +147,15 @@ fn random_seed() -> u64 {
 
 /// Whether the device file, and not something about the interface, is the obstacle.
 fn is_missing(error: &anyhow::Error) -> bool {
-    !rustix::fs::access("/dev/net/tun", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
-        .is_ok()
+    rustix::fs::access("/dev/net/tun", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
+        .is_err()
         || error.to_string().starts_with("/dev/net/tun")
 }
 
 /// A pair of virtual Ethernet interfaces: the kernel has `name`, we listen on the other end.
 fn open_veth(netlink: &mut Netlink, name: &str, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
+    // A link that was opened here before may have left its pair behind.
+    let _ = netlink.delete(name);
     netlink.create_veth(name, FAR_END)?;
     for end in [name, FAR_END] {
         silence_ipv6(end);

@@ -11,6 +11,7 @@ mod dump;
 mod explain;
 mod http;
 mod lab;
+mod lose_one;
 mod manual;
 mod namespace;
 mod netcat;

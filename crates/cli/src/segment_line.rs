@@ -26,7 +26,8 @@ pub(crate) struct Printer {
 impl Printer {
     /// Prints one step.
     pub(crate) fn print(&mut self, out: &mut dyn io::Write, step: &Step) -> io::Result<()> {
-        if let Some(flow) = step.flow.filter(|flow| self.last != Some(*flow)) {
+        let known = |flow: &stack::FourTuple| flow.remote.port() != 0 && self.last != Some(*flow);
+        if let Some(flow) = step.flow.filter(known) {
             self.last = Some(flow);
             writeln!(
                 out,

@@ -69,7 +69,7 @@ mod tests {
         write(&mut wire, &long).unwrap();
         let end = End { status: 1, message: "reset".into() };
         finish(&mut wire, &end).unwrap();
-        let mut seen = Vec::new();
+        let mut seen: Vec<u8> = Vec::new();
         let ended = read(&mut &wire[..], |piece| {
             seen.extend(piece);
             Ok(())

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use estab::Stack;
@@ -12,6 +13,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::frame::{self, End};
 use crate::ping;
 use crate::ss::{self, Selection};
+
+/// From one look whether a client is still there to the next.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// The longest command line.
 const LONGEST_LINE: u64 = 1024;
@@ -107,7 +111,7 @@ fn accept(listener: &TcpListener, client: &BufReader<UnixStream>) -> io::Result<
                 return Ok(stream);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if is_gone(client.get_ref(), 10)? {
+                if is_gone(client.get_ref(), GLANCE)? {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
             }
@@ -119,17 +123,22 @@ fn accept(listener: &TcpListener, client: &BufReader<UnixStream>) -> io::Result<
 /// Carries bytes both ways until the peer is done. The client's end of input becomes our FIN; a
 /// client that is gone resets the connection.
 fn relay(stream: &TcpStream, from: &mut BufReader<UnixStream>, out: &mut UnixStream) -> End {
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        scope.spawn(|| {
             let mut writer = stream;
-            let sent = io::copy(from, &mut writer).and_then(|_| stream.shutdown(Shutdown::Write));
-            // A failed write shows when the other half reads.
-            let _ = sent;
-            while let Ok(false) = is_gone(from.get_ref(), -1) {}
-            let _ = stream.shutdown(Shutdown::Both);
+            // What goes wrong here shows when the other half reads.
+            let _ = io::copy(from, &mut writer).and_then(|_| stream.shutdown(Shutdown::Write));
+            while !done.load(Ordering::Relaxed) {
+                if is_gone(from.get_ref(), GLANCE).unwrap_or(true) {
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
+            }
         });
         let end = receive(stream, out);
         // Ends the other half, wherever it waits.
+        done.store(true, Ordering::Relaxed);
         let _ = stream.shutdown(Shutdown::Both);
         let _ = out.shutdown(Shutdown::Read);
         end
@@ -154,10 +163,9 @@ fn receive(mut stream: &TcpStream, out: &mut UnixStream) -> End {
 }
 
 /// Whether the client closed its socket altogether, which a mere end of its input is not; waits
-/// for it for so many milliseconds.
-fn is_gone(client: &UnixStream, timeout: i32) -> io::Result<bool> {
-    let timeout = u64::try_from(timeout).ok().map(Duration::from_millis);
-    let timeout = timeout.and_then(|timeout| timeout.try_into().ok());
+/// for it at most for `timeout`.
+fn is_gone(client: &UnixStream, timeout: Duration) -> io::Result<bool> {
+    let timeout = timeout.try_into().ok();
     let mut descriptors = [PollFd::new(client, PollFlags::empty())];
     match poll(&mut descriptors, timeout.as_ref()) {
         Ok(count) => Ok(count > 0),

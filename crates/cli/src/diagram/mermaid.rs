@@ -12,11 +12,13 @@ pub(super) fn draw(diagram: &Diagram) -> String {
     let _ = writeln!(out, "    participant e as {}", plain(&diagram.us));
     for row in &diagram.rows {
         let _ = match row {
-            Row::Arrow { direction: Direction::In, label, .. } => {
-                writeln!(out, "    p->>e: {}", plain(label))
-            }
-            Row::Arrow { direction: Direction::Out, label, .. } => {
-                writeln!(out, "    e->>p: {}", plain(label))
+            Row::Arrow { direction, label, lost, .. } => {
+                let (from, to) = match direction {
+                    Direction::In => ('p', 'e'),
+                    Direction::Out => ('e', 'p'),
+                };
+                let arrow = if *lost { "-x" } else { "->>" };
+                writeln!(out, "    {from}{arrow}{to}: {}", plain(label))
             }
             Row::State(state) => writeln!(out, "    Note right of e: {state}"),
             Row::Note(note) => writeln!(out, "    Note over e: {}", plain(note)),

@@ -45,6 +45,8 @@ pub(crate) enum Row {
         label: String,
         /// Why we sent it, or why it was dropped when it came.
         why: Option<&'static str>,
+        /// It is known that it never arrived.
+        lost: bool,
     },
     /// Our side is in this state from here on.
     State(State),
@@ -97,6 +99,20 @@ impl Diagram {
     pub(crate) fn named(mut self, peer: &str, us: &str) -> Self {
         self.peer = format!("{peer} {}", self.peer);
         self.us = format!("{us} {}", self.us);
+        self
+    }
+
+    /// The diagram with its first segment of ours that has data marked as lost.
+    pub(crate) fn first_data_lost(mut self) -> Self {
+        let first = self.rows.iter_mut().find_map(|row| match row {
+            Row::Arrow { direction: Direction::Out, label, lost, .. } => {
+                label.contains("length").then_some(lost)
+            }
+            _ => None,
+        });
+        if let Some(lost) = first {
+            *lost = true;
+        }
         self
     }
 
@@ -165,6 +181,7 @@ fn arrow(step: &Step, segment: &Segment) -> Row {
         direction: segment.direction,
         label: label(segment),
         why: why.or(step.notes.first().copied()),
+        lost: false,
     }
 }
 

@@ -53,15 +53,16 @@ fn draw(out: &mut String, diagram: &Diagram, top: u32) {
     let mut y = top + HEAD;
     for row in &diagram.rows {
         match row {
-            Row::Arrow { time, direction, label, why } => {
+            Row::Arrow { time, direction, label, why, lost } => {
                 let (from, to) = match direction {
                     Direction::In => (PEER, US),
                     Direction::Out => (US, PEER),
                 };
+                let end =
+                    if *lost { "stroke-dasharray=\"4 4\"" } else { "marker-end=\"url(#tip)\"" };
                 let _ = writeln!(
                     out,
-                    "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"black\" \
-                     marker-end=\"url(#tip)\"/>"
+                    "<line x1=\"{from}\" y1=\"{y}\" x2=\"{to}\" y2=\"{y}\" stroke=\"black\" {end}/>"
                 );
                 text(out, PEER.midpoint(US), y - 5, "text-anchor=\"middle\"", label);
                 text(out, 8, y + 4, "fill=\"#888\"", &time.to_string());
@@ -70,7 +71,7 @@ fn draw(out: &mut String, diagram: &Diagram, top: u32) {
                 }
             }
             Row::State(state) => {
-                text(out, US + 12, y + 4, "fill=\"#06c\" font-weight=\"bold\"", state.name())
+                text(out, US + 12, y + 4, "fill=\"#06c\" font-weight=\"bold\"", state.name());
             }
             Row::Note(note) => text(out, US + 12, y + 4, "font-style=\"italic\"", note),
         }

@@ -18,26 +18,21 @@ pub(super) fn draw(diagram: &Diagram) -> String {
     let mut last_drawn_state = None;
     for row in &diagram.rows {
         match row {
-            Row::Arrow { time, direction, label, why } => {
+            Row::Arrow { time, direction, label, why, lost } => {
                 let line = match direction {
-                    Direction::Out => format!(
-                        "<{label:->width$}",
-                        label = format!("- {label} --"),
-                        width = SPAN - 1
-                    ),
-                    Direction::In => format!(
-                        "{label:-<width$}>",
-                        label = format!("-- {label} -"),
-                        width = SPAN - 1
-                    ),
+                    Direction::Out => {
+                        let tip = if *lost { 'x' } else { '<' };
+                        format!("{tip}{:->width$}", format!("- {label} --"), width = SPAN - 1)
+                    }
+                    Direction::In => {
+                        let tip = if *lost { 'x' } else { '>' };
+                        format!("{:-<width$}{tip}", format!("-- {label} -"), width = SPAN - 1)
+                    }
                 };
+                let lost = if *lost { "  lost on the way" } else { "" };
                 let why = why.map(|why| format!("  {why}")).unwrap_or_default();
-                let _ = writeln!(
-                    out,
-                    "{time:>width$} |{line}|{why}",
-                    time = time.to_string(),
-                    width = LEFT - 1
-                );
+                let time = time.to_string();
+                let _ = writeln!(out, "{time:>width$} |{line}|{lost}{why}", width = LEFT - 1);
             }
             Row::State(state) if last_drawn_state == Some(*state) => {}
             Row::State(state) => {

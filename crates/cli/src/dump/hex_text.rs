@@ -77,8 +77,7 @@ fn split_offset(line: &str) -> (Option<usize>, &str) {
 fn bytes_of(line: &str, may_have_text: bool) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut previous_end = 0;
-    let mut words = 0;
-    for word in line.split_whitespace() {
+    for (words, word) in line.split_whitespace().enumerate() {
         let start = previous_end + line[previous_end..].find(word).unwrap_or_default();
         let gap = line[previous_end..start].chars().count();
         previous_end = start + word.len();
@@ -89,7 +88,6 @@ fn bytes_of(line: &str, may_have_text: bool) -> Result<Vec<u8>, String> {
             None if may_have_text && !bytes.is_empty() && gap >= 2 => break,
             None => return Err(word.chars().take(20).collect()),
         }
-        words += 1;
     }
     Ok(bytes)
 }
@@ -98,7 +96,7 @@ fn bytes_of(line: &str, may_have_text: bool) -> Result<Vec<u8>, String> {
 fn decode(word: &str) -> Option<Vec<u8>> {
     let word = word.trim_end_matches(',');
     let digits = word.strip_prefix("0x").unwrap_or(word).as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let nibble = |digit: &u8| char::from(*digit).to_digit(16);
