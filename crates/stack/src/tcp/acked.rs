@@ -32,6 +32,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     let (conn, seg) = (&mut *arrival.conn, arrival.seg);
     let shared = &mut *arrival.shared;
     conn.counts.last_ack_received = Some(shared.now);
+    conn.snd.window.peer_heard();
     let window = u32::from(seg.header.window) << conn.snd.scale;
     let same_window = window == conn.snd.window.size();
     if seg.ack.is_at_or_after(conn.snd.una) {

@@ -93,7 +93,8 @@ impl Connection {
     fn peer_stalls(&self, shared: &Shared) -> bool {
         let patience = self.options.rto.max.saturating_mul(2);
         let heard = self.counts.last_ack_received;
-        self.snd.window.is_closed(self.snd.una) && heard.is_some_and(|at| shared.now.since(at) < patience)
+        self.snd.window.is_closed(self.snd.una)
+            && heard.is_some_and(|at| shared.now.since(at) < patience)
     }
 
     /// RFC 9293 3.8.6.1: the window is still closed; ask again, with growing patience.
@@ -109,8 +110,20 @@ impl Connection {
             self.give_up(shared, replies);
             return;
         }
+        // A window may stay closed for as long as the peer says so (MUST-37); one that says
+        // nothing is gone, and is given up like one that does not acknowledge data (3.8.3).
+        let silent = self.snd.window.unanswered() >= shared.config.data_retries;
+        if silent && self.options.user_timeout.is_none() {
+            self.give_up(shared, replies);
+            return;
+        }
         self.snd.probe = Some(Sent::WindowProbe);
         self.snd.window.probe_sent();
+        if let (Some(limit), false) =
+            (self.options.user_timeout, self.deadlines.runs(Timer::UserTimeout))
+        {
+            self.deadlines.set(Timer::UserTimeout, shared.now.after(limit));
+        }
         let wait = self.persist_interval();
         self.deadlines.set(Timer::Persist, shared.now.after(wait));
     }

@@ -18,6 +18,8 @@ pub(crate) struct SendWindow {
     max: u32,
     /// Probes sent since the window closed (RFC 9293 3.8.6.1).
     probes: u8,
+    /// Probes sent since the peer was last heard.
+    unanswered: u8,
 }
 
 /// What an update did to the window.
@@ -41,13 +43,14 @@ pub(crate) enum WindowChange {
 impl SendWindow {
     /// No window yet: the peer's first segment sets it.
     pub(crate) const fn new() -> Self {
-        Self { size: 0, wl1: Seq(0), wl2: Seq(0), max: 0, probes: 0 }
+        Self { size: 0, wl1: Seq(0), wl2: Seq(0), max: 0, probes: 0, unanswered: 0 }
     }
 
     /// Takes the window of the segment that opens the connection, whatever stood here before.
     pub(crate) fn set(&mut self, size: u32, seq: Seq, ack: Seq) {
         let probes = if size == 0 { self.probes } else { 0 };
-        *self = Self { size, wl1: seq, wl2: ack, max: self.max.max(size), probes };
+        let max = self.max.max(size);
+        *self = Self { size, wl1: seq, wl2: ack, max, probes, unanswered: 0 };
     }
 
     /// Takes the window of an acceptable ACK (RFC 9293 3.10.7.4, fifth): only if the segment is
@@ -122,11 +125,22 @@ impl SendWindow {
     /// A probe was sent.
     pub(crate) fn probe_sent(&mut self) {
         self.probes = self.probes.saturating_add(1);
+        self.unanswered = self.unanswered.saturating_add(1);
+    }
+
+    /// The peer acknowledged something, be it old: it is alive.
+    pub(crate) fn peer_heard(&mut self) {
+        self.unanswered = 0;
     }
 
     /// Probes sent since the window closed.
     pub(crate) fn probes(&self) -> u8 {
         self.probes
+    }
+
+    /// Probes sent since the peer was last heard.
+    pub(crate) fn unanswered(&self) -> u8 {
+        self.unanswered
     }
 }
 
