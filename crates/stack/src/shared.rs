@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use wire::frame::FrameBuf;
 use wire::time::Instant;
 
+use crate::FourTuple;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::event::EventQueue;
 use crate::reason::{Dropped, Withheld};
 use crate::trace::{TraceLog, What};
-use crate::FourTuple;
 
 /// How many spent frame buffers are kept for the driver to use again.
 const SPARE_LIMIT: usize = 256;

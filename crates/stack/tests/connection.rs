@@ -137,7 +137,8 @@ fn both_close_at_once() {
 #[test]
 fn both_open_at_once_with_four_segments() {
     let mut pair = Pair::new(plain());
-    let (a, b) = (format!("{}:7000", common::A).parse().unwrap(), format!("{B}:7000").parse().unwrap());
+    let (a, b) =
+        (format!("{}:7000", common::A).parse().unwrap(), format!("{B}:7000").parse().unwrap());
     let client = pair.a.stack.connect(pair.now, Some(a), b, Default::default()).unwrap();
     let server = pair.b.stack.connect(pair.now, Some(b), a, Default::default()).unwrap();
     let mut packets = 0;

@@ -262,7 +262,9 @@ impl Arrival<'_> {
         if self.seg.fin() {
             let at = self.seg.seq.plus(self.seg.length);
             let conn = &mut *self.conn;
-            if conn.rcv.fin.is_none() && conn.state.may_receive() && at.is_at_or_before(conn.rcv.edge)
+            if conn.rcv.fin.is_none()
+                && conn.state.may_receive()
+                && at.is_at_or_before(conn.rcv.edge)
             {
                 conn.rcv.fin = Some(at);
             }
@@ -332,7 +334,8 @@ fn is_acceptable(seg: &Segment, nxt: Seq, window: u32) -> bool {
     if length == 0 || window == 0 {
         return seg.seq == nxt || seg.seq.distance_from(nxt) <= window;
     }
-    seg.seq.is_within(nxt, window) || seg.end().minus(1).is_within(nxt, window)
+    seg.seq.is_within(nxt, window)
+        || seg.end().minus(1).is_within(nxt, window)
         || (seg.seq.is_before(nxt) && seg.end().is_after(nxt))
 }
 

@@ -29,11 +29,7 @@ pub(crate) struct Deadlines {
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Self {
-            at: [Instant::FAR_FUTURE; TIMERS.len()],
-            entry: None,
-            armed: Instant::FAR_FUTURE,
-        }
+        Self { at: [Instant::FAR_FUTURE; TIMERS.len()], entry: None, armed: Instant::FAR_FUTURE }
     }
 }
 

@@ -100,7 +100,8 @@ impl Tcp {
         if let AckNeed::Now(reason) = self.connections[id].rcv.ack.need() {
             let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason);
             ack.window = self.connections[id].advertised_window_field();
-            ack.options.timestamps = self.connections[id].timestamps.map(|ts| ts.option(shared.now));
+            ack.options.timestamps =
+                self.connections[id].timestamps.map(|ts| ts.option(shared.now));
             self.replies.push(shared, ack);
         }
         let (time_wait, evicted) =

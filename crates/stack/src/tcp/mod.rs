@@ -6,7 +6,7 @@
 //! | `arrives` | SEGMENT ARRIVES, the eight steps | RFC 9293 3.10.7 |
 //! | `acked` | what an acknowledgment does | RFC 9293 3.10.7.4, RFC 5681 |
 //! | `user`, `expire` | calls of the program; timers that fire | RFC 9293 3.10.1-6, 3.10.8 |
-//! | `output` | the only builder of segments | RFC 9293 3.8 |
+//! | `output/` | the only builder of segments: what is next and why, and its headers | RFC 9293 3.8 |
 //! | `lifecycle` | the only place where one kind of endpoint becomes another | |
 //! | [`seq`] | sequence numbers | RFC 9293 3.4 |
 //! | `timestamps` | timestamps and PAWS | RFC 7323 |
@@ -49,13 +49,11 @@ mod user;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::hash::BuildHasher;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 
 use hashbrown::HashMap;
 use rand_core::Rng;
-use siphasher::sip::SipHasher13;
 use slotmap::SlotMap;
 use wire::frame::ReceiveChecksum;
 use wire::time::Instant;
@@ -64,6 +62,7 @@ use crate::config::Config;
 use crate::demux::Demux;
 use crate::error::Error;
 use crate::icmp::IcmpError;
+use crate::ip::keyed::KeyedState;
 use crate::ip::{Interfaces, Received};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -131,7 +130,7 @@ impl Tcp {
     pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
         Self {
             listeners: SlotMap::with_key(),
-            listening: HashMap::with_hasher(KeyedState(key_pair(rng))),
+            listening: HashMap::with_hasher(KeyedState::new(rng)),
             half_open: HalfOpenTable::with_key(),
             connections: SlotMap::with_key(),
             time_wait: TimeWaitTable::new(config.time_wait_limit),
@@ -168,10 +167,8 @@ impl Tcp {
         // At most 65,535: the IP layer saw to that.
         let length = u32::try_from(text.len()).unwrap_or(0);
         let data_offset = received.frame.len() - text.len();
-        let tuple = FourTuple::new(
-            (destination, header.destination_port),
-            (source, header.source_port),
-        );
+        let tuple =
+            FourTuple::new((destination, header.destination_port), (source, header.source_port));
         let packets = packets_in(length, received.meta.segment_size);
         shared.trace(Some(tuple), What::SegmentIn { header, length });
         received.frame.advance(data_offset);
@@ -193,8 +190,12 @@ impl Tcp {
                 arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
                 self.settle(shared, id);
             }
-            Some(Target::HalfOpen(id)) => self.half_open_arrives(shared, interfaces, id, seg, frame),
-            Some(Target::TimeWait(id)) => self.time_wait_arrives(shared, interfaces, id, seg, frame),
+            Some(Target::HalfOpen(id)) => {
+                self.half_open_arrives(shared, interfaces, id, seg, frame);
+            }
+            Some(Target::TimeWait(id)) => {
+                self.time_wait_arrives(shared, interfaces, id, seg, frame);
+            }
             None => self.listen_arrives(shared, interfaces, seg, frame, None),
         }
     }
@@ -296,23 +297,4 @@ fn key(rng: &mut impl Rng) -> [u8; 16] {
 
 fn key_pair(rng: &mut impl Rng) -> [u64; 2] {
     [rng.next_u64(), rng.next_u64()]
-}
-
-/// A keyed hash for the table of listeners: a local program's ports are no secret, but a table
-/// that an attacker can fill unevenly would be a gift all the same.
-#[derive(Clone)]
-struct KeyedState([u64; 2]);
-
-impl BuildHasher for KeyedState {
-    type Hasher = SipHasher13;
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
-    }
-}
-
-impl core::fmt::Debug for KeyedState {
-    /// Never prints the key.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("KeyedState { .. }")
-    }
 }

@@ -160,8 +160,17 @@ pub const ENDINGS: &[Event] = &[RcvRst, Abort, TimedOut];
 impl State {
     /// All eleven, in the order of RFC 9293 3.3.2.
     pub const ALL: [State; 11] = [
-        Closed, Listen, SynSent, SynReceived, Established, FinWait1, FinWait2, CloseWait, Closing,
-        LastAck, TimeWait,
+        Closed,
+        Listen,
+        SynSent,
+        SynReceived,
+        Established,
+        FinWait1,
+        FinWait2,
+        CloseWait,
+        Closing,
+        LastAck,
+        TimeWait,
     ];
 
     /// The state that follows when `event` happens; `None` where the event means nothing here.
@@ -240,8 +249,18 @@ impl fmt::Display for State {
 impl Event {
     /// All of them.
     pub const ALL: [Event; 12] = [
-        PassiveOpen, ActiveOpen, Close, RcvSyn, RcvSynAck, RcvAckOfSyn, RcvFin, RcvAckOfFin,
-        RcvRst, Abort, TimedOut, TimeWaitOver,
+        PassiveOpen,
+        ActiveOpen,
+        Close,
+        RcvSyn,
+        RcvSynAck,
+        RcvAckOfSyn,
+        RcvFin,
+        RcvAckOfFin,
+        RcvRst,
+        Abort,
+        TimedOut,
+        TimeWaitOver,
     ];
 
     /// The label as the figure prints it.

@@ -110,7 +110,10 @@ mod tests {
     fn an_echo_of_the_future_measures_nothing() {
         let ts = Timestamps::new(7);
         let now = Instant::from_millis(50);
-        assert_eq!(ts.round_trip(clock(Instant::from_millis(20), 7), now), Some(Duration::from_millis(30)));
+        assert_eq!(
+            ts.round_trip(clock(Instant::from_millis(20), 7), now),
+            Some(Duration::from_millis(30))
+        );
         assert_eq!(ts.round_trip(clock(Instant::from_millis(51), 7), now), None);
         assert_eq!(ts.round_trip(0, now), None);
     }

@@ -1,5 +1,9 @@
 //! Two stacks joined by nothing: what one sends, the other gets, in virtual time.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of a module they share")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of a module they share"
+)]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,9 +39,7 @@ impl Host {
         let mut frames = Vec::new();
         while let Some(packet) = self.stack.poll_transmit(now, &mut header) {
             let checksum = match packet.meta.checksum {
-                wire::frame::TransmitChecksum::Complete => {
-                    wire::frame::ReceiveChecksum::Unverified
-                }
+                wire::frame::TransmitChecksum::Complete => wire::frame::ReceiveChecksum::Unverified,
                 wire::frame::TransmitChecksum::Partial { .. } => {
                     wire::frame::ReceiveChecksum::Partial
                 }
@@ -59,7 +61,11 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(capabilities: Capabilities) -> Self {
-        Self { a: host(A, 1, capabilities), b: host(B, 2, capabilities), now: Instant::from_millis(1) }
+        Self {
+            a: host(A, 1, capabilities),
+            b: host(B, 2, capabilities),
+            now: Instant::from_millis(1),
+        }
     }
 
     /// Carries packets to and fro until both are silent; `lose` decides about each.

@@ -59,12 +59,7 @@ pub(crate) struct HalfOpen {
 
 impl HalfOpen {
     /// An entry for a SYN; scale and timestamps are settled by the two methods below.
-    pub(crate) fn new(
-        listener: ListenerId,
-        seg: &Segment,
-        iss: Seq,
-        our_mss: u32,
-    ) -> Self {
+    pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
         Self {
             tuple: seg.tuple,
             listener,
@@ -293,7 +288,8 @@ impl Tcp {
 
     /// Half-open entries of a listener that closes.
     pub(crate) fn remove_half_opens_of(&mut self, shared: &mut Shared, listener: ListenerId) {
-        let of_listener = |(id, entry): (HalfOpenId, &HalfOpen)| (entry.listener == listener).then_some(id);
+        let of_listener =
+            |(id, entry): (HalfOpenId, &HalfOpen)| (entry.listener == listener).then_some(id);
         let ids: Vec<_> = self.half_open.iter().filter_map(of_listener).collect();
         for id in ids {
             let entry = &self.half_open[id];

@@ -191,8 +191,12 @@ impl Tcp {
             .map(|timestamps| (timestamps, SynCookies::decode_options(timestamps.echo)));
         let mut entry = HalfOpen::from_cookie(id, &seg, irs, cookie, mss);
         if let Some((theirs, options)) = echoed {
-            entry.restore(theirs.value, self.isn.timestamp_offset(&seg.tuple), options.window_scale,
-                scale_for(listener.options.receive_buffer));
+            entry.restore(
+                theirs.value,
+                self.isn.timestamp_offset(&seg.tuple),
+                options.window_scale,
+                scale_for(listener.options.receive_buffer),
+            );
         }
         self.promote(shared, interfaces, &entry, seg, frame);
     }

@@ -37,11 +37,8 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
 /// Leaves of the segment what lies in the window and was not received before.
 fn trim_to_window(arrival: &mut Arrival<'_>) {
     let rcv = &arrival.conn.rcv;
-    let before = if arrival.seg.seq.is_before(rcv.nxt) {
-        rcv.nxt.distance_from(arrival.seg.seq)
-    } else {
-        0
-    };
+    let before =
+        if arrival.seg.seq.is_before(rcv.nxt) { rcv.nxt.distance_from(arrival.seg.seq) } else { 0 };
     let edge = rcv.fin.map_or(rcv.edge, |fin| rcv.edge.earlier_of(fin));
     arrival.trim_front(before);
     arrival.trim_back(edge);
@@ -65,8 +62,7 @@ fn in_order(arrival: &mut Arrival<'_>) {
     conn.keep(shared, frame);
     conn.rcv.nxt = conn.rcv.nxt.plus(seg.length);
     if fills_hole {
-        while let Some(piece) =
-            conn.rcv.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
+        while let Some(piece) = conn.rcv.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
         {
             let length = u32::try_from(piece.len()).unwrap_or(0);
             count += length;

@@ -1,0 +1,257 @@
+//! Headers, and what a connection remembers of a segment that leaves.
+
+use wire::checksum;
+use wire::frame::{TransmitChecksum, TransmitMeta};
+use wire::ip::Protocol;
+use wire::tcp::{Flags, Header, Options};
+use wire::time::Instant;
+
+use crate::ip::{Envelope, Interfaces, LinkHeader, Route};
+use crate::reason::Sent;
+use crate::shared::Shared;
+use crate::tcp::connection::Connection;
+use crate::tcp::output::plan::Plan;
+use crate::tcp::recv::window::{self, Space, Window};
+use crate::tcp::state::State;
+use crate::trace::{Timer, What};
+use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::{ConnectionId, FourTuple};
+
+/// Where the checksum stands in a TCP header.
+const CHECKSUM_OFFSET: usize = 16;
+
+impl Connection {
+    /// Builds the planned segment, and takes note that it was sent.
+    pub(super) fn build(
+        &mut self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+        link: LinkHeader,
+        plan: &Plan,
+    ) -> Packet {
+        let syn = plan.flags.contains(Flags::SYN);
+        let window = if syn { self.syn_window() } else { self.choose_window() };
+        let segment = Header {
+            source_port: self.tuple.local.port(),
+            destination_port: self.tuple.remote.port(),
+            sequence: plan.seq.0,
+            acknowledgment: if plan.flags.contains(Flags::ACK) { self.rcv.nxt.0 } else { 0 },
+            flags: plan.flags,
+            window: window.field,
+            options: self.segment_options(shared, syn),
+            ..Header::default()
+        };
+        let body = (self.id, plan.offset);
+        let out = Outgoing {
+            tuple: self.tuple,
+            route: &self.route,
+            link,
+            ttl: self.options.ttl,
+            traffic_class: self.options.traffic_class,
+        };
+        let text = (plan.length > 0).then_some((body, self.snd.mss));
+        let packet = out.packet(shared, header, &segment, plan.length, plan.reason, text);
+        self.note_sent(shared, plan, window);
+        packet
+    }
+
+    fn segment_options(&self, shared: &Shared, syn: bool) -> Options {
+        let timestamps = self.timestamps.map(|ours| ours.option(shared.now));
+        if !syn {
+            return Options { timestamps, ..Options::default() };
+        }
+        // A SYN,ACK answers only what the peer's SYN offered (RFC 7323 2.2).
+        let scaled = shared.config.window_scaling
+            && (self.state == State::SynSent || self.rcv.scale != 0 || self.snd.scale != 0);
+        Options {
+            mss: u16::try_from(self.rcv.mss).ok(),
+            window_scale: scaled.then_some(self.rcv.scale),
+            timestamps,
+            ..Options::default()
+        }
+    }
+
+    fn note_sent(&mut self, shared: &mut Shared, plan: &Plan, window: Window) {
+        let now = shared.now;
+        let space = plan.length
+            + u32::from(plan.flags.contains(Flags::SYN))
+            + u32::from(plan.flags.contains(Flags::FIN));
+        self.counts.segs_out += u64::from(plan.length.div_ceil(self.snd.mss).max(1));
+        if plan.flags.contains(Flags::ACK) {
+            // An ACK answers everything that was asked.
+            self.rcv.ack.acknowledged(plan.length > 0);
+            self.rcv.window_update = false;
+            self.reply = None;
+            self.rcv.edge = self.rcv.edge.later_of(window.edge);
+            if let Some(ours) = &mut self.timestamps {
+                ours.ack_sent(self.rcv.nxt);
+            }
+        }
+        if space > 0 {
+            self.note_text_sent(now, plan, space);
+        }
+    }
+
+    /// Sequence numbers left: they are timed, and will be sent again if nobody acknowledges them.
+    fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32) {
+        let end = plan.seq.plus(space);
+        let snd = &mut self.snd;
+        let again = plan.seq.is_before(snd.max);
+        self.counts.bytes_sent += u64::from(plan.length);
+        if again {
+            let segments = u64::from(plan.length.div_ceil(snd.mss).max(1));
+            self.counts.total_retrans += segments;
+            self.counts.bytes_retrans += u64::from(plan.length);
+            // Karn: what was sent twice measures nothing.
+            snd.timed = None;
+        } else if snd.timed.is_none() {
+            snd.timed = Some((end, now));
+        }
+        if plan.seq == snd.nxt {
+            snd.nxt = end;
+        }
+        snd.max = snd.max.later_of(end);
+        snd.overdue = false;
+        if !plan.length.is_multiple_of(snd.mss) {
+            snd.small_end = Some(end);
+        }
+        snd.last_sent = Some(now);
+        self.counts.last_data_sent = Some(now);
+        let flight = u64::from(snd.max.distance_from(snd.una));
+        snd.controller.on_sent(now, u64::from(plan.length), flight);
+        if !self.deadlines.runs(Timer::Retransmission) {
+            let timeout = self.retransmission_timeout();
+            self.deadlines.set(Timer::Retransmission, now.after(timeout));
+        }
+        if let (Some(limit), false) =
+            (self.options.user_timeout, self.deadlines.runs(Timer::UserTimeout))
+        {
+            self.deadlines.set(Timer::UserTimeout, now.after(limit));
+        }
+        self.deadlines.stop(Timer::Persist);
+    }
+
+    pub(super) fn refresh_route(&mut self, interfaces: &Interfaces) {
+        if self.route.generation != interfaces.generation() {
+            let (source, remote) = (self.tuple.local.ip(), self.tuple.remote.ip());
+            // Without a route the old one serves until timers give up: addresses come back.
+            if let Ok(route) = interfaces.route(Some(source), remote) {
+                let mtu = route.mtu.min(self.route.mtu);
+                self.route = Route { mtu, ..route };
+            }
+        }
+    }
+
+    /// The window of a SYN is never scaled (RFC 7323 2.2).
+    fn syn_window(&self) -> Window {
+        let window = self.initial_window();
+        let edge = self.rcv.nxt.plus(window);
+        Window { field: u16::try_from(window).unwrap_or(u16::MAX), edge }
+    }
+
+    fn choose_window(&self) -> Window {
+        window::choose(self.rcv.nxt, self.rcv.edge, self.rcv.scale, &self.space())
+    }
+
+    fn space(&self) -> Space {
+        Space {
+            free: u32::try_from(self.receive_space()).unwrap_or(u32::MAX),
+            capacity: u32::try_from(self.options.receive_buffer).unwrap_or(u32::MAX),
+            mss: self.rcv.mss,
+        }
+    }
+
+    /// The window field that an ACK would carry now.
+    pub(crate) fn advertised_window_field(&self) -> u16 {
+        self.choose_window().field
+    }
+
+    /// The program read so much that the peer should hear of it.
+    pub(crate) fn window_update_due(&self) -> bool {
+        self.state.may_receive()
+            && self.state.is_synchronized()
+            && window::update_worthwhile(self.rcv.nxt, self.rcv.edge, self.rcv.scale, &self.space())
+    }
+}
+
+/// What every segment of one flow has in front of its TCP header.
+pub(super) struct Outgoing<'a> {
+    pub(super) tuple: FourTuple,
+    pub(super) route: &'a Route,
+    pub(super) link: LinkHeader,
+    pub(super) ttl: u8,
+    pub(super) traffic_class: u8,
+}
+
+impl Outgoing<'_> {
+    /// Writes every header, counts and traces. `text` is whose queue the payload is in, from which
+    /// byte on, and the size of the pieces that a super-segment is to be cut into.
+    pub(super) fn packet(
+        &self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+        segment: &Header,
+        length: u32,
+        reason: Sent,
+        text: Option<((ConnectionId, usize), u32)>,
+    ) -> Packet {
+        let (source, destination) = (self.tuple.local.ip(), self.tuple.remote.ip());
+        let envelope = Envelope {
+            link: self.link,
+            source,
+            destination,
+            protocol: Protocol::TCP,
+            ttl: self.ttl,
+            traffic_class: self.traffic_class,
+            dont_fragment: true,
+            identification: 0,
+        };
+        let at = envelope.len();
+        let tcp_len = segment.emit(&mut header.0[at..]);
+        let transport_len = tcp_len + length as usize;
+        envelope.emit(&mut header.0, transport_len);
+        // A transport segment is never longer than an IP packet.
+        let counted = u32::try_from(transport_len).unwrap_or(u32::MAX);
+        let pseudo = checksum::pseudo_header(source, destination, Protocol::TCP, counted);
+        let field = at + CHECKSUM_OFFSET..at + CHECKSUM_OFFSET + 2;
+        header.0[field].copy_from_slice(&pseudo.partial().to_be_bytes());
+        let offloaded = self.route.checksum;
+        if !offloaded && text.is_none() {
+            complete_checksum(&mut header.0[at..at + tcp_len], &[]);
+        }
+        shared.counters.count_sent(reason);
+        if shared.trace.is_on() {
+            let what = What::SegmentOut { header: *segment, length, reason };
+            shared.trace(Some(self.tuple), what);
+        }
+        let partial =
+            TransmitChecksum::Partial { start: u16::try_from(at).unwrap_or(u16::MAX), offset: 16 };
+        let pieces = text.filter(|(_, mss)| length > *mss).map(|(_, mss)| mss);
+        let segment_size = pieces.and_then(|mss| u16::try_from(mss).ok()?.try_into().ok());
+        Packet {
+            interface: self.route.interface,
+            header_len: at + tcp_len,
+            body: match text {
+                None => Body::Empty,
+                Some(((connection, offset), _)) => Body::Stream {
+                    connection,
+                    offset,
+                    length: length as usize,
+                    complete_checksum_at: (!offloaded).then_some(at),
+                },
+            },
+            meta: TransmitMeta {
+                checksum: if offloaded { partial } else { TransmitChecksum::Complete },
+                segment_size,
+                comment: reason.comment(),
+            },
+        }
+    }
+}
+
+/// Completes the checksum of a segment whose field holds the pseudo-header's sum.
+pub(crate) fn complete_checksum(header: &mut [u8], payload: &[&[u8]]) {
+    let sum = checksum::sum(header)
+        .followed_by(header.len(), checksum::sum_slices(payload.iter().copied()));
+    wire::tcp::store_checksum(header, sum.finish());
+}
