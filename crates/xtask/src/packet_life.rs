@@ -66,7 +66,12 @@ const STATIONS: &[Station] = &[
         "timers stand as the state says; is there something to send?",
     ),
     at("stack", "stack.rs", "poll_transmit", "now, and not before, packets are made"),
-    at("stack", "tcp/output/plan.rs", "plan", "what to send, and the reason; or the reason why not"),
+    at(
+        "stack",
+        "tcp/output/plan.rs",
+        "plan",
+        "what to send, and the reason; or the reason why not",
+    ),
     at("stack", "ip/output.rs", "emit", "the headers, in the caller's buffer"),
     at("link", "tun.rs", "send", "one gathered write: headers, then payload from the send queue"),
     at("stack", "stack.rs", "poll_event", "which sockets are worth a look"),
