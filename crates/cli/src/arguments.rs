@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::values::{BitRate, Cidr, Probability, Serve, duration};
+use crate::impairment_options::{Both, Inbound, Outbound};
+use crate::values::{Cidr, Serve, duration};
 
 /// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
 ///
@@ -16,6 +17,7 @@ use crate::values::{BitRate, Cidr, Probability, Serve, duration};
 #[derive(Parser, Debug)]
 #[command(
     name = "estab",
+    bin_name = "estab",
     version,
     after_help = "\
 Start with:
@@ -131,7 +133,7 @@ pub(crate) struct Lab {
     #[command(flatten)]
     pub(crate) run: Run,
     /// What to run on the kernel's side.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = None::<&'static str>)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -199,78 +201,11 @@ pub(crate) struct Run {
     pub(crate) outbound: Outbound,
 }
 
-/// How a direction of the link is made worse, as far as it was asked for.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(crate) struct Worse {
-    pub(crate) loss: Option<Probability>,
-    pub(crate) delay: Option<Duration>,
-    pub(crate) jitter: Option<Duration>,
-    pub(crate) reorder: Option<Probability>,
-    pub(crate) duplicate: Option<Probability>,
-    pub(crate) corrupt: Option<Probability>,
-    pub(crate) rate: Option<BitRate>,
-    pub(crate) queue: Option<usize>,
-}
-
-impl Worse {
-    /// What is asked for here, and where nothing is, what `other` asks for.
-    pub(crate) fn or(self, other: Worse) -> Worse {
-        Worse {
-            loss: self.loss.or(other.loss),
-            delay: self.delay.or(other.delay),
-            jitter: self.jitter.or(other.jitter),
-            reorder: self.reorder.or(other.reorder),
-            duplicate: self.duplicate.or(other.duplicate),
-            corrupt: self.corrupt.or(other.corrupt),
-            rate: self.rate.or(other.rate),
-            queue: self.queue.or(other.queue),
-        }
-    }
-}
-
-/// Defines the impairment options of one direction, their names behind a prefix.
-macro_rules! impairment_options {
-    ($name:ident, $prefix:literal, $heading:literal, $which:literal, $hide:literal) => {
-        #[derive(Args, Clone, Debug)]
-        #[command(next_help_heading = $heading)]
-        pub(crate) struct $name {
-            #[arg(id = concat!($prefix, "loss"), long = concat!($prefix, "loss"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Lose this share of the packets ", $which, ": 2%"))]
-            loss: Option<Probability>,
-            #[arg(id = concat!($prefix, "delay"), long = concat!($prefix, "delay"), value_name = "TIME", value_parser = duration, hide_short_help = $hide, help = concat!("Delay the packets ", $which, ": 5ms"))]
-            delay: Option<Duration>,
-            #[arg(id = concat!($prefix, "jitter"), long = concat!($prefix, "jitter"), value_name = "TIME", value_parser = duration, hide_short_help = $hide, help = concat!("Vary the delay of the packets ", $which, " by up to this, keeping their order"))]
-            jitter: Option<Duration>,
-            #[arg(id = concat!($prefix, "reorder"), long = concat!($prefix, "reorder"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Let this share of the packets ", $which, " fall behind later ones"))]
-            reorder: Option<Probability>,
-            #[arg(id = concat!($prefix, "duplicate"), long = concat!($prefix, "duplicate"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Deliver this share of the packets ", $which, " twice"))]
-            duplicate: Option<Probability>,
-            #[arg(id = concat!($prefix, "corrupt"), long = concat!($prefix, "corrupt"), value_name = "SHARE", hide_short_help = $hide, help = concat!("Flip a bit in this share of the packets ", $which))]
-            corrupt: Option<Probability>,
-            #[arg(id = concat!($prefix, "rate"), long = concat!($prefix, "rate"), value_name = "RATE", hide_short_help = $hide, help = concat!("Let the packets ", $which, " pass no faster than this: 10mbit"))]
-            rate: Option<BitRate>,
-            #[arg(id = concat!($prefix, "queue"), long = concat!($prefix, "queue"), value_name = "PACKETS", hide_short_help = $hide, help = concat!("Hold at most this many packets ", $which, " back; more are lost"))]
-            queue: Option<usize>,
-        }
-
-        impl $name {
-            /// What was asked for.
-            pub(crate) fn worse(&self) -> Worse {
-                let Self { loss, delay, jitter, reorder, duplicate, corrupt, rate, queue } = *self;
-                Worse { loss, delay, jitter, reorder, duplicate, corrupt, rate, queue }
-            }
-        }
-    };
-}
-
-impairment_options!(Both, "", "A worse link, in both directions", "of both directions", false);
-impairment_options!(Inbound, "in-", "A worse link towards the stack", "to the stack", true);
-impairment_options!(Outbound, "out-", "A worse link from the stack", "from the stack", true);
-
 /// Shows packets as bytes and as a table of their fields.
 ///
 /// From FILE: a capture (pcap, pcapng) or a hex dump in text, as `hexdump -C`, `xxd` and
 /// `tcpdump -x` print them; `-` is standard input. Or live, from a TUN or TAP device made for
-/// it: nobody answers there, so what you see is what the kernel tries.
+/// it: nobody answers there but for ARP, so what you see is what the kernel tries.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Offsets count from the first byte of the IP header and of the header above it; `6+3/8` is the
@@ -311,7 +246,7 @@ pub(crate) struct Dump {
     #[arg(long, conflicts_with_all = ["tun", "tap"])]
     pub(crate) ethernet: bool,
     /// What to run beside the device; the dump ends with it.
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = None::<&'static str>)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -355,10 +290,13 @@ pub(crate) struct Ping {
 /// The end of standard input ends our half of the connection (FIN); what the peer still sends is
 /// printed until it ends its half too.
 #[derive(Args, Debug)]
-#[command(after_help = "\
+#[command(
+    override_usage = "estab nc ADDRESS PORT\n       estab nc -l PORT",
+    after_help = "\
 Examples, inside a lab:
   echo hello | estab nc 10.77.0.1 5000     the stack connects to a server of the kernel
-  estab nc -l 5000                         the stack waits for one connection of the kernel")]
+  estab nc -l 5000                         the stack waits for one connection of the kernel"
+)]
 pub(crate) struct Nc {
     /// Wait for one connection on PORT instead of opening one.
     #[arg(long, short)]
@@ -367,13 +305,14 @@ pub(crate) struct Nc {
     #[arg(short = 'N', hide = true)]
     pub(crate) shutdown: bool,
     /// ADDRESS PORT to connect to; PORT alone with `-l`.
-    #[arg(value_name = "ADDRESS] [PORT", num_args = 1..=2, required = true)]
+    #[arg(value_name = "ADDRESS PORT", num_args = 1..=2, required = true)]
     pub(crate) destination: Vec<String>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Probability;
     use clap::CommandFactory;
 
     #[test]

@@ -8,7 +8,8 @@ use link::netlink::Netlink;
 use link::{Capture, CaptureOptions, PacketSocket};
 use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder};
 
-use crate::arguments::{Run, Worse};
+use crate::arguments::Run;
+use crate::impairment_options::Worse;
 use crate::namespace::silence_ipv6;
 use crate::values::Cidr;
 
@@ -17,6 +18,9 @@ pub(crate) const NAME: &str = "estab0";
 
 /// The far end of the pair that takes the place of a TUN device.
 const FAR_END: &str = "estab1";
+
+/// A demo of several chapters opens several devices: that there is no TUN is said once.
+static SAY_ONCE: std::sync::Once = std::sync::Once::new();
 
 /// What a device is to be.
 #[derive(Clone, Debug)]
@@ -41,10 +45,12 @@ pub(crate) fn open_in_namespace(
     let (link, name) = match open_tun(name, wanted) {
         Ok(link) => (link, name),
         Err(error) if is_missing(&error) => {
-            anstream::eprintln!(
-                "estab: no TUN device for this user (/dev/net/tun): a veth pair and a packet \
-                 socket take its place"
-            );
+            SAY_ONCE.call_once(|| {
+                anstream::eprintln!(
+                    "estab: no TUN device for this user (/dev/net/tun): a veth pair and a packet \
+                     socket take its place"
+                );
+            });
             (open_veth(&mut netlink, name, wanted)?, name)
         }
         Err(error) => return Err(error),

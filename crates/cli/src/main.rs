@@ -10,6 +10,7 @@ mod diagram;
 mod dump;
 mod explain;
 mod http;
+mod impairment_options;
 mod lab;
 mod lose_one;
 mod manual;

@@ -27,7 +27,9 @@ pub(crate) fn pages(directory: &Path) -> anyhow::Result<ExitCode> {
     let mut command = Arguments::command();
     command.build();
     write_page(directory, command.clone(), "estab")?;
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+    for sub in
+        command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+    {
         let name = format!("estab-{}", sub.get_name());
         write_page(directory, sub.clone().display_name(name.clone()), &name)?;
     }

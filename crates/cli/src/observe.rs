@@ -102,9 +102,11 @@ impl LinePrinter {
     }
 
     fn print(&mut self, step: &Step) {
-        if let Some(out) = &mut self.out
-            && self.printer.print(out, step).is_err()
-        {
+        let Some(out) = &mut self.out else { return };
+        // One write for the whole line: others write to the same terminal.
+        let mut line = Vec::new();
+        let printed = self.printer.print(&mut line, step);
+        if printed.and_then(|()| out.write_all(&line)).and_then(|()| out.flush()).is_err() {
             self.out = None;
         }
     }

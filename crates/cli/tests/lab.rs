@@ -154,6 +154,18 @@ fn a_live_dump_shows_what_the_kernel_tries() {
 }
 
 #[test]
+fn on_a_tap_the_syn_follows_the_arp_that_was_answered() {
+    let output = Command::new(ESTAB)
+        .args(["dump", "--tap", "article1", "--cidr", "11.0.0.1/24", "-c", "2", "--"])
+        .args([ESTAB, "__fetch", "11.0.0.2:80", "/hello"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(shown.contains("ARP (0x0806)") && shown.contains("> 11.0.0.2:80 SYN"), "{shown}");
+}
+
+#[test]
 fn nothing_outlives_a_lab_that_is_killed() {
     let marker = format!("86400.{}", std::process::id());
     let mut child = Command::new(ESTAB)

@@ -120,44 +120,46 @@ fn accept(listener: &TcpListener, client: &BufReader<UnixStream>) -> io::Result<
     }
 }
 
-/// Carries bytes both ways until the peer is done. The client's end of input becomes our FIN; a
-/// client that is gone resets the connection.
+/// Carries bytes both ways until both halves are done. The client's end of input becomes our FIN;
+/// after the peer's FIN the client may still send. A client that is gone resets the connection.
 fn relay(stream: &TcpStream, from: &mut BufReader<UnixStream>, out: &mut UnixStream) -> End {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let sender = scope.spawn(|| {
             let mut writer = stream;
-            // What goes wrong here shows when the other half reads.
-            let _ = io::copy(from, &mut writer).and_then(|_| stream.shutdown(Shutdown::Write));
+            let sent = io::copy(from, &mut writer).and_then(|_| stream.shutdown(Shutdown::Write));
             while !done.load(Ordering::Relaxed) {
                 if is_gone(from.get_ref(), GLANCE).unwrap_or(true) {
                     let _ = stream.shutdown(Shutdown::Both);
-                    return;
+                    break;
                 }
             }
+            sent
         });
-        let end = receive(stream, out);
-        // Ends the other half, wherever it waits.
+        let received = receive(stream, out);
         done.store(true, Ordering::Relaxed);
-        let _ = stream.shutdown(Shutdown::Both);
-        let _ = out.shutdown(Shutdown::Read);
-        end
+        if received.is_err() {
+            // Ends the other half, wherever it waits.
+            let _ = stream.shutdown(Shutdown::Both);
+            let _ = out.shutdown(Shutdown::Read);
+        }
+        let sent = sender.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+        match received.and(sent) {
+            Ok(()) => success(),
+            Err(error) => failure("the connection ended", &error),
+        }
     })
 }
 
 /// Gives the client what the peer sends, to its end.
-fn receive(mut stream: &TcpStream, out: &mut UnixStream) -> End {
+fn receive(mut stream: &TcpStream, out: &mut UnixStream) -> io::Result<()> {
     let mut buffer = vec![0; frame::LONGEST];
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return success(),
-            Ok(count) => {
-                if frame::write(out, &buffer[..count]).is_err() {
-                    return success();
-                }
-            }
+            Ok(0) => return Ok(()),
+            Ok(count) => frame::write(out, &buffer[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return failure("the connection ended", &error),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -11,9 +11,9 @@ use link::netlink::Netlink;
 use link::{Layer, Link, buffer_size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::annotate::Start;
-use wire::frame::FrameBuf;
+use wire::frame::{FrameBuf, TransmitMeta};
 
-use super::{Packet, print};
+use super::{Packet, arp, print};
 use crate::Output;
 use crate::arguments::Dump;
 use crate::device::{self, Wanted};
@@ -73,8 +73,8 @@ fn show(mut link: Box<dyn Link>, arguments: &Dump, runner: &Runner) -> anyhow::R
     let mut out = anstream::stdout();
     while arguments.count.is_none_or(|most| shown < most) && !runner.is_over() {
         let elapsed = began.elapsed();
-        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        if link.receive(wire::time::Instant::from_nanos(nanos), &mut frame)?.is_none() {
+        let now = wire::time::Instant::ZERO.after(elapsed);
+        if link.receive(now, &mut frame)?.is_none() {
             wait_for(link.descriptor().context("a device without a descriptor")?)?;
             continue;
         }
@@ -87,6 +87,9 @@ fn show(mut link: Box<dyn Link>, arguments: &Dump, runner: &Runner) -> anyhow::R
             comment: None,
         };
         print(&mut out, shown, &packet).map_err(Output::from)?;
+        if let Some(answer) = arp::answer(&packet.bytes, &link.capabilities()) {
+            link.send(now, &answer, &[], &TransmitMeta::default())?;
+        }
     }
     Ok(())
 }

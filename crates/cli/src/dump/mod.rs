@@ -1,5 +1,6 @@
 //! `estab dump`: packets as bytes and as a table of their fields.
 
+mod arp;
 mod capture_file;
 mod hex_text;
 mod live;
