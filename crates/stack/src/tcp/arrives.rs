@@ -140,15 +140,14 @@ impl Arrival<'_> {
     fn first_check_sequence_number(&mut self) -> Step {
         if self.conn.state == State::SynReceived && self.is_syn_ack_of_simultaneous_open() {
             // RFC 9293 figure 8: both SYNs crossed, and this is the SYN,ACK that answers ours.
+            self.take_timestamp();
             self.trim_front(1);
             return Continue(());
         }
         self.check_timestamps()?;
         let (seg, rcv) = (&self.seg, &self.conn.rcv);
         if is_acceptable(seg, rcv.nxt, self.conn.receive_window()) {
-            if let (Some(ours), Some(theirs)) = (&mut self.conn.timestamps, seg.timestamps()) {
-                ours.update(theirs.value, seg.seq, self.shared.now);
-            }
+            self.take_timestamp();
             return Continue(());
         }
         if seg.rst() {
@@ -160,6 +159,14 @@ impl Arrival<'_> {
         }
         self.answer(Sent::OutOfWindowAck);
         self.drop_segment(Dropped::OutOfWindow)
+    }
+
+    /// RFC 7323 4.3: the timestamp of an acceptable segment is the one to echo from now on.
+    fn take_timestamp(&mut self) {
+        let (conn, seg) = (&mut *self.conn, &self.seg);
+        if let (Some(ours), Some(theirs)) = (&mut conn.timestamps, seg.timestamps()) {
+            ours.update(theirs.value, seg.seq, self.shared.now);
+        }
     }
 
     /// RFC 7323 5.3: PAWS, before anything else looks at the segment.
