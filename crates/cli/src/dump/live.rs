@@ -11,7 +11,8 @@ use link::netlink::Netlink;
 use link::{Layer, Link, buffer_size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::annotate::Start;
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::ethernet::EtherType;
+use wire::frame::{FrameBuf, Medium, TransmitMeta};
 
 use super::{Packet, arp, print};
 use crate::Output;
@@ -44,7 +45,7 @@ pub(super) fn run(arguments: &Dump) -> anyhow::Result<ExitCode> {
         tell_how_to_send(arguments, name);
     }
     let runner = Runner::start(arguments)?;
-    show(link, arguments, &runner)?;
+    show(link, layer, arguments, &runner)?;
     runner.status()
 }
 
@@ -63,12 +64,14 @@ fn tell_how_to_send(arguments: &Dump, name: &str) {
 }
 
 /// Prints what comes, until COMMAND ended, enough came, or Ctrl-C.
-fn show(mut link: Box<dyn Link>, arguments: &Dump, runner: &Runner) -> anyhow::Result<()> {
-    let start = match link.capabilities().medium {
-        wire::frame::Medium::Ip => Start::Ip,
-        wire::frame::Medium::Ethernet(_) => Start::Ethernet,
-    };
-    let mut frame = FrameBuf::with_capacity(buffer_size(&link.capabilities()));
+fn show(
+    mut link: Box<dyn Link>,
+    wanted: Layer,
+    arguments: &Dump,
+    runner: &Runner,
+) -> anyhow::Result<()> {
+    let capabilities = link.capabilities();
+    let mut frame = FrameBuf::with_capacity(buffer_size(&capabilities));
     let (began, mut shown) = (Instant::now(), 0);
     let mut out = anstream::stdout();
     while arguments.count.is_none_or(|most| shown < most) && !runner.is_over() {
@@ -78,20 +81,30 @@ fn show(mut link: Box<dyn Link>, arguments: &Dump, runner: &Runner) -> anyhow::R
             wait_for(link.descriptor().context("a device without a descriptor")?)?;
             continue;
         }
-        shown += 1;
-        let packet = Packet {
-            time: Some(elapsed),
-            start,
-            bytes: frame.to_vec(),
-            original: None,
-            comment: None,
-        };
-        print(&mut out, shown, &packet).map_err(Output::from)?;
-        if let Some(answer) = arp::answer(&packet.bytes, &link.capabilities()) {
+        if let Some((start, bytes)) = visible(&frame, wanted, capabilities.medium) {
+            shown += 1;
+            let (time, bytes) = (Some(elapsed), bytes.to_vec());
+            let packet = Packet { time, start, bytes, original: None, comment: None };
+            print(&mut out, shown, &packet).map_err(Output::from)?;
+        }
+        if let Some(answer) = arp::answer(&frame, &capabilities) {
             link.send(now, &answer, &[], &TransmitMeta::default())?;
         }
     }
     Ok(())
+}
+
+/// The part of a frame to show. Where a veth pair took the place of a TUN, the IP packets that
+/// were asked for are inside Ethernet frames, and ARP among them.
+fn visible(frame: &[u8], wanted: Layer, medium: Medium) -> Option<(Start, &[u8])> {
+    match (medium, wanted) {
+        (Medium::Ip, _) => Some((Start::Ip, frame)),
+        (Medium::Ethernet(_), Layer::Tap) => Some((Start::Ethernet, frame)),
+        (Medium::Ethernet(_), Layer::Tun) => {
+            let (header, packet) = wire::ethernet::Header::parse(frame).ok()?;
+            (header.ethertype == EtherType::IPV4).then_some((Start::Ip, packet))
+        }
+    }
 }
 
 /// Waits until the device has something, or a little while.
