@@ -26,8 +26,15 @@ impl Connection {
         if !self.wants_keepalive() {
             return;
         }
-        // RFC 5482 and tcp(7): with a user timeout it is the time that counts, not the probes.
-        if self.keepalive_probes >= keepalive.probes {
+        let probes = self.keepalive_probes;
+        // RFC 5482 4.2 and tcp(7): with a user timeout it is the time that counts, not the probes.
+        let probing = keepalive.interval.saturating_mul(u32::from(probes));
+        let silent = keepalive.idle.saturating_add(probing);
+        let gone = match self.options.user_timeout {
+            Some(limit) => probes > 0 && silent >= limit,
+            None => probes >= keepalive.probes,
+        };
+        if gone {
             self.fail(shared, Error::TimedOut, Event::TimedOut);
             return;
         }
