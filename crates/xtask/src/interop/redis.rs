@@ -37,7 +37,7 @@ fn many_clients(bench: &Bench) -> Result<()> {
 
 fn server(bench: &Bench) -> Result<()> {
     let script = r#"
-        redis-server --bind 10.77.0.1 --port 6379 --save '' --appendonly no > log &
+        redis-server --bind 10.77.0.1 --port 6379 --protected-mode no --save '' > log &
         listening 6379
         printf 'PING\r\nSET key value\r\nGET key\r\nQUIT\r\n' |
             estab nc 10.77.0.1 6379 > answer
