@@ -26,11 +26,14 @@ cargo xtask interop [--list] [NAME...]
 What is missing is installed from Debian when we are root; else the error says what to install.
 ";
 
+/// What a case does; an error says why it fails.
+type Attempt = Box<dyn Fn(&Bench) -> Result<()>>;
+
 /// Something to try, and how long it may take.
 struct Case {
     name: String,
     limit: Duration,
-    try_it: Box<dyn Fn(&Bench) -> Result<()>>,
+    try_it: Attempt,
 }
 
 impl Case {

@@ -227,7 +227,9 @@ pub(super) struct Outcome {
 impl Outcome {
     /// Itself, unless the status is not 0.
     pub(super) fn success(self) -> Result<Self> {
-        ensure!(self.status == 0, "exit status {}: {}", self.status, last_lines(&self.err));
+        // `cmp` says on standard output what differs.
+        let words = format!("{}\n{}", last_lines(&self.err), last_lines(&self.out));
+        ensure!(self.status == 0, "exit status {}: {}", self.status, words.trim());
         Ok(self)
     }
 
