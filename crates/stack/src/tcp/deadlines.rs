@@ -61,6 +61,11 @@ impl Deadlines {
         self.at[index(timer)] != Instant::FAR_FUTURE
     }
 
+    /// When a timer fires, if it runs.
+    pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
+        self.runs(timer).then(|| self.at[index(timer)])
+    }
+
     /// The earliest timer that runs.
     pub(crate) fn earliest(&self) -> Option<(Timer, Instant)> {
         let (i, at) = self.at.iter().enumerate().min_by_key(|(_, at)| **at)?;

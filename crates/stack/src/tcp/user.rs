@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use wire::time::Instant;
+use wire::time::{Duration, Instant};
 
 use crate::config::TcpOptions;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::wildcard;
-use crate::trace::{Call, What};
+use crate::trace::{Call, Timer, What};
 use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
 
 /// Passive and active OPEN (RFC 9293 3.10.1).
@@ -411,7 +411,8 @@ impl Connection {
         let other_controller = !core::ptr::fn_addr_eq(self.options.congestion, options.congestion);
         self.snd.rto.set_limits(&options.rto);
         self.rcv.ack.set_delay(options.delayed_ack);
-        self.options = options;
+        let user_timeout = core::mem::replace(&mut self.options, options).user_timeout;
+        self.change_user_timeout(shared.now, user_timeout);
         if other_controller {
             self.snd.controller = (self.options.congestion)(self.snd.mss);
         }
@@ -420,6 +421,25 @@ impl Connection {
             self.lower_path_mtu(mtu);
         }
         self.start_keepalive(shared.now);
+    }
+
+    /// A changed user timeout counts for what is out already, from the moment it counted before.
+    fn change_user_timeout(&mut self, now: Instant, before: Option<Duration>) {
+        let waits = self.deadlines.runs(Timer::Retransmission);
+        match (before, self.options.user_timeout) {
+            (_, None) => self.deadlines.stop(Timer::UserTimeout),
+            (None, Some(limit)) if waits => {
+                self.deadlines.set(Timer::UserTimeout, now.after(limit));
+            }
+            (Some(old), Some(limit)) => {
+                if let Some(at) = self.deadlines.deadline(Timer::UserTimeout) {
+                    let waited = old.saturating_sub(at.since(now));
+                    let left = limit.saturating_sub(waited);
+                    self.deadlines.set(Timer::UserTimeout, now.after(left));
+                }
+            }
+            (None, Some(_)) => {}
+        }
     }
 
     /// Announces nothing; says what is true now.
