@@ -185,7 +185,13 @@ impl Tcp {
         let entry = &mut self.half_open[id];
         let next = entry.irs.plus(1);
         if seg.syn() && !seg.acks() && !seg.rst() && seg.seq == entry.irs {
-            // Our SYN-ACK was lost, or is late.
+            // Our SYN-ACK was lost, or is late. The timestamp is that of the SYN which it answers
+            // (RFC 7323 4.3), or the peer would measure from the first one.
+            if let (Some((recent, _)), Some(theirs)) = (&mut entry.stamps, seg.timestamps())
+                && !Seq(theirs.value).is_before(Seq(*recent))
+            {
+                *recent = theirs.value;
+            }
             entry.due = Some(Sent::SynRepeated);
             self.half_open_ready(id);
             return shared.recycle(frame);
