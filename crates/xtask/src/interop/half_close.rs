@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("half-close-our-client-first", 20, |bench| {
             both(
                 bench,
-                "late answer | nc.openbsd -l -N 10.77.0.1 5000 > question.got & server=$!
+                "late answer | socat -t 10 - TCP-LISTEN:5000,bind=10.77.0.1 > question.got & server=$!
                 listening 5000
                 estab nc 10.77.0.1 5000 < question > answer.got",
             )
