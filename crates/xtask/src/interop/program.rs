@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::Case;
 use super::bench::Bench;
@@ -134,9 +134,8 @@ fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
             continue;
         };
         // It may be gone already.
-        let Ok(status) = fs::read_to_string(format!("/proc/{id}/status")) else { continue };
-        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        parents.insert(id, line.context("no PPid")?.trim().parse::<u32>()?);
+        let Some(parent) = field(id, "PPid:") else { continue };
+        parents.insert(id, parent.parse::<u32>()?);
     }
     let below = |mut id: u32| loop {
         match parents.get(&id) {
@@ -149,7 +148,16 @@ fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
     Ok(found.filter_map(|id| Some((*id, name_of(*id)?))).collect())
 }
 
+/// The name of a process that lives: one that has ended stays listed until its parent, which here
+/// may be the machine's own init, asks for its status.
 fn name_of(process: u32) -> Option<String> {
-    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
-    Some(name.trim().to_owned())
+    let state = field(process, "State:")?;
+    if state.starts_with('Z') { None } else { field(process, "Name:") }
+}
+
+/// A line of what /proc says about a process; `None` when there is no such process.
+fn field(process: u32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.map(|rest| rest.trim().to_owned())
 }
