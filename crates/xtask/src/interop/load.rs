@@ -6,7 +6,7 @@ use super::Case;
 use super::bench::{Bench, Running};
 
 /// How many short connections a run makes.
-const CONNECTIONS: u64 = 10_000;
+const CONNECTIONS: usize = 10_000;
 
 /// How much larger the stack's process may be after [`CONNECTIONS`] than it was after the first
 /// thousand, in KiB. Buffers and threads are back by then; tables keep the room that they grew to,
@@ -63,8 +63,9 @@ fn short(bench: &Bench, how: &str, then: &str) -> Result<()> {
     let left = std::fs::read_to_string(bench.here.join("left"))?;
     let waiting = left.lines().filter(|line| line.contains("TIME-WAIT")).count();
     if how.starts_with("server") {
-        // A port may have come again in the meantime, and then takes its TIME-WAIT over.
-        ensure!(waiting >= 8_000, "only {waiting} in TIME-WAIT after {CONNECTIONS}");
+        // Ports that come again take their TIME-WAIT over (RFC 6191), and the kernel has only
+        // some 28,000, of which it prefers one half.
+        ensure!(waiting >= CONNECTIONS / 2, "only {waiting} in TIME-WAIT after {CONNECTIONS}");
     } else {
         ensure!(waiting == 0, "{waiting} in TIME-WAIT, although the client closed first");
     }
