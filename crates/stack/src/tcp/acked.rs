@@ -17,6 +17,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     let retransmissions = conn.snd.rto.expiries();
     measure_round_trip(conn, shared, seg);
     conn.snd.una = conn.snd.iss.plus(1);
+    conn.snd.syn_acked = true;
     conn.user.soft_error = None;
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
     conn.deadlines.stop(Timer::Retransmission);

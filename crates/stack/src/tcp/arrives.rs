@@ -138,7 +138,7 @@ impl Arrival<'_> {
     }
 
     fn first_check_sequence_number(&mut self) -> Step {
-        if self.conn.state == State::SynReceived && self.is_syn_ack_of_simultaneous_open() {
+        if !self.conn.syn_acknowledged() && self.is_syn_ack_of_simultaneous_open() {
             // RFC 9293 figure 8: both SYNs crossed, and this is the SYN,ACK that answers ours.
             self.take_timestamp();
             self.trim_front(1);
@@ -226,7 +226,8 @@ impl Arrival<'_> {
             return self.drop_segment(Dropped::NoAck);
         }
         let (conn, seg) = (&mut *self.conn, &self.seg);
-        if conn.state == State::SynReceived {
+        // SYN-RECEIVED, or what CLOSE made of it.
+        if !conn.syn_acknowledged() {
             if !seg.ack.is_after(conn.snd.una) || seg.ack.is_after(conn.snd.max) {
                 self.replies.push(self.shared, Reply::reset_for(seg, Sent::ResetHandshake));
                 return self.drop_segment(Dropped::AckOfUnsent);

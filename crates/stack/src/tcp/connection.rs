@@ -76,6 +76,8 @@ pub(crate) struct SendSide {
     pub(crate) iss: Seq,
     /// SND.UNA: the oldest one not acknowledged.
     pub(crate) una: Seq,
+    /// Our SYN was acknowledged. `una` says so only for the first 4 GiB.
+    pub(crate) syn_acked: bool,
     /// SND.NXT: the next one to send; behind `max` while lost data is sent again.
     pub(crate) nxt: Seq,
     /// Why what lies between `nxt` and `max` is sent again.
@@ -216,6 +218,7 @@ impl Connection {
             snd: SendSide {
                 iss,
                 una: iss,
+                syn_acked: false,
                 nxt: iss,
                 max: iss,
                 resending: Sent::AfterTimeout,
@@ -323,7 +326,7 @@ impl Connection {
 
     /// The sequence number of the send queue's first byte.
     pub(crate) fn queue_start(&self) -> Seq {
-        if self.snd.una == self.snd.iss { self.snd.iss.plus(1) } else { self.snd.una }
+        if self.snd.syn_acked { self.snd.una } else { self.snd.iss.plus(1) }
     }
 
     /// The sequence number after the last byte that was written: where a FIN would stand.
@@ -334,7 +337,7 @@ impl Connection {
 
     /// Our SYN was acknowledged.
     pub(crate) fn syn_acknowledged(&self) -> bool {
-        self.snd.una != self.snd.iss
+        self.snd.syn_acked
     }
 
     /// Our FIN was sent at least once, and is the last thing sent.

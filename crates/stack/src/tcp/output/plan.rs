@@ -34,10 +34,10 @@ impl Plan {
 impl Connection {
     /// What to send next, and why; `None` when there is nothing, or it has to wait.
     pub(super) fn plan(&mut self, shared: &mut Shared) -> Option<Plan> {
-        match self.state {
-            State::SynSent => return self.plan_syn(Flags::SYN),
-            State::SynReceived => return self.plan_syn(Flags::SYN | Flags::ACK),
-            _ => {}
+        if !self.syn_acknowledged() {
+            // FIN of a program that closed already waits behind it.
+            let ack = if self.state == State::SynSent { Flags::empty() } else { Flags::ACK };
+            return self.plan_syn(Flags::SYN | ack);
         }
         self.plan_retransmission()
             .or_else(|| self.plan_probe())
