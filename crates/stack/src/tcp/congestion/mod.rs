@@ -52,6 +52,12 @@ pub trait Controller: fmt::Debug + Send {
         let _ = now;
     }
 
+    /// A segment is taken for lost. Comes for each, before the [`on_ack`](Controller::on_ack) of the
+    /// ACK that showed it, and before [`on_congestion`](Controller::on_congestion) if that is due.
+    fn on_lost(&mut self, sample: &LossSample) {
+        let _ = sample;
+    }
+
     /// Data is about to leave after `idle` in which nothing was in flight, and that is longer than
     /// the retransmission timeout (RFC 5681 4.1).
     fn on_idle_restart(&mut self, now: Instant, idle: Duration) {
@@ -77,6 +83,18 @@ pub trait Controller: fmt::Debug + Send {
 
     /// The rate to send at, in bytes a second; `None` to send as the ACKs come.
     fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the sender spreads the reduction after a loss over a round trip, by proportional
+    /// rate reduction towards the threshold (RFC 9937). `false` for a controller whose window is to
+    /// be obeyed at all times.
+    fn wants_rate_reduction(&self) -> bool {
+        true
+    }
+
+    /// The most bytes to hand the link in one piece when it paces; `None` for what suits the sender.
+    fn send_quantum(&self) -> Option<u64> {
         None
     }
 
@@ -122,6 +140,11 @@ pub struct AckSample {
     pub acked: u64,
     /// Bytes in flight just before the ACK.
     pub flight_before: u64,
+    /// Bytes in flight after it: sent, not known to have arrived and not taken for lost (`pipe` of
+    /// RFC 6675 2).
+    pub flight: u64,
+    /// Bytes that this ACK showed to be lost (RFC 8985 6.2).
+    pub newly_lost: u64,
     /// The round-trip time that this ACK measured, if it measured one.
     pub rtt: Option<Duration>,
     /// The smoothed round-trip time (SRTT of RFC 6298) after this ACK.
@@ -153,8 +176,10 @@ pub struct DeliverySample {
     pub delivered_when_sent: u64,
     /// The time in which the difference of the two was delivered.
     pub interval: Duration,
-    /// Bytes found to be lost in the same time.
+    /// Bytes found to be lost between the sending of that segment and this ACK.
     pub lost: u64,
+    /// Bytes in flight when that segment was sent, with its own.
+    pub flight_when_sent: u64,
     /// The sender had nothing to send when that segment left: the rate is only a lower bound.
     pub application_limited: bool,
 }
@@ -168,6 +193,24 @@ impl DeliverySample {
         let rate = per_second.checked_div(self.interval.as_nanos())?;
         Some(u64::try_from(rate).unwrap_or(u64::MAX))
     }
+}
+
+/// A segment that was lost, and what was so when it was sent.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct LossSample {
+    /// When it was taken for lost.
+    pub now: Instant,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Bytes in flight when it was sent, with its own.
+    pub flight_when_sent: u64,
+    /// Bytes delivered in the life of the connection when it was sent.
+    pub delivered_when_sent: u64,
+    /// Bytes found to be lost between its sending and now, with its own.
+    pub lost_since_sent: u64,
+    /// The sender had nothing more to send when it left.
+    pub application_limited: bool,
 }
 
 /// What told the sender of congestion.
