@@ -146,6 +146,9 @@ const fn timer_word(timer: Timer) -> &'static str {
         Timer::Persist => "persist",
         Timer::DelayedAck => "delack",
         Timer::UserTimeout => "usertimeout",
+        Timer::LossProbe => "tlp",
+        Timer::Reordering => "reordering",
+        Timer::Pacing => "pacing",
     }
 }
 

@@ -233,5 +233,8 @@ pub(crate) const fn timer_name(timer: Timer) -> &'static str {
         Timer::TimeWait => "2 MSL timer",
         Timer::FinWait2 => "FIN-WAIT-2 timer",
         Timer::UserTimeout => "user timeout",
+        Timer::LossProbe => "loss probe timer",
+        Timer::Reordering => "reordering timer",
+        Timer::Pacing => "pacing timer",
     }
 }

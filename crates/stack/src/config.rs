@@ -130,6 +130,12 @@ pub struct TcpOptions {
     pub max_segment: Option<u16>,
     /// The retransmission timeout's limits (RFC 6298).
     pub rto: RtoLimits,
+    /// Spread segments over the round trip also under a controller that asks for no rate. Off, as on
+    /// a Linux without the `fq` queue: a timer for every few segments costs more than bursts do where
+    /// the link is fast.
+    pub pacing: bool,
+    /// `SO_MAX_PACING_RATE`: never send faster than this, in bytes a second. `None` is no limit.
+    pub max_pacing_rate: Option<u64>,
     /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3). 40 ms.
     pub delayed_ack: Duration,
     /// `TCP_CONGESTION`: makes the congestion controller of a new connection from its segment
@@ -154,6 +160,8 @@ impl Default for TcpOptions {
             traffic_class: 0,
             max_segment: None,
             rto: RtoLimits::default(),
+            pacing: false,
+            max_pacing_rate: None,
             delayed_ack: Duration::from_millis(40),
             congestion: Reno::boxed,
         }

@@ -17,6 +17,8 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// SACK was agreed on.
     pub sack: bool,
+    /// What is being repaired (`tcpi_ca_state`).
+    pub repair: Repair,
     /// Window scale in our direction of sending (the peer's) and of receiving (ours).
     pub window_scale: Option<(u8, u8)>,
     /// The current retransmission timeout.
@@ -47,6 +49,20 @@ pub struct TcpInfo {
     pub rcv_wnd: u32,
     /// Bytes sent and not acknowledged.
     pub unacked: u32,
+    /// Bytes of those that the peer has behind a hole.
+    pub sacked: u32,
+    /// Bytes of those that are taken for lost and wait to be sent again.
+    pub lost: u32,
+    /// Bytes that are known to have arrived, ever, behind holes or not; a FIN counts as one.
+    pub delivered: u64,
+    /// The rate that segments leave at, in bytes a second, where they are paced.
+    pub pacing_rate: Option<u64>,
+    /// Segments were seen to overtake one another.
+    pub reordering_seen: bool,
+    /// Segments that the peer reported to have received twice (RFC 2883).
+    pub duplicates_reported: u64,
+    /// Reactions to a loss that were undone, because there was none.
+    pub undone: u64,
     /// Bytes written and not sent.
     pub notsent: u64,
     /// Timeouts since the last progress.
@@ -75,6 +91,20 @@ pub struct TcpInfo {
     pub last_data_received: Option<Instant>,
     /// When an acknowledgment last came.
     pub last_ack_received: Option<Instant>,
+}
+
+/// What the sending side repairs, in Linux's words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Repair {
+    /// All is well.
+    Open,
+    /// Something arrived behind a hole; nothing is taken for lost yet.
+    Disorder,
+    /// Losses were found, and are repaired.
+    Recovery,
+    /// The retransmission timer expired.
+    Loss,
 }
 
 /// One line of `ss`: a socket of any kind.

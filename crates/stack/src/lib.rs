@@ -77,7 +77,7 @@ pub use counters::Counters;
 pub use error::Error;
 pub use event::{Event, Ready, SocketId};
 pub use flow::FourTuple;
-pub use info::{SocketEntry, TcpInfo};
+pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;
 pub use ping::PingReply;
 pub use stack::Stack;

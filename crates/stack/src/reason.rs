@@ -67,6 +67,8 @@ reasons! {
         AfterTimeout: "lost with the rest: sent again after the timeout", "RFC 5681 3.1";
         FastRetransmission: "three duplicate ACKs: the missing segment is sent again at once", "RFC 5681 3.2";
         PartialAckRetransmission: "a partial ACK points at the next hole: it is filled", "RFC 6582 3.2";
+        SackRetransmission: "what was sent after it arrived: this is lost, and sent again", "RFC 8985 6.2";
+        TailLossProbe: "no ACK for two round trips: asks with a segment", "RFC 8985 7.3";
         PmtuRetransmission: "too big for the path: sent again in smaller segments", "RFC 1191 6.5";
         DelayedAck: "the delayed ACK's time is up", "RFC 9293 3.8.6.3";
         SecondSegmentAck: "acknowledges every second full segment", "RFC 9293 3.8.6.3";
@@ -183,6 +185,7 @@ reasons! {
         Corked: "the program keeps small segments back", "tcp(7) TCP_CORK";
         SillyWindow: "the peer's window has room for a silly segment only", "RFC 9293 3.8.6.2.1";
         PeerWindow: "the peer's window is full", "RFC 9293 3.8.6";
+        Pacing: "the rate lets the next segment out later", "RFC 9002 7.7";
         CongestionWindow: "the congestion window is full", "RFC 5681 3.1";
         AckDelayed: "the ACK waits for data to ride on, or 40 ms", "RFC 9293 3.8.6.3";
         SillyWindowUpdate: "the window opened too little to speak of", "RFC 9293 3.8.6.2.2";

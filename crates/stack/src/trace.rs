@@ -138,6 +138,12 @@ pub enum Timer {
     FinWait2,
     /// `TCP_USER_TIMEOUT` is over (RFC 5482).
     UserTimeout,
+    /// No ACK for two round trips: time for a tail loss probe (RFC 8985 7).
+    LossProbe,
+    /// A segment is late, and was not merely overtaken (RFC 8985 6.2).
+    Reordering,
+    /// The sending rate lets the next segment out.
+    Pacing,
 }
 
 /// The events that wait to be fetched.

@@ -1,4 +1,7 @@
-//! What an acknowledgment does to the sending side (RFC 9293 3.10.7.4, fifth; RFC 5681, 6298, 6582).
+//! What an acknowledgment does to the sending side (RFC 9293 3.10.7.4, fifth; RFC 5681, 6298).
+//!
+//! First its news go into the books: what arrived, and how long that took. Then `recovery/` looks for
+//! losses, the congestion controller hears of both, and the timers are set anew.
 
 use crate::event::Ready;
 use crate::reason::Sent;
@@ -7,15 +10,70 @@ use crate::tcp::arrives::Arrival;
 use crate::tcp::congestion::{AckSample, CongestionCause};
 use crate::tcp::connection::Connection;
 use crate::tcp::recovery::newreno::{DuplicateVerdict, NewAckVerdict};
-use crate::tcp::recovery::rtt;
+use crate::tcp::recovery::scoreboard::{Block, Report};
+use crate::tcp::recovery::{Phase, rtt, sack};
 use crate::tcp::segment::Segment;
+use crate::tcp::send::inflight::{Fate, Record};
+use crate::tcp::seq::Seq;
 use crate::tcp::state::Event;
 use crate::trace::Timer;
+use wire::time::{Duration, Instant};
+
+/// What one ACK told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct News {
+    /// SND.UNA before.
+    before: Seq,
+    /// Sequence numbers that it acknowledged cumulatively.
+    acked: u32,
+    /// Bytes newly known to have arrived, by whatever means.
+    pub(crate) delivered: u64,
+    /// Bytes newly taken for lost.
+    pub(crate) lost: u64,
+    /// Something arrived that was sent only once, before the last timeout.
+    pub(crate) original: bool,
+    /// What the peer received twice.
+    pub(crate) duplicate: Option<Block>,
+    /// FlightSize before it.
+    pub(crate) flight_before: u32,
+    /// What the peer had behind a hole before it.
+    pub(crate) sacked_before: u32,
+    /// When the oldest and the newest were sent of what arrived and was sent once.
+    sent: Option<(Instant, Instant)>,
+    /// The round-trip time that it measured.
+    rtt: Option<Duration>,
+}
+
+impl News {
+    /// Of no ACK: a timer.
+    pub(crate) fn nothing(conn: &Connection) -> Self {
+        Self {
+            before: conn.snd.una,
+            acked: 0,
+            delivered: 0,
+            lost: 0,
+            original: false,
+            duplicate: None,
+            flight_before: conn.flight_size(),
+            sacked_before: conn.snd.inflight.sacked(),
+            sent: None,
+            rtt: None,
+        }
+    }
+
+    /// SND.UNA advanced.
+    pub(crate) fn advanced(&self) -> bool {
+        self.acked > 0
+    }
+}
 
 /// Our SYN was acknowledged: the timer stops, and the first round trip is known.
 pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
     let retransmissions = conn.snd.rto.expiries();
-    measure_round_trip(conn, shared, seg);
+    let measured = conn.snd.syn_sent.take().map(|at| shared.now.since(at));
+    if let Some(rtt) = measured.or_else(|| echoed_round_trip(conn, shared, seg)) {
+        conn.snd.rtt.sample(rtt, 1, shared.now);
+    }
     conn.snd.una = conn.snd.iss.plus(1);
     conn.snd.syn_acked = true;
     conn.user.soft_error = None;
@@ -39,124 +97,205 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     if seg.ack.is_at_or_after(conn.snd.una) {
         conn.snd.window.update(seg.seq, seg.ack, window);
     }
-    if seg.ack.is_after(conn.snd.una) {
-        new_ack(conn, shared, &seg);
+    let was_fast = conn.snd.recovery.is_fast();
+    let mut news = take_news(conn, shared, &seg);
+    measure_round_trip(conn, shared, &seg, &mut news);
+    let fin_acked = news.advanced() && advance(conn, &seg, &news);
+    if conn.sack_agreed {
+        sack::ack_arrives(conn, shared, &seg, &mut news);
+        tell_controller(conn, shared, &news, was_fast);
+    } else if news.advanced() {
+        newreno_ack(conn, shared, &seg, &news, was_fast);
     } else if is_duplicate(conn, &seg, same_window) {
-        duplicate_ack(conn, shared);
+        newreno_duplicate(conn, shared);
     }
-    settle_timers(conn, shared, seg.ack);
+    if fin_acked {
+        conn.transition(shared, Event::RcvAckOfFin);
+    }
+    if news.advanced() {
+        announce_room(conn, shared);
+    }
+    settle_timers(conn, shared, &news);
+}
+
+/// Enters into the books what the ACK and its SACK blocks say has arrived.
+fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
+    let mut news = News::nothing(conn);
+    let (una, nxt, now) = (conn.snd.una, conn.snd.nxt, shared.now);
+    let report = if conn.sack_agreed {
+        Report::read(&seg.header.options.sack, seg.ack, una, nxt, conn.snd.window.max())
+    } else {
+        Report::default()
+    };
+    news.duplicate = report.duplicate;
+    news.acked = if seg.ack.is_after(una) { seg.ack.distance_from(una) } else { 0 };
+    let echo = seg.timestamps().map(|theirs| theirs.echo).filter(|echo| *echo != 0);
+    let clock = conn.timestamps;
+    let answers_original = |record: &Record| match (&clock, echo) {
+        (Some(ours), Some(echo)) => Seq(echo).is_before(Seq(ours.at(record.sent_at))),
+        _ => false,
+    };
+    let snd = &mut conn.snd;
+    let (rate, recovery, min_rtt) = (&mut snd.rate, &mut snd.recovery, snd.rtt.min());
+    let timeout = match recovery.phase {
+        Phase::Timeout { until } => Some(until),
+        _ => None,
+    };
+    let mut each = |record: &Record| {
+        if record.fate == Fate::Sacked {
+            return;
+        }
+        news.delivered += u64::from(record.length());
+        rate.on_delivered(now, record);
+        recovery.rack.on_delivered(now, record, min_rtt, answers_original(record));
+        if !record.resent {
+            let at = record.sent_at;
+            news.original |= timeout.is_some_and(|until| record.end.is_at_or_before(until));
+            news.sent = Some(news.sent.map_or((at, at), |(a, b)| (a.min(at), b.max(at))));
+        }
+    };
+    snd.inflight.acknowledge(seg.ack, &mut each);
+    let (inflight, mss) = (&mut snd.inflight, snd.mss);
+    recovery.scoreboard.news(&report, |(left, right)| inflight.sack(left, right, mss, &mut each));
+    news
+}
+
+/// SND.UNA advances. Whether our FIN was acknowledged with it.
+fn advance(conn: &mut Connection, seg: &Segment, news: &News) -> bool {
+    let fin_acked = conn.fin_sent() && seg.ack.is_after(conn.queue_end());
+    let bytes = news.acked - u32::from(fin_acked);
+    conn.snd.queue.acknowledge(bytes as usize);
+    conn.snd.una = seg.ack;
+    conn.snd.fin_acked |= fin_acked;
+    conn.counts.bytes_acked += u64::from(bytes);
+    // The path carries data again: what a router said before explains no later failure.
+    conn.user.soft_error = None;
+    fin_acked
+}
+
+/// RFC 6298 2 and 3: what arrived and was sent once is a sample; a timestamp's echo is one where
+/// nothing else is, for it is coarser (RFC 7323 4.1).
+fn measure_round_trip(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &mut News) {
+    let echo = if news.advanced() { echoed_round_trip(conn, shared, seg) } else { None };
+    let oldest = news.sent.map(|(oldest, _)| oldest);
+    if let Some(sample) = rtt::measure(shared.now, oldest, false, echo) {
+        let expected = rtt::expected_samples(u64::from(news.flight_before), conn.snd.mss);
+        conn.snd.rtt.sample(sample, expected, shared.now);
+    }
+    let newest = news.sent.map(|(_, newest)| newest);
+    news.rtt = rtt::measure(shared.now, newest, false, echo);
+    if let Some(least) = news.rtt {
+        conn.snd.rtt.remember_minimum(least, shared.now);
+    }
+    if news.advanced() {
+        conn.snd.rto.on_new_ack(news.rtt.is_some());
+    }
+}
+
+/// The round trip that the echo of our timestamp shows.
+fn echoed_round_trip(conn: &Connection, shared: &Shared, seg: &Segment) -> Option<Duration> {
+    match (&conn.timestamps, seg.timestamps()) {
+        (Some(ours), Some(theirs)) => ours.round_trip(theirs.echo, shared.now),
+        _ => None,
+    }
+}
+
+/// The controller learns what arrived.
+fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast: bool) {
+    let snd = &mut conn.snd;
+    let sampled = snd.rate.sample(snd.rtt.min());
+    if news.delivered == 0 {
+        return;
+    }
+    let limited = snd.window_limited_until.is_some_and(|at| news.before.is_before(at));
+    let sample = AckSample {
+        now: shared.now,
+        acked: news.delivered,
+        flight_before: u64::from(news.flight_before),
+        flight: u64::from(snd.inflight.pipe()),
+        newly_lost: news.lost,
+        rtt: news.rtt,
+        smoothed_rtt: snd.rtt.smoothed(),
+        min_rtt: snd.rtt.min(),
+        application_limited: !limited,
+        in_recovery: was_fast || snd.recovery.is_fast(),
+        round_start: sampled.is_some_and(|(_, round_start)| round_start),
+        delivery: sampled.map(|(delivery, _)| delivery),
+        ..AckSample::default()
+    };
+    snd.controller.on_ack(&sample);
+}
+
+/// RFC 6582 3.2: an ACK of new data from a peer that does not say what it has.
+fn newreno_ack(
+    conn: &mut Connection,
+    shared: &mut Shared,
+    seg: &Segment,
+    news: &News,
+    was_fast: bool,
+) {
+    sack::undo_if_spurious(conn, shared, seg, news);
+    let mss = conn.snd.mss;
+    let verdict = conn.snd.recovery.newreno.on_new_ack(news.before, seg.ack, mss);
+    tell_controller(conn, shared, news, was_fast && verdict != NewAckVerdict::Normal);
+    let snd = &mut conn.snd;
+    snd.retransmit_head = None;
+    match verdict {
+        NewAckVerdict::Normal => sack::end_timeout(conn),
+        NewAckVerdict::Full => {
+            let flight = u64::from(snd.nxt.distance_from(snd.una));
+            snd.controller.on_recovered(shared.now, flight);
+            snd.recovery.phase = Phase::Open;
+        }
+        NewAckVerdict::Partial { restart_timer } => {
+            snd.retransmit_head = Some(Sent::PartialAckRetransmission);
+            snd.keep_timer = !restart_timer;
+        }
+    }
 }
 
 /// RFC 5681 2: what counts as a duplicate ACK.
 fn is_duplicate(conn: &Connection, seg: &Segment, same_window: bool) -> bool {
     seg.ack == conn.snd.una
-        && conn.snd.max != conn.snd.una
+        && conn.snd.nxt != conn.snd.una
         && seg.sequence_length() == 0
         && same_window
 }
 
-fn new_ack(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
-    let (before, flight_before) = (conn.snd.una, conn.flight_size());
-    let acked = seg.ack.distance_from(before);
-    let fin_acked = conn.fin_sent() && seg.ack.is_after(conn.queue_end());
-    let bytes = acked - u32::from(fin_acked);
-    let rtt = measure_round_trip(conn, shared, seg);
-
-    conn.snd.queue.acknowledge(bytes as usize);
-    conn.snd.una = seg.ack;
-    conn.snd.nxt = conn.snd.nxt.later_of(seg.ack);
-    conn.snd.fin_acked |= fin_acked;
-    conn.snd.rto.on_new_ack(rtt.is_some());
-    conn.counts.bytes_acked += u64::from(bytes);
-    // The path carries data again: what a router said before explains no later failure.
-    conn.user.soft_error = None;
-
-    let verdict = conn.snd.recovery.on_new_ack(before, seg.ack, conn.snd.mss);
-    let sample = AckSample {
-        now: shared.now,
-        acked: u64::from(bytes),
-        flight_before: u64::from(flight_before),
-        rtt,
-        smoothed_rtt: conn.snd.rtt.smoothed(),
-        min_rtt: conn.snd.rtt.min(),
-        application_limited: !conn.snd.window_limited_until.is_some_and(|at| before.is_before(at)),
-        in_recovery: matches!(verdict, NewAckVerdict::Partial { .. }),
-        ..AckSample::default()
-    };
-    conn.snd.controller.on_ack(&sample);
-    match verdict {
-        NewAckVerdict::Normal => conn.snd.retransmit_head = None,
-        NewAckVerdict::Full => {
-            conn.snd.retransmit_head = None;
-            let flight = u64::from(conn.flight_size());
-            conn.snd.controller.on_recovered(shared.now, flight);
-        }
-        NewAckVerdict::Partial { restart_timer } => {
-            conn.snd.retransmit_head = Some(Sent::PartialAckRetransmission);
-            if !restart_timer {
-                conn.snd.keep_timer = true;
-            }
-        }
-    }
-    if fin_acked {
-        conn.transition(shared, Event::RcvAckOfFin);
-    }
-    announce_room(conn, shared);
-}
-
-/// RFC 6298 2 and 3: one sample per round trip from our own record, or from the echoed timestamp.
-fn measure_round_trip(
-    conn: &mut Connection,
-    shared: &Shared,
-    seg: &Segment,
-) -> Option<core::time::Duration> {
-    let now = shared.now;
-    let timed = conn.snd.timed.take_if(|(end, _)| end.is_at_or_before(seg.ack));
-    let echo = match (&conn.timestamps, seg.timestamps()) {
-        (Some(ours), Some(theirs)) => ours.round_trip(theirs.echo, now),
-        _ => None,
-    };
-    let retransmitting = conn.snd.nxt != conn.snd.max || conn.snd.rto.backoffs() > 0;
-    // A sample from the timestamp only where our own record says nothing: it is coarser.
-    let echo = if retransmitting { echo } else { None };
-    let rtt = rtt::measure(now, timed.map(|(_, at)| at), false, echo)?;
-    let expected = rtt::expected_samples(u64::from(conn.flight_size()), conn.snd.mss);
-    let expected = if timed.is_some() { 1 } else { expected };
-    conn.snd.rtt.sample(rtt, expected, now);
-    Some(rtt)
-}
-
-fn duplicate_ack(conn: &mut Connection, shared: &mut Shared) {
-    let window = conn.snd.controller.window();
-    let (una, max, mss) = (conn.snd.una, conn.snd.max, conn.snd.mss);
-    match conn.snd.recovery.on_duplicate_ack(una, max, mss, window) {
+fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
+    let snd = &mut conn.snd;
+    let window = snd.controller.window();
+    match snd.recovery.newreno.on_duplicate_ack(snd.una, snd.nxt, snd.mss, window) {
         DuplicateVerdict::Count | DuplicateVerdict::Inflate => {}
         DuplicateVerdict::EnterRecovery => {
-            let flight = u64::from(conn.flight_size());
-            conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
-            conn.snd.retransmit_head = Some(Sent::FastRetransmission);
-            conn.snd.timed = None;
+            let flight = u64::from(snd.nxt.distance_from(snd.una));
+            snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
+            snd.retransmit_head = Some(Sent::FastRetransmission);
+            snd.recovery.phase = Phase::Fast { until: snd.nxt };
+            snd.recovery.undo.begin(snd.una);
         }
     }
 }
 
 /// RFC 6298 5.2 and 5.3: the timer runs while something is out, from the last new ACK on; and RFC
 /// 9293 3.8.6.1: while nothing is out and the window is closed, the persist timer runs instead.
-fn settle_timers(conn: &mut Connection, shared: &Shared, ack: super::seq::Seq) {
+fn settle_timers(conn: &mut Connection, shared: &Shared, news: &News) {
     let now = shared.now;
-    let advanced = ack == conn.snd.una;
-    if conn.snd.una == conn.snd.max {
+    if conn.snd.una == conn.snd.nxt {
         conn.deadlines.stop(Timer::Retransmission);
         conn.deadlines.stop(Timer::UserTimeout);
+        conn.deadlines.stop(Timer::Reordering);
         conn.snd.keep_timer = false;
-    } else if advanced && !core::mem::take(&mut conn.snd.keep_timer) && conn.snd.acked_at != ack {
+    } else if news.advanced() && !core::mem::take(&mut conn.snd.keep_timer) {
         let timeout = conn.retransmission_timeout();
         conn.deadlines.set(Timer::Retransmission, now.after(timeout));
         if let Some(limit) = conn.options.user_timeout {
             conn.deadlines.set(Timer::UserTimeout, now.after(limit));
         }
     }
-    conn.snd.acked_at = ack;
+    if news.advanced() || news.delivered > 0 {
+        conn.arm_loss_probe(shared);
+    }
     conn.settle_persist(now);
 }
 

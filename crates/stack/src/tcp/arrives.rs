@@ -65,7 +65,7 @@ impl Arrival<'_> {
         if !seg.acks() {
             return Continue(());
         }
-        if seg.ack.is_at_or_before(snd.iss) || seg.ack.is_after(snd.max) {
+        if seg.ack.is_at_or_before(snd.iss) || seg.ack.is_after(snd.nxt) {
             if !seg.rst() {
                 self.replies.push(self.shared, Reply::reset_for(seg, Sent::ResetHandshake));
             }
@@ -110,7 +110,7 @@ impl Arrival<'_> {
         }
         // Simultaneous open: our SYN goes out again, as SYN,ACK.
         conn.transition(shared, Event::RcvSyn);
-        conn.snd.nxt = conn.snd.iss;
+        conn.snd.syn_due = true;
         conn.open_window();
         self.trim_front(1);
         if self.seg.length > 0 {
@@ -187,7 +187,7 @@ impl Arrival<'_> {
 
     fn is_syn_ack_of_simultaneous_open(&self) -> bool {
         let (seg, conn) = (&self.seg, &self.conn);
-        seg.syn() && seg.acks() && !seg.rst() && seg.seq == conn.rcv.irs && seg.ack == conn.snd.max
+        seg.syn() && seg.acks() && !seg.rst() && seg.seq == conn.rcv.irs && seg.ack == conn.snd.nxt
     }
 
     fn second_check_rst(&mut self) -> Step {
@@ -228,7 +228,7 @@ impl Arrival<'_> {
         let (conn, seg) = (&mut *self.conn, &self.seg);
         // SYN-RECEIVED, or what CLOSE made of it.
         if !conn.syn_acknowledged() {
-            if !seg.ack.is_after(conn.snd.una) || seg.ack.is_after(conn.snd.max) {
+            if !seg.ack.is_after(conn.snd.una) || seg.ack.is_after(conn.snd.nxt) {
                 self.replies.push(self.shared, Reply::reset_for(seg, Sent::ResetHandshake));
                 return self.drop_segment(Dropped::AckOfUnsent);
             }
@@ -239,11 +239,11 @@ impl Arrival<'_> {
             conn.start_keepalive(self.shared.now);
             conn.announce(self.shared, Ready::WRITE);
         }
-        if seg.ack.is_after(conn.snd.max) {
+        if seg.ack.is_after(conn.snd.nxt) {
             self.answer(Sent::UnacceptableAck);
             return self.drop_segment(Dropped::AckOfUnsent);
         }
-        if !blind::ack_acceptable(seg.ack, conn.snd.una, conn.snd.max, conn.snd.window.max()) {
+        if !blind::ack_acceptable(seg.ack, conn.snd.una, conn.snd.nxt, conn.snd.window.max()) {
             self.challenge();
             return self.drop_segment(Dropped::BlindAck);
         }

@@ -18,13 +18,16 @@ use crate::shared::Shared;
 use crate::tcp::blind::ChallengeBudget;
 use crate::tcp::congestion::Controller;
 use crate::tcp::deadlines::Deadlines;
-use crate::tcp::recovery::newreno::NewReno;
+use crate::tcp::recovery::Recovery;
 use crate::tcp::recovery::rto::Rto;
 use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::queue::ReceiveQueue;
+use crate::tcp::send::inflight::InFlight;
+use crate::tcp::send::pacing::{self, Pacer};
 use crate::tcp::send::queue::SendQueue;
+use crate::tcp::send::rate::DeliveryRate;
 use crate::tcp::send::window::SendWindow;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::{self, State};
@@ -47,6 +50,8 @@ pub(crate) struct Connection {
     pub(crate) snd: SendSide,
     /// Everything about the bytes that the peer sends.
     pub(crate) rcv: ReceiveSide,
+    /// Both sides agreed on selective acknowledgments (RFC 2018).
+    pub(crate) sack_agreed: bool,
     /// Timestamps, when both sides agreed on them (RFC 7323).
     pub(crate) timestamps: Option<Timestamps>,
     /// When each timer fires.
@@ -78,12 +83,16 @@ pub(crate) struct SendSide {
     pub(crate) una: Seq,
     /// Our SYN was acknowledged. `una` says so only for the first 4 GiB.
     pub(crate) syn_acked: bool,
-    /// SND.NXT: the next one to send; behind `max` while lost data is sent again.
+    /// SND.NXT: the next one to send. It never moves back: what is sent again is in `inflight`.
     pub(crate) nxt: Seq,
-    /// Why what lies between `nxt` and `max` is sent again.
+    /// Our SYN has to go out, for the first time or again.
+    pub(crate) syn_due: bool,
+    /// When it was sent, if that was once (RFC 6298 3, Karn's algorithm).
+    pub(crate) syn_sent: Option<Instant>,
+    /// A record of each transmission from `una` to `nxt`.
+    pub(crate) inflight: InFlight,
+    /// Why what is lost is sent again.
     pub(crate) resending: Sent,
-    /// The highest ever sent, plus one.
-    pub(crate) max: Seq,
     /// SND.WND and its companions.
     pub(crate) window: SendWindow,
     /// What a silly window held back has waited long enough (RFC 9293 3.8.6.2.1).
@@ -100,18 +109,20 @@ pub(crate) struct SendSide {
     pub(crate) mss: u32,
     /// The window scale that the peer announced (RFC 7323 2).
     pub(crate) scale: u8,
-    /// The one segment that must be sent again now, out of turn, and why.
+    /// The oldest segment must be sent again now, whatever the windows say, and why.
     pub(crate) retransmit_head: Option<Sent>,
     /// A probe of the peer's zero window, or of its life, is due, and which.
     pub(crate) probe: Option<Sent>,
-    /// The segment whose round trip is timed (RFC 6298 3): its end and when it was sent.
-    pub(crate) timed: Option<(Seq, Instant)>,
     /// Round-trip time.
     pub(crate) rtt: RttEstimator,
     /// Retransmission timeout and its backoff.
     pub(crate) rto: Rto,
-    /// Duplicate ACKs and fast recovery.
-    pub(crate) recovery: NewReno,
+    /// What is lost, and how that is repaired.
+    pub(crate) recovery: Recovery,
+    /// How fast data arrives at the peer.
+    pub(crate) rate: DeliveryRate,
+    /// When the next segment may leave.
+    pub(crate) pacer: Pacer,
     /// How much may be in flight.
     pub(crate) controller: Box<dyn Controller>,
     /// The congestion window held data back while this was SND.MAX: until it is acknowledged the
@@ -119,8 +130,6 @@ pub(crate) struct SendSide {
     pub(crate) window_limited_until: Option<Seq>,
     /// RFC 6582 3.2, impatient: only the first partial ACK restarts the retransmission timer.
     pub(crate) keep_timer: bool,
-    /// The ACK for which the retransmission timer was last restarted.
-    pub(crate) acked_at: Seq,
     /// When the last segment with data was sent: an idle connection starts slowly again.
     pub(crate) last_sent: Option<Instant>,
 }
@@ -220,7 +229,9 @@ impl Connection {
                 una: iss,
                 syn_acked: false,
                 nxt: iss,
-                max: iss,
+                syn_due: true,
+                syn_sent: None,
+                inflight: InFlight::new(),
                 resending: Sent::AfterTimeout,
                 window: SendWindow::new(),
                 overdue: false,
@@ -232,14 +243,14 @@ impl Connection {
                 scale: 0,
                 retransmit_head: None,
                 probe: None,
-                timed: None,
                 rtt: RttEstimator::new(),
                 rto: Rto::new(&options.rto),
-                recovery: NewReno::new(),
+                recovery: Recovery::new(),
+                rate: DeliveryRate::default(),
+                pacer: Pacer::default(),
                 controller: (options.congestion)(mss),
                 window_limited_until: None,
                 keep_timer: false,
-                acked_at: iss,
                 last_sent: None,
             },
             rcv: ReceiveSide {
@@ -258,6 +269,7 @@ impl Connection {
             tuple,
             state: State::Closed,
             options,
+            sack_agreed: false,
             timestamps,
             deadlines: Deadlines::default(),
             challenge: ChallengeBudget::default(),
@@ -342,7 +354,7 @@ impl Connection {
 
     /// Our FIN was sent at least once, and is the last thing sent.
     pub(crate) fn fin_sent(&self) -> bool {
-        self.snd.fin_queued && !self.snd.fin_acked && self.snd.max.is_after(self.queue_end())
+        self.snd.fin_queued && !self.snd.fin_acked && self.snd.nxt.is_after(self.queue_end())
     }
 
     /// Everything that the program wrote was acknowledged, and our FIN if there was one.
@@ -352,7 +364,7 @@ impl Connection {
 
     /// Sent and not acknowledged, in sequence numbers.
     pub(crate) fn flight_size(&self) -> u32 {
-        self.snd.max.distance_from(self.snd.una)
+        self.snd.nxt.distance_from(self.snd.una)
     }
 
     /// RCV.WND as the peer knows it.
@@ -379,6 +391,33 @@ impl Connection {
         self.rcv.edge = self.rcv.nxt.plus(self.initial_window());
     }
 
+    /// The congestion window to send by, in bytes.
+    pub(crate) fn send_window(&self) -> u64 {
+        let snd = &self.snd;
+        snd.recovery.window(&*snd.controller, self.sack_agreed, snd.mss)
+    }
+
+    /// There is data, or a FIN, that was never sent, and the peer has room for it.
+    pub(crate) fn has_new_data(&self) -> bool {
+        self.snd.nxt.is_before(self.queue_end()) && self.snd.window.usable(self.snd.nxt) > 0
+    }
+
+    /// The rate to send at in bytes a second: the controller's, or where the program asks for
+    /// pacing the window's; bounded by the program. `None` to send as ACKs come.
+    pub(crate) fn pacing_rate(&self) -> Option<u64> {
+        let snd = &self.snd;
+        let by_window = || {
+            let smoothed = snd.rtt.smoothed().filter(|_| self.options.pacing)?;
+            let threshold = snd.controller.slow_start_threshold();
+            Some(pacing::rate_of_window(self.send_window(), threshold, smoothed))
+        };
+        let rate = snd.controller.pacing_rate().or_else(by_window);
+        match (rate, self.options.max_pacing_rate) {
+            (Some(rate), Some(most)) => Some(rate.min(most)),
+            (rate, most) => rate.or(most),
+        }
+    }
+
     /// Queues text that is in order, or throws it away where nobody will read it.
     pub(crate) fn keep(&mut self, shared: &mut Shared, text: FrameBuf) {
         if self.user.read_shutdown {
@@ -392,7 +431,7 @@ impl Connection {
     /// persist timer asks; it also ends the wait for a window that is open but silly.
     pub(crate) fn settle_persist(&mut self, now: Instant) {
         let unsent = !self.snd.queue.is_empty() || (self.snd.fin_queued && !self.snd.fin_acked);
-        let idle = self.snd.una == self.snd.max && self.state.is_synchronized();
+        let idle = self.snd.una == self.snd.nxt && self.state.is_synchronized();
         if !(unsent && idle) {
             self.deadlines.stop(Timer::Persist);
         } else if !self.deadlines.runs(Timer::Persist) {

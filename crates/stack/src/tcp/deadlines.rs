@@ -8,13 +8,19 @@ use crate::timers::TimerId;
 use crate::trace::Timer;
 
 /// The timers of a connection; TIME-WAIT has its own table.
-const TIMERS: [Timer; 6] = [
+///
+/// Of two that are due at once the first here fires first: a loss probe goes before the timeout that
+/// it is to prevent.
+const TIMERS: [Timer; 9] = [
+    Timer::LossProbe,
+    Timer::Reordering,
     Timer::Retransmission,
     Timer::Persist,
     Timer::DelayedAck,
     Timer::KeepAlive,
     Timer::FinWait2,
     Timer::UserTimeout,
+    Timer::Pacing,
 ];
 
 /// Which timers run, and until when.
@@ -35,12 +41,15 @@ impl Default for Deadlines {
 
 fn index(timer: Timer) -> usize {
     match timer {
-        Timer::Retransmission => 0,
-        Timer::Persist => 1,
-        Timer::DelayedAck => 2,
-        Timer::KeepAlive => 3,
-        Timer::FinWait2 => 4,
-        Timer::UserTimeout | Timer::TimeWait => 5,
+        Timer::LossProbe => 0,
+        Timer::Reordering => 1,
+        Timer::Retransmission => 2,
+        Timer::Persist => 3,
+        Timer::DelayedAck => 4,
+        Timer::KeepAlive => 5,
+        Timer::FinWait2 => 6,
+        Timer::UserTimeout | Timer::TimeWait => 7,
+        Timer::Pacing => 8,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::tcp::Tcp;
 use crate::tcp::TimerOwner;
 use crate::tcp::congestion::CongestionCause;
 use crate::tcp::connection::Connection;
+use crate::tcp::recovery::sack;
 use crate::tcp::reply::{Replies, Reply};
 use crate::tcp::state::{Event, State};
 use crate::trace::{Timer, What};
@@ -44,7 +45,10 @@ impl Connection {
             Timer::UserTimeout => self.give_up(shared, replies),
             // RFC 9293 leaves FIN-WAIT-2 unbounded; a peer that never closes would be a leak.
             Timer::FinWait2 => self.fail(shared, Error::TimedOut, Event::TimedOut),
-            Timer::TimeWait => {}
+            Timer::LossProbe => self.loss_probe_expired(shared),
+            Timer::Reordering => sack::reordering_expired(self, shared),
+            // What waited for it may leave: the connection queues up for output.
+            Timer::Pacing | Timer::TimeWait => {}
         }
     }
 
@@ -71,20 +75,36 @@ impl Connection {
             return;
         }
         if self.syn_acknowledged() {
-            let cause = if retries == 0 {
-                CongestionCause::Timeout
-            } else {
-                CongestionCause::RepeatedTimeout
-            };
-            let flight = u64::from(self.flight_size());
-            self.snd.controller.on_congestion(shared.now, cause, flight);
-            self.snd.recovery.on_timeout(self.snd.max);
+            self.react_to_timeout(shared, retries);
+        } else {
+            self.snd.syn_due = true;
+            self.snd.syn_sent = None;
         }
         self.snd.rto.back_off();
-        self.snd.retransmit_head = None;
-        self.snd.timed = None;
-        // Everything from the oldest on counts as lost (RFC 5681 3.1): it goes out again in order.
-        (self.snd.nxt, self.snd.resending) = (self.snd.una, Sent::AfterTimeout);
+        let timeout = self.retransmission_timeout();
+        self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
+    }
+
+    /// RFC 5681 3.1: the window falls to one segment; what is out counts as lost, and goes out again
+    /// in order, as far as RFC 8985 6.3 has it.
+    fn react_to_timeout(&mut self, shared: &Shared, retries: u8) {
+        let cause = match retries {
+            0 => CongestionCause::Timeout,
+            _ => CongestionCause::RepeatedTimeout,
+        };
+        self.mark_lost_at_timeout(shared);
+        let flight = u64::from(self.flight_size());
+        self.snd.controller.on_congestion(shared.now, cause, flight);
+        self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt);
+        self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
+        self.snd.resending = Sent::AfterTimeout;
+        self.deadlines.stop(Timer::LossProbe);
+        self.deadlines.stop(Timer::Reordering);
+    }
+
+    /// RFC 8985 7.3: a segment asks what became of the last ones; the timeout starts anew behind it.
+    fn loss_probe_expired(&mut self, shared: &Shared) {
+        self.snd.recovery.tlp.due = true;
         let timeout = self.retransmission_timeout();
         self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
     }

@@ -32,9 +32,10 @@ impl Connection {
         // RFC 1191 3: a router that names no MTU; RFC 879's 576 always works.
         let mtu = if mtu < 576 { 576 } else { mtu };
         if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
-            // All that was in flight may have been too big. Congestion it was not: the window stays.
-            (self.snd.nxt, self.snd.resending) = (self.snd.una, Sent::PmtuRetransmission);
-            self.snd.timed = None;
+            // Congestion it was not: the window stays.
+            let mss = self.snd.mss;
+            self.snd.inflight.mark_lost(|record| record.length() > mss, |_| {});
+            self.snd.resending = Sent::PmtuRetransmission;
         }
     }
 

@@ -6,10 +6,11 @@ use core::net::SocketAddr;
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
-use crate::info::{SocketEntry, TcpInfo};
+use crate::info::{Repair, SocketEntry, TcpInfo};
 use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::connection::Connection;
+use crate::tcp::recovery::Phase;
 use crate::tcp::state::State;
 use crate::tcp::{Tcp, wildcard};
 use crate::trace::Timer;
@@ -151,13 +152,13 @@ impl Connection {
 
     fn info(&self) -> TcpInfo {
         let sent = self.snd.nxt.distance_from(self.queue_start()) as usize;
-        let data_sent = self.snd.max.is_after(self.queue_start());
-        let sent = if data_sent { sent.min(self.snd.queue.len()) } else { 0 };
+        let sent = if self.snd.syn_acked { sent.min(self.snd.queue.len()) } else { 0 };
         let scaled = self.snd.scale != 0 || self.rcv.scale != 0;
         TcpInfo {
             state: self.state,
             timestamps: self.timestamps.is_some(),
-            sack: false,
+            sack: self.sack_agreed,
+            repair: self.repair(),
             window_scale: scaled.then_some((self.snd.scale, self.rcv.scale)),
             rto: self.retransmission_timeout(),
             ato: self.options.delayed_ack,
@@ -168,14 +169,21 @@ impl Connection {
             rtt: self.snd.rtt.smoothed(),
             rttvar: self.snd.rtt.smoothed().map(|_| self.snd.rtt.variation()),
             min_rtt: self.snd.rtt.min(),
-            snd_cwnd: self.snd.controller.window(),
+            snd_cwnd: self.send_window(),
             snd_ssthresh: self.snd.controller.slow_start_threshold(),
             snd_wnd: self.snd.window.size(),
             rcv_wnd: self.receive_window(),
             unacked: self.flight_size(),
+            sacked: self.snd.inflight.sacked(),
+            lost: self.snd.inflight.lost(),
+            delivered: self.snd.rate.delivered(),
+            pacing_rate: self.pacing_rate(),
+            reordering_seen: self.snd.recovery.rack.reordering_seen(),
+            duplicates_reported: self.snd.recovery.duplicates,
+            undone: self.snd.recovery.undone,
             notsent: (self.snd.queue.len() - sent) as u64,
             backoff: self.snd.rto.backoffs(),
-            duplicate_acks: self.snd.recovery.duplicate_acks(),
+            duplicate_acks: self.snd.recovery.newreno.duplicate_acks(),
             total_retrans: self.counts.total_retrans,
             bytes_sent: self.counts.bytes_sent,
             bytes_acked: self.counts.bytes_acked,
@@ -187,6 +195,15 @@ impl Connection {
             last_data_sent: self.counts.last_data_sent,
             last_data_received: self.counts.last_data_received,
             last_ack_received: self.counts.last_ack_received,
+        }
+    }
+
+    fn repair(&self) -> Repair {
+        match self.snd.recovery.phase {
+            Phase::Open if self.snd.inflight.sacked() > 0 => Repair::Disorder,
+            Phase::Open => Repair::Open,
+            Phase::Fast { .. } => Repair::Recovery,
+            Phase::Timeout { .. } => Repair::Loss,
         }
     }
 }

@@ -39,7 +39,7 @@ impl Connection {
             return;
         }
         // Data in flight asks the same question, and its timer gives up by itself.
-        if self.snd.una == self.snd.max {
+        if self.snd.una == self.snd.nxt {
             self.keepalive_probes += 1;
             self.snd.probe = Some(Sent::KeepAlive);
         }

@@ -91,7 +91,7 @@ impl Tcp {
         }
         let entry = TimeWait {
             tuple: conn.tuple,
-            snd_nxt: conn.snd.max,
+            snd_nxt: conn.snd.nxt,
             rcv_nxt: conn.rcv.nxt,
             ts_recent: conn.timestamps.map(|ours| ours.recent()),
         };
@@ -119,6 +119,7 @@ impl Tcp {
         conn.deadlines.stop_all();
         self.wheel.disarm(&mut conn.deadlines.entry);
         conn.snd.queue = Default::default();
+        conn.snd.inflight = Default::default();
         conn.rcv.assembler.clear(&mut shared.spare);
         (conn.reply, conn.snd.probe, conn.snd.retransmit_head) = (None, None, None);
         if let Some(listener) = conn.user.listener {

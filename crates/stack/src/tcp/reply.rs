@@ -39,7 +39,7 @@ impl Reply {
 
     /// The reset with which we end a connection ourselves (RFC 9293 3.10.5).
     pub(crate) fn reset_of(conn: &Connection, reason: Sent) -> Self {
-        Self::bare(conn.tuple, conn.snd.max, conn.rcv.nxt, Flags::RST | Flags::ACK, reason)
+        Self::bare(conn.tuple, conn.snd.nxt, conn.rcv.nxt, Flags::RST | Flags::ACK, reason)
     }
 
     /// An ACK that says where we are.

@@ -44,6 +44,11 @@ impl Timestamps {
         tcp::Timestamps { value: clock(now, self.offset), echo: self.recent }
     }
 
+    /// What a segment that was sent at `time` carried.
+    pub(crate) fn at(&self, time: Instant) -> u32 {
+        clock(time, self.offset)
+    }
+
     /// Takes the peer's first timestamp, or a later one.
     pub(crate) fn set_recent(&mut self, value: u32, now: Instant) {
         (self.recent, self.recent_set) = (value, now);

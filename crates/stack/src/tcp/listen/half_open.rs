@@ -133,11 +133,10 @@ impl HalfOpen {
         if let Some(timestamps) = &mut conn.timestamps {
             timestamps.ack_sent(conn.rcv.nxt);
         }
-        (conn.snd.nxt, conn.snd.max) = (self.iss.plus(1), self.iss.plus(1));
+        (conn.snd.nxt, conn.snd.syn_due) = (self.iss.plus(1), false);
         conn.snd.window.set(u32::from(self.peer_window), self.irs, self.iss);
         // Karn: a SYN-ACK that was sent twice measures nothing.
-        let sent = self.first_sent.filter(|_| self.retries == 0);
-        conn.snd.timed = sent.map(|at| (self.iss.plus(1), at));
+        conn.snd.syn_sent = self.first_sent.filter(|_| self.retries == 0);
         for _ in 0..self.retries {
             conn.snd.rto.back_off();
         }

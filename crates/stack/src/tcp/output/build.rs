@@ -89,37 +89,23 @@ impl Connection {
         }
         if space > 0 {
             self.note_text_sent(now, plan, space);
+            self.arm_loss_probe(shared);
         }
     }
 
-    /// Sequence numbers left: they are timed, and will be sent again if nobody acknowledges them.
+    /// Sequence numbers left: they are recorded, and will be sent again if nobody acknowledges them.
     fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32) {
-        let end = plan.seq.plus(space);
-        let snd = &mut self.snd;
-        let again = plan.seq.is_before(snd.max);
+        if plan.flags.contains(Flags::SYN) {
+            self.note_syn_sent(now);
+        } else {
+            self.note_in_flight(now, plan, space);
+        }
         self.counts.bytes_sent += u64::from(plan.length);
-        if again {
-            let segments = u64::from(plan.length.div_ceil(snd.mss).max(1));
-            self.counts.total_retrans += segments;
-            self.counts.bytes_retrans += u64::from(plan.length);
-            // Karn: what was sent twice measures nothing.
-            snd.timed = None;
-        } else if snd.timed.is_none() {
-            snd.timed = Some((end, now));
-        }
-        if plan.seq == snd.nxt {
-            snd.nxt = end;
-        }
-        snd.max = snd.max.later_of(end);
-        snd.overdue = false;
-        if !plan.length.is_multiple_of(snd.mss) {
-            snd.small_end = Some(end);
-        }
-        snd.last_sent = Some(now);
         self.counts.last_data_sent = Some(now);
-        let flight = u64::from(snd.max.distance_from(snd.una));
-        snd.controller.on_sent(now, u64::from(plan.length), flight);
-        if !self.deadlines.runs(Timer::Retransmission) {
+        self.snd.last_sent = Some(now);
+        self.snd.overdue = false;
+        let rearm = plan.tail_probe || (self.sack_agreed && plan.seq == self.snd.una);
+        if rearm || !self.deadlines.runs(Timer::Retransmission) {
             let timeout = self.retransmission_timeout();
             self.deadlines.set(Timer::Retransmission, now.after(timeout));
         }
@@ -129,6 +115,44 @@ impl Connection {
             self.deadlines.set(Timer::UserTimeout, now.after(limit));
         }
         self.deadlines.stop(Timer::Persist);
+    }
+
+    fn note_syn_sent(&mut self, now: Instant) {
+        let first = self.snd.nxt == self.snd.iss;
+        self.snd.syn_sent = first.then_some(now);
+        self.snd.syn_due = false;
+        self.snd.nxt = self.snd.iss.plus(1);
+        self.counts.total_retrans += u64::from(!first);
+    }
+
+    fn note_in_flight(&mut self, now: Instant, plan: &Plan, space: u32) {
+        let end = plan.seq.plus(space);
+        let again = plan.seq.is_before(self.snd.nxt);
+        let rate = self.pacing_rate();
+        let snd = &mut self.snd;
+        let flight = snd.inflight.pipe().saturating_add(space);
+        let stamp = snd.rate.on_sent(now, space, flight);
+        if again {
+            let segments = u64::from(plan.length.div_ceil(snd.mss).max(1));
+            self.counts.total_retrans += segments;
+            self.counts.bytes_retrans += u64::from(plan.length);
+            snd.inflight.resend(plan.seq, end, now, stamp);
+            snd.recovery.undo.on_resent(space, self.timestamps.map(|ours| ours.at(now)));
+        } else {
+            snd.inflight.push(plan.seq, end, now, stamp);
+            snd.nxt = end;
+        }
+        if !plan.length.is_multiple_of(snd.mss) {
+            snd.small_end = Some(end);
+        }
+        snd.recovery.prr.on_sent(u64::from(space));
+        if plan.tail_probe {
+            snd.recovery.tlp.on_sent(snd.nxt, again);
+        }
+        if let Some(rate) = rate {
+            snd.pacer.on_sent(now, u64::from(plan.length), rate);
+        }
+        snd.controller.on_sent(now, u64::from(plan.length), u64::from(snd.inflight.pipe()));
     }
 
     pub(super) fn refresh_route(&mut self, interfaces: &Interfaces) {

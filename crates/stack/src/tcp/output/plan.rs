@@ -5,10 +5,14 @@ use wire::tcp::Flags;
 use crate::reason::{Sent, Withheld};
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
+use crate::tcp::recovery::Phase;
 use crate::tcp::recv::ack::AckNeed;
+use crate::tcp::send::inflight::Fate;
 use crate::tcp::send::nagle::{self, Decision, Offer};
+use crate::tcp::send::pacing;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::State;
+use crate::trace::Timer;
 
 /// The longest IP packet.
 const LONGEST_PACKET: u32 = 65_535;
@@ -22,12 +26,14 @@ pub(super) struct Plan {
     pub(super) offset: usize,
     pub(super) length: u32,
     pub(super) reason: Sent,
+    /// It is a tail loss probe (RFC 8985 7.3).
+    pub(super) tail_probe: bool,
 }
 
 impl Plan {
     /// A segment without text at `seq`.
     fn bare(seq: Seq, flags: Flags, reason: Sent) -> Self {
-        Self { seq, flags, offset: 0, length: 0, reason }
+        Self { seq, flags, offset: 0, length: 0, reason, tail_probe: false }
     }
 }
 
@@ -39,19 +45,38 @@ impl Connection {
             let ack = if self.state == State::SynSent { Flags::empty() } else { Flags::ACK };
             return self.plan_syn(Flags::SYN | ack);
         }
-        self.plan_retransmission()
+        self.plan_head()
             .or_else(|| self.plan_probe())
-            .or_else(|| self.plan_data(shared))
+            .or_else(|| self.plan_paced(shared))
             .or_else(|| self.plan_ack(shared))
+    }
+
+    /// What the congestion window and the sending rate limit.
+    fn plan_paced(&mut self, shared: &mut Shared) -> Option<Plan> {
+        if self.snd.inflight.is_empty() && self.nothing_unsent() {
+            return None;
+        }
+        if let Some(at) = self.snd.pacer.not_before(shared.now) {
+            shared.withhold(Some(self.tuple), Withheld::Pacing);
+            self.deadlines.set(Timer::Pacing, at);
+            return None;
+        }
+        if self.snd.recovery.tlp.due {
+            return self.plan_tail_probe();
+        }
+        if self.snd.recovery.frto.prefers_new() {
+            return self.plan_data(shared).or_else(|| self.plan_lost(shared));
+        }
+        self.plan_lost(shared).or_else(|| self.plan_data(shared))
     }
 
     /// SYN or SYN,ACK, first or again.
     fn plan_syn(&mut self, flags: Flags) -> Option<Plan> {
-        if self.snd.nxt != self.snd.iss {
+        if !self.snd.syn_due {
             let reply = self.reply.take()?;
             return Some(Plan::bare(self.snd.nxt, Flags::ACK, reply));
         }
-        let first = self.snd.max == self.snd.iss;
+        let first = self.snd.nxt == self.snd.iss;
         let reason = match (flags.contains(Flags::ACK), self.snd.rto.expiries()) {
             (true, 0) => Sent::SimultaneousOpen,
             (true, _) => Sent::SynAckRetransmitted,
@@ -61,16 +86,85 @@ impl Connection {
         Some(Plan::bare(self.snd.iss, flags, reason))
     }
 
-    /// The one segment that must go out again, out of turn: the oldest.
-    fn plan_retransmission(&mut self) -> Option<Plan> {
+    /// The oldest segment, out of turn: whatever the windows say, it must go out again.
+    fn plan_head(&mut self) -> Option<Plan> {
         let reason = self.snd.retransmit_head.take()?;
-        let queued = u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX);
-        let sent = self.snd.max.distance_from(self.snd.una);
-        let length = queued.min(sent).min(self.snd.mss);
-        let mut plan = Plan::bare(self.snd.una, Flags::ACK, reason);
-        plan.length = length;
-        self.finish_flags(&mut plan);
-        (plan.length > 0 || plan.flags.contains(Flags::FIN)).then_some(plan)
+        let start = self.snd.inflight.first()?.start;
+        let mut end = start.plus(self.snd.mss).earlier_of(self.snd.nxt);
+        let edge = self.snd.window.edge();
+        if edge.is_after(start) {
+            // A peer that took a part of its window back takes this much.
+            end = end.earlier_of(edge);
+        }
+        Some(self.plan_again(start, end, reason))
+    }
+
+    /// The lowest of what is lost.
+    fn plan_lost(&mut self, shared: &mut Shared) -> Option<Plan> {
+        if self.snd.inflight.lost() == 0 {
+            return None;
+        }
+        let room = self.congestion_room(0);
+        let segments = room / u64::from(self.snd.mss.max(1)) * u64::from(self.snd.mss);
+        let limit = u32::try_from(segments.max(room.min(u64::from(self.snd.mss))));
+        let limit = limit.unwrap_or(u32::MAX).min(self.largest_transmission());
+        let (start, end) = self.snd.inflight.next_lost(self.largest_transmission())?;
+        let least = end.distance_from(start).min(self.snd.mss);
+        if limit < least {
+            self.snd.window_limited_until = Some(self.snd.nxt);
+            shared.withhold(Some(self.tuple), Withheld::CongestionWindow);
+            return None;
+        }
+        let end = end.earlier_of(start.plus(limit));
+        if end.is_after(self.snd.window.edge().later_of(self.snd.una.plus(self.snd.mss))) {
+            // The peer took its window back: what lies beyond waits for the timer, or for the peer.
+            shared.withhold(Some(self.tuple), Withheld::PeerWindow);
+            return None;
+        }
+        let reason = match self.snd.recovery.phase {
+            Phase::Fast { .. } => Sent::SackRetransmission,
+            _ => self.snd.resending,
+        };
+        Some(self.plan_again(start, end, reason))
+    }
+
+    /// What was sent before, from `start` to `end`; a FIN among it has the last number.
+    fn plan_again(&self, start: Seq, end: Seq, reason: Sent) -> Plan {
+        let mut plan = Plan::bare(start, Flags::ACK, reason);
+        let text_end = end.earlier_of(self.queue_end());
+        plan.offset = start.distance_from(self.snd.una) as usize;
+        plan.length = text_end.distance_from(start);
+        if start.is_after(self.queue_end()) || start == self.queue_end() {
+            (plan.length, plan.reason) = (0, Sent::FinRetransmitted);
+        }
+        plan.flags.set(Flags::PSH, plan.length > 0 && text_end == self.queue_end());
+        plan.flags.set(Flags::FIN, end.is_after(self.queue_end()));
+        plan
+    }
+
+    /// RFC 8985 7.3: new data, if there is any and the peer takes it; else the last segment again.
+    fn plan_tail_probe(&mut self) -> Option<Plan> {
+        self.snd.recovery.tlp.due = false;
+        let mut plan = if self.has_new_data() {
+            let start = self.snd.nxt;
+            let room = self.snd.window.usable(start).min(self.snd.mss);
+            let end = self.queue_end().earlier_of(start.plus(room));
+            let mut plan = self.plan_again(start, end, Sent::TailLossProbe);
+            self.finish_flags(&mut plan);
+            plan
+        } else {
+            let last = *self.snd.inflight.last().filter(|last| last.fate == Fate::Flying)?;
+            let length = last.length().min(self.snd.mss);
+            let mut plan = self.plan_again(last.end.minus(length), last.end, Sent::TailLossProbe);
+            plan.reason = Sent::TailLossProbe;
+            plan
+        };
+        plan.tail_probe = true;
+        Some(plan)
+    }
+
+    fn nothing_unsent(&self) -> bool {
+        self.snd.queue.is_empty() && (!self.snd.fin_queued || self.snd.fin_acked)
     }
 
     /// RFC 9293 3.8.6.1 and 3.8.4: a segment that the peer must answer: one sequence number before
@@ -84,24 +178,24 @@ impl Connection {
     fn plan_data(&mut self, shared: &mut Shared) -> Option<Plan> {
         let offset = self.snd.nxt.distance_from(self.snd.una);
         let queued = u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX);
-        let again = self.snd.nxt.is_before(self.snd.max);
         let left = queued.saturating_sub(offset);
         let fin_left = self.snd.fin_queued && !self.snd.fin_acked && offset <= queued;
         if left == 0 && !fin_left {
+            self.note_application_limited();
             return None;
         }
         self.restart_after_idle(shared);
-        let offer = self.offer(left, offset, again);
+        let offer = self.offer(left, offset);
         let length = match nagle::decide(&offer) {
             Decision::Send(length) => length,
-            Decision::Nothing if offer.peer_room > 0 || again => 0,
+            Decision::Nothing if offer.peer_room > 0 => 0,
             Decision::Nothing => {
                 shared.withhold(Some(self.tuple), Withheld::PeerWindow);
                 return None;
             }
             Decision::Withhold(reason) => {
                 if reason == Withheld::CongestionWindow {
-                    self.snd.window_limited_until = Some(self.snd.max);
+                    self.snd.window_limited_until = Some(self.snd.nxt);
                 }
                 shared.withhold(Some(self.tuple), reason);
                 return None;
@@ -110,8 +204,16 @@ impl Connection {
         let mut plan = Plan::bare(self.snd.nxt, Flags::ACK, Sent::Data);
         (plan.offset, plan.length) = (offset as usize, length);
         self.finish_flags(&mut plan);
-        plan.reason = self.data_reason(&plan, again);
+        plan.reason = data_reason(&plan);
         Some(plan)
+    }
+
+    /// The program has nothing more to send, and more could be: the path is not measured.
+    fn note_application_limited(&mut self) {
+        let pipe = self.snd.inflight.pipe();
+        if self.snd.inflight.lost() == 0 && u64::from(pipe) < self.send_window() {
+            self.snd.rate.on_application_limited(pipe);
+        }
     }
 
     /// PSH on the last byte that was written, FIN behind it.
@@ -127,37 +229,25 @@ impl Connection {
         }
     }
 
-    fn data_reason(&self, plan: &Plan, again: bool) -> Sent {
-        let fin = plan.flags.contains(Flags::FIN);
-        if again && plan.length == 0 {
-            Sent::FinRetransmitted
-        } else if again && plan.seq == self.snd.una && self.snd.rto.expiries() > 0 {
-            Sent::TimeoutRetransmission
-        } else if again {
-            self.snd.resending
-        } else if fin && plan.length == 0 {
-            Sent::Fin
-        } else if fin {
-            Sent::DataAndFin
-        } else if plan.flags.contains(Flags::PSH) {
-            Sent::DataPushed
-        } else {
-            Sent::Data
-        }
+    /// What the congestion window still takes, in bytes.
+    fn congestion_room(&self, beyond: u64) -> u64 {
+        let window = self.send_window().saturating_add(beyond);
+        window.saturating_sub(u64::from(self.snd.inflight.pipe()))
     }
 
     /// What there is and what limits it.
-    fn offer(&self, left: u32, in_flight: u32, again: bool) -> Offer {
+    fn offer(&self, left: u32, in_flight: u32) -> Offer {
         let snd = &self.snd;
-        let window = snd.recovery.effective_window(snd.controller.window(), snd.mss);
-        // RFC 3042 2 lets out what was never sent; behind a timeout that would be old data.
-        let limited_transmit = if again { 0 } else { snd.recovery.limited_transmit(snd.mss) };
-        let window = window + limited_transmit;
+        // RFC 3042 2; with SACK it follows from what is known to have left the network.
+        let limited_transmit = match self.sack_agreed {
+            true => 0,
+            false => snd.recovery.newreno.limited_transmit(snd.mss),
+        };
         let small = snd.small_end.is_some_and(|end| end.is_after(snd.una));
         Offer {
             queued: u64::from(left),
             peer_room: u64::from(snd.window.usable(snd.nxt)),
-            congestion_room: window.saturating_sub(u64::from(in_flight)),
+            congestion_room: self.congestion_room(limited_transmit),
             max_window: u64::from(snd.window.max()),
             mss: snd.mss,
             limit: self.largest_transmission(),
@@ -166,7 +256,7 @@ impl Connection {
             nodelay: self.options.nodelay,
             cork: self.options.cork,
             fin: snd.fin_queued,
-            overdue: snd.overdue || again,
+            overdue: snd.overdue,
         }
     }
 
@@ -176,15 +266,20 @@ impl Connection {
             return self.snd.mss;
         }
         // IP and TCP headers at their longest leave this for payload.
-        let most = LONGEST_PACKET - 60 - 60;
-        most / self.snd.mss * self.snd.mss
+        let longest = LONGEST_PACKET - 60 - 60;
+        let most = self.pacing_rate().map_or(longest, |rate| {
+            let wanted = self.snd.controller.send_quantum();
+            let wanted = wanted.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
+            wanted.unwrap_or_else(|| pacing::quantum(rate, self.snd.mss)).min(longest)
+        });
+        (most / self.snd.mss * self.snd.mss).max(self.snd.mss)
     }
 
     /// RFC 5681 4.1: after an idle time the window has to be earned again.
     fn restart_after_idle(&mut self, shared: &Shared) {
         let Some(last) = self.snd.last_sent else { return };
         let idle = shared.now.since(last);
-        if self.snd.una == self.snd.max && idle > self.retransmission_timeout() {
+        if self.snd.una == self.snd.nxt && idle > self.retransmission_timeout() {
             self.snd.controller.on_idle_restart(shared.now, idle);
             self.snd.last_sent = None;
         }
@@ -202,6 +297,16 @@ impl Connection {
         };
         let update = self.rcv.window_update.then_some(Sent::WindowUpdate);
         let reason = now.or(self.reply).or(update)?;
-        Some(Plan::bare(self.snd.max, Flags::ACK, reason))
+        Some(Plan::bare(self.snd.nxt, Flags::ACK, reason))
+    }
+}
+
+fn data_reason(plan: &Plan) -> Sent {
+    let fin = plan.flags.contains(Flags::FIN);
+    match (fin, plan.length) {
+        (true, 0) => Sent::Fin,
+        (true, _) => Sent::DataAndFin,
+        (false, _) if plan.flags.contains(Flags::PSH) => Sent::DataPushed,
+        (false, _) => Sent::Data,
     }
 }

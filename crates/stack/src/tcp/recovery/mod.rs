@@ -1,5 +1,128 @@
-//! What was lost, and when that is known.
+//! What was lost, when that is known, and how it is repaired.
+//!
+//! | file | holds | source |
+//! |---|---|---|
+//! | `rtt`, `rto` | round trips, the retransmission timeout | RFC 6298, RFC 7323 4 |
+//! | `scoreboard` | what the peer's SACK blocks say | RFC 2018, RFC 2883 |
+//! | `rack`, `tlp` | when a segment counts as lost; the tail loss probe | RFC 8985 |
+//! | `prr` | how fast to send while losses are repaired | RFC 9937 |
+//! | `frto`, `undo` | reactions that were wrong, and how they are undone | RFC 5682, 3522, 3708, 4015 |
+//! | `sack` | the thread through these, for a peer that says what it has | RFC 6675 |
+//! | `newreno` | the same for a peer that does not | RFC 6582 |
 
+pub(crate) mod frto;
 pub(crate) mod newreno;
+pub(crate) mod prr;
+pub(crate) mod rack;
 pub(crate) mod rto;
 pub(crate) mod rtt;
+pub(crate) mod sack;
+pub(crate) mod scoreboard;
+pub(crate) mod tlp;
+pub(crate) mod undo;
+
+use wire::time::Duration;
+
+use crate::tcp::congestion::Controller;
+use crate::tcp::seq::Seq;
+use frto::Frto;
+use newreno::NewReno;
+use prr::Prr;
+use rack::Rack;
+use scoreboard::Scoreboard;
+use tlp::Tlp;
+use undo::Undo;
+
+/// Everything that one connection remembers of losses and their repair.
+#[derive(Clone, Debug)]
+pub(crate) struct Recovery {
+    /// What is being repaired.
+    pub(crate) phase: Phase,
+    /// The rate of sending in fast recovery.
+    pub(crate) prr: Prr,
+    /// Which blocks were seen.
+    pub(crate) scoreboard: Scoreboard,
+    /// When a segment counts as lost.
+    pub(crate) rack: Rack,
+    /// The tail loss probe.
+    pub(crate) tlp: Tlp,
+    /// Whether a timeout was needed.
+    pub(crate) frto: Frto,
+    /// Whether the last reaction was needed.
+    pub(crate) undo: Undo,
+    /// Fast recovery with a peer that does not say what it has.
+    pub(crate) newreno: NewReno,
+    /// Reactions that were undone.
+    pub(crate) undone: u64,
+    /// Segments that the peer reported to have received twice.
+    pub(crate) duplicates: u64,
+}
+
+/// What the sender repairs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Nothing.
+    Open,
+    /// Segments that were found to be lost, until everything before `until` is acknowledged.
+    Fast {
+        /// RecoveryPoint of RFC 6675 2: SND.NXT when it began.
+        until: Seq,
+    },
+    /// What was out when the retransmission timer expired.
+    Timeout {
+        /// SND.NXT at that time.
+        until: Seq,
+    },
+}
+
+impl Recovery {
+    /// Nothing is lost.
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Open,
+            prr: Prr::default(),
+            scoreboard: Scoreboard::default(),
+            rack: Rack::new(),
+            tlp: Tlp::default(),
+            frto: Frto::default(),
+            undo: Undo::default(),
+            newreno: NewReno::new(),
+            undone: 0,
+            duplicates: 0,
+        }
+    }
+
+    /// Fast recovery is going on.
+    pub(crate) fn is_fast(&self) -> bool {
+        matches!(self.phase, Phase::Fast { .. })
+    }
+
+    /// Losses are being repaired, found by whatever means.
+    pub(crate) fn is_repairing(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
+    /// The window to send by, in bytes: what the controller says, or what the repair makes of it.
+    pub(crate) fn window(&self, controller: &dyn Controller, sack: bool, mss: u32) -> u64 {
+        let window = controller.window();
+        match (sack, self.phase) {
+            (true, Phase::Fast { .. }) if controller.wants_rate_reduction() => self.prr.window(),
+            (true, _) => window,
+            (false, _) => self.newreno.effective_window(window, mss),
+        }
+    }
+
+    /// The retransmission timer expired; `nxt` is SND.NXT and `una` SND.UNA.
+    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq) {
+        let again = matches!(self.phase, Phase::Timeout { until } if una.is_before(until));
+        self.phase = Phase::Timeout { until: nxt };
+        self.frto.on_timeout(again);
+        self.tlp.cancel();
+        self.undo.begin(una);
+        self.newreno.on_timeout(nxt);
+        self.scoreboard.forget();
+    }
+}
+
+/// What stands in for a round trip that was never measured.
+const UNMEASURED: Duration = Duration::from_secs(1);

@@ -178,6 +178,13 @@ impl NewReno {
         }
     }
 
+    /// The loss was none: there is nothing to recover from.
+    pub(crate) fn cancel(&mut self) {
+        self.leave_recovery();
+        self.duplicate_acks = 0;
+        self.recover = None;
+    }
+
     fn leave_recovery(&mut self) {
         self.in_recovery = false;
         self.had_partial = false;

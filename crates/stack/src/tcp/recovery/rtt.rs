@@ -76,7 +76,8 @@ impl RttEstimator {
         }
     }
 
-    fn remember_minimum(&mut self, rtt: Duration, now: Instant) {
+    /// Takes a sample for the minimum alone.
+    pub(crate) fn remember_minimum(&mut self, rtt: Duration, now: Instant) {
         let age = now.since(self.half_start);
         if age >= HALF_WINDOW {
             self.min_previous = if age >= 2 * HALF_WINDOW { None } else { self.min_current };

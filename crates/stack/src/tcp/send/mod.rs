@@ -1,5 +1,8 @@
 //! What is sent, and how much of it may be.
 
+pub(crate) mod inflight;
 pub(crate) mod nagle;
+pub(crate) mod pacing;
 pub(crate) mod queue;
+pub(crate) mod rate;
 pub(crate) mod window;
