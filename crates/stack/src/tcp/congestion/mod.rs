@@ -22,7 +22,7 @@ pub use reno::Reno;
 
 use crate::config::ControllerFactory;
 
-/// The names that [`by_name`] knows, as `TCP_CONGESTION` has them.
+/// The names that [`by_name`] knows, as `TCP_CONGESTION` has them; the default is the first.
 pub const NAMES: &[&str] = &["cubic", "reno"];
 
 /// What makes the controller called `name` in a `TCP_CONGESTION` socket option; `None` for a name
@@ -298,6 +298,8 @@ mod tests {
             assert_eq!(by_name(name).unwrap()(1_448).name(), *name);
         }
         assert!(by_name("vegas").is_none());
+        let default = (crate::TcpOptions::default().congestion)(1_448);
+        assert_eq!(default.name(), NAMES[0]);
     }
 
     #[test]
