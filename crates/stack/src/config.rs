@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::ops::RangeInclusive;
 use wire::time::Duration;
 
-use crate::tcp::congestion::{Controller, Reno};
+use crate::tcp::congestion::{Controller, Cubic};
 
 /// The limits and defaults of one stack.
 ///
@@ -139,7 +139,8 @@ pub struct TcpOptions {
     /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3). 40 ms.
     pub delayed_ack: Duration,
     /// `TCP_CONGESTION`: makes the congestion controller of a new connection from its segment
-    /// size. [`Reno::boxed`] until CUBIC is here.
+    /// size. [`Cubic::boxed`], what most of the Internet uses (RFC 9438);
+    /// [`by_name`](crate::tcp::congestion::by_name) finds the others.
     pub congestion: ControllerFactory,
 }
 
@@ -163,7 +164,7 @@ impl Default for TcpOptions {
             pacing: false,
             max_pacing_rate: None,
             delayed_ack: Duration::from_millis(40),
-            congestion: Reno::boxed,
+            congestion: Cubic::boxed,
         }
     }
 }

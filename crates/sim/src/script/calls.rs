@@ -296,6 +296,11 @@ impl Runner {
     fn setsockopt(&mut self, arguments: Arguments<'_>) -> Attempt {
         let name = arguments.names(2)?;
         let [name] = name[..] else { return Err("setsockopt needs the name of one option".into()) };
+        if let ("TCP_CONGESTION", Expression::Text(controller)) = (name, arguments.get(3)?) {
+            let socket = self.sockets.get(arguments.integer(0)?)?;
+            socket.set_congestion(&mut self.stack, self.now, controller)?;
+            return returned(0);
+        }
         let value = match arguments.get(3)? {
             Expression::Record(fields) => linger(fields)?,
             Expression::List(list) => list.first().map_or(Err("empty list".into()), integer)?,

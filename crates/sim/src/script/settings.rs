@@ -1,11 +1,12 @@
 //! What stands between backticks, and the options at a script's top.
 //!
 //! Nothing is given to a shell. `sysctl [-q] [-w] name=value` sets the field of [`stack::Config`]
-//! that the name has in [`SYSCTLS`]; several stand on lines of their own or behind `;`.
+//! that the name has in [`SYSCTLS`], and [`CONGESTION_CONTROL`] the controller; several stand on lines of their own or behind `;`.
 
 use std::net::Ipv4Addr;
 
 use stack::Config;
+use stack::tcp::congestion;
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
@@ -28,6 +29,9 @@ pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.ipv4.tcp_timestamps", |c, v| c.timestamps = v != 0),
     ("net.ipv4.tcp_window_scaling", |c, v| c.window_scaling = v != 0),
 ];
+
+/// The sysctl whose value is not a number but the name of a controller: `cubic`, `reno`.
+pub const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
 
 /// Sets one field to the value of a sysctl.
 pub type Setter = fn(&mut Config, u64);
@@ -98,6 +102,10 @@ impl Settings {
             }
             for word in words.filter(|word| !matches!(*word, "-q" | "-w")) {
                 let (name, value) = word.split_once('=').ok_or_else(unknown)?;
+                if name == CONGESTION_CONTROL {
+                    self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
+                    continue;
+                }
                 let (_, set) = SYSCTLS.iter().find(|(n, _)| *n == name).ok_or_else(unknown)?;
                 set(&mut self.config, value.parse().map_err(|_| unknown())?);
             }
@@ -142,6 +150,16 @@ mod tests {
         let settings = settings(text).unwrap();
         assert_eq!((settings.mtu, settings.config.timestamps), (576, false));
         assert_eq!(settings.config.backlog_limit, 2);
+    }
+
+    #[test]
+    fn a_script_can_choose_its_controller() {
+        let with = |name: &str| settings(&format!("`sysctl -q {CONGESTION_CONTROL}={name}`"));
+        for name in congestion::NAMES {
+            let factory = with(name).unwrap().config.tcp.congestion;
+            assert_eq!(factory(1_000).name(), *name);
+        }
+        assert!(with("vegas").unwrap_err().contains("is not supported"));
     }
 
     #[test]

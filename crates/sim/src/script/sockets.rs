@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use stack::tcp::congestion;
 use stack::{ConnectionId, KeepAlive, ListenerId, Stack, TcpOptions};
 use wire::time::{Duration, Instant};
 
@@ -111,13 +112,37 @@ impl Socket {
         name: &str,
         value: i64,
     ) -> Result<(), String> {
+        self.change_options(stack, now, |options| set(options, name, value))
+    }
+
+    /// `setsockopt` of `TCP_CONGESTION`, whose value is the name of a controller.
+    pub(super) fn set_congestion(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        name: &str,
+    ) -> Result<(), String> {
+        let unknown = || format!("no congestion controller is called {name}");
+        let factory = congestion::by_name(name).ok_or_else(unknown)?;
+        self.change_options(stack, now, |options| {
+            options.congestion = factory;
+            Ok(())
+        })
+    }
+
+    fn change_options(
+        &mut self,
+        stack: &mut Stack,
+        now: Instant,
+        change: impl FnOnce(&mut TcpOptions) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut options = match self.kind {
             Kind::Connection(id) => {
                 stack.tcp_options(id).map_err(|error| error.to_string())?.clone()
             }
             Kind::Fresh | Kind::Listener(_) => self.options.clone(),
         };
-        set(&mut options, name, value)?;
+        change(&mut options)?;
         match self.kind {
             Kind::Connection(id) => {
                 stack.set_tcp_options(now, id, options).map_err(|error| error.to_string())

@@ -8,6 +8,8 @@
 //! Anybody can bring a controller of their own: implement the trait and set a function
 //! that makes one as [`TcpOptions::congestion`](crate::TcpOptions::congestion).
 
+mod cubic;
+mod hystart;
 mod reno;
 
 use alloc::boxed::Box;
@@ -15,7 +17,24 @@ use core::fmt;
 
 use wire::time::{Duration, Instant};
 
+pub use cubic::Cubic;
 pub use reno::Reno;
+
+use crate::config::ControllerFactory;
+
+/// The names that [`by_name`] knows, as `TCP_CONGESTION` has them; the default is the first.
+pub const NAMES: &[&str] = &["cubic", "reno"];
+
+/// What makes the controller called `name` in a `TCP_CONGESTION` socket option; `None` for a name
+/// that is not in [`NAMES`].
+#[must_use]
+pub fn by_name(name: &str) -> Option<ControllerFactory> {
+    match name {
+        "cubic" => Some(Cubic::boxed),
+        "reno" => Some(Reno::boxed),
+        _ => None,
+    }
+}
 
 /// The threshold of a controller that has met no congestion yet.
 pub const NO_THRESHOLD: u64 = u64::MAX;
@@ -234,6 +253,8 @@ pub enum CongestionCause {
 pub enum Phase {
     /// The window doubles in each round trip.
     SlowStart,
+    /// The delay has risen: slow start at a quarter of its pace (RFC 9406 4.2).
+    ConservativeSlowStart,
     /// The window probes carefully for more.
     CongestionAvoidance,
     /// The window shrinks while losses are repaired.
@@ -244,6 +265,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Phase::SlowStart => "slow start",
+            Phase::ConservativeSlowStart => "conservative slow start",
             Phase::CongestionAvoidance => "congestion avoidance",
             Phase::Recovery => "recovery",
         })
@@ -268,6 +290,16 @@ mod tests {
         assert_eq!(initial_window(536), 5_360);
         assert_eq!(initial_window(8960), 17_920);
         assert_eq!(initial_window(1448), 14_480);
+    }
+
+    #[test]
+    fn every_name_makes_the_controller_that_bears_it() {
+        for name in NAMES {
+            assert_eq!(by_name(name).unwrap()(1_448).name(), *name);
+        }
+        assert!(by_name("vegas").is_none());
+        let default = (crate::TcpOptions::default().congestion)(1_448);
+        assert_eq!(default.name(), NAMES[0]);
     }
 
     #[test]
