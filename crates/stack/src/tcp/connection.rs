@@ -24,6 +24,7 @@ use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::queue::ReceiveQueue;
+use crate::tcp::recv::sack::SackReport;
 use crate::tcp::send::queue::SendQueue;
 use crate::tcp::send::window::SendWindow;
 use crate::tcp::seq::Seq;
@@ -142,6 +143,8 @@ pub(crate) struct ReceiveSide {
     pub(crate) queue: ReceiveQueue,
     /// Out of order.
     pub(crate) assembler: Assembler,
+    /// SACK: whether it was agreed on, and what the next ACK reports (RFC 2018, RFC 2883).
+    pub(crate) sack: SackReport,
     /// The FIN's sequence number, once it is known; it may lie behind a hole.
     pub(crate) fin: Option<Seq>,
     /// When an ACK is due.
@@ -250,6 +253,7 @@ impl Connection {
                 mss,
                 queue: ReceiveQueue::new(),
                 assembler: Assembler::new(),
+                sack: SackReport::default(),
                 fin: None,
                 ack: AckPolicy::new(options.delayed_ack),
                 window_update: false,
@@ -271,7 +275,7 @@ impl Connection {
         }
     }
 
-    /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3).
+    /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3, RFC 2018 2).
     pub(crate) fn take_peer_options(&mut self, offered: &Options, shared: &Shared) {
         match (offered.window_scale, shared.config.window_scaling) {
             // RFC 7323 2.3: a shift beyond 14 counts as 14.
@@ -282,6 +286,7 @@ impl Connection {
             (Some(ours), Some(theirs)) => ours.set_recent(theirs.value, shared.now),
             _ => self.timestamps = None,
         }
+        self.rcv.sack.agreed = offered.sack_permitted && shared.config.sack;
         self.set_peer_mss(offered.mss);
     }
 

@@ -157,7 +157,7 @@ impl Connection {
         TcpInfo {
             state: self.state,
             timestamps: self.timestamps.is_some(),
-            sack: false,
+            sack: self.rcv.sack.agreed,
             window_scale: scaled.then_some((self.snd.scale, self.rcv.scale)),
             rto: self.retransmission_timeout(),
             ato: self.options.delayed_ack,

@@ -3,7 +3,7 @@
 use wire::checksum;
 use wire::frame::{TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
-use wire::tcp::{Flags, Header, Options};
+use wire::tcp::{Flags, Header, Options, SackBlocks};
 use wire::time::Instant;
 
 use crate::ip::{Envelope, Interfaces, LinkHeader, Route};
@@ -30,6 +30,8 @@ impl Connection {
         plan: &Plan,
     ) -> Packet {
         let syn = plan.flags.contains(Flags::SYN);
+        let (sack, size) =
+            if syn { (SackBlocks::NONE, self.snd.mss) } else { self.take_sack_blocks(plan.length) };
         let window = if syn { self.syn_window() } else { self.choose_window() };
         let segment = Header {
             source_port: self.tuple.local.port(),
@@ -38,7 +40,7 @@ impl Connection {
             acknowledgment: if plan.flags.contains(Flags::ACK) { self.rcv.nxt.0 } else { 0 },
             flags: plan.flags,
             window: window.field,
-            options: self.segment_options(shared, syn),
+            options: Options { sack, ..self.segment_options(shared, syn) },
             ..Header::default()
         };
         let body = (self.id, plan.offset);
@@ -49,9 +51,9 @@ impl Connection {
             ttl: self.options.ttl,
             traffic_class: self.options.traffic_class,
         };
-        let text = (plan.length > 0).then_some((body, self.snd.mss));
+        let text = (plan.length > 0).then_some((body, size));
         let packet = out.packet(shared, header, &segment, plan.length, plan.reason, text);
-        self.note_sent(shared, plan, window);
+        self.note_sent(shared, plan, window, size);
         packet
     }
 
@@ -66,40 +68,45 @@ impl Connection {
         Options {
             mss: u16::try_from(self.rcv.mss).ok(),
             window_scale: scaled.then_some(self.rcv.scale),
+            // RFC 2018 2, and likewise.
+            sack_permitted: shared.config.sack
+                && (self.state == State::SynSent || self.rcv.sack.agreed),
             timestamps,
             ..Options::default()
         }
     }
 
-    fn note_sent(&mut self, shared: &mut Shared, plan: &Plan, window: Window) {
+    /// `size` is the payload of a full segment of this transmission.
+    fn note_sent(&mut self, shared: &mut Shared, plan: &Plan, window: Window, size: u32) {
         let now = shared.now;
         let space = plan.length
             + u32::from(plan.flags.contains(Flags::SYN))
             + u32::from(plan.flags.contains(Flags::FIN));
-        self.counts.segs_out += u64::from(plan.length.div_ceil(self.snd.mss).max(1));
+        self.counts.segs_out += u64::from(plan.length.div_ceil(size).max(1));
         if plan.flags.contains(Flags::ACK) {
             // An ACK answers everything that was asked.
             self.rcv.ack.acknowledged(plan.length > 0);
             self.rcv.window_update = false;
-            self.reply = None;
+            // One ACK reports one duplicate (RFC 2883 4).
+            self.reply = self.rcv.sack.duplicate_waits().then_some(Sent::DuplicateAck);
             self.rcv.edge = self.rcv.edge.later_of(window.edge);
             if let Some(ours) = &mut self.timestamps {
                 ours.ack_sent(self.rcv.nxt);
             }
         }
         if space > 0 {
-            self.note_text_sent(now, plan, space);
+            self.note_text_sent(now, plan, space, size);
         }
     }
 
     /// Sequence numbers left: they are timed, and will be sent again if nobody acknowledges them.
-    fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32) {
+    fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32, size: u32) {
         let end = plan.seq.plus(space);
         let snd = &mut self.snd;
         let again = plan.seq.is_before(snd.max);
         self.counts.bytes_sent += u64::from(plan.length);
         if again {
-            let segments = u64::from(plan.length.div_ceil(snd.mss).max(1));
+            let segments = u64::from(plan.length.div_ceil(size).max(1));
             self.counts.total_retrans += segments;
             self.counts.bytes_retrans += u64::from(plan.length);
             // Karn: what was sent twice measures nothing.
@@ -112,7 +119,7 @@ impl Connection {
         }
         snd.max = snd.max.later_of(end);
         snd.overdue = false;
-        if !plan.length.is_multiple_of(snd.mss) {
+        if !plan.length.is_multiple_of(size) {
             snd.small_end = Some(end);
         }
         snd.last_sent = Some(now);

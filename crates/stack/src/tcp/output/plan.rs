@@ -66,7 +66,7 @@ impl Connection {
         let reason = self.snd.retransmit_head.take()?;
         let queued = u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX);
         let sent = self.snd.max.distance_from(self.snd.una);
-        let length = queued.min(sent).min(self.snd.mss);
+        let length = queued.min(sent).min(self.payload_limit());
         let mut plan = Plan::bare(self.snd.una, Flags::ACK, reason);
         plan.length = length;
         self.finish_flags(&mut plan);
@@ -159,7 +159,7 @@ impl Connection {
             peer_room: u64::from(snd.window.usable(snd.nxt)),
             congestion_room: window.saturating_sub(u64::from(in_flight)),
             max_window: u64::from(snd.window.max()),
-            mss: snd.mss,
+            mss: self.payload_limit(),
             limit: self.largest_transmission(),
             in_flight: in_flight > 0,
             small_in_flight: small,
@@ -172,12 +172,14 @@ impl Connection {
 
     /// One segment, or as many as fit into a super-segment where the link cuts them.
     pub(crate) fn largest_transmission(&self) -> u32 {
-        if !self.route.segmentation {
-            return self.snd.mss;
+        let size = self.payload_limit();
+        // A duplicate is reported once, so not by a segment that will be several (RFC 2883 4).
+        if !self.route.segmentation || self.rcv.sack.duplicate_waits() {
+            return size;
         }
         // IP and TCP headers at their longest leave this for payload.
         let most = LONGEST_PACKET - 60 - 60;
-        most / self.snd.mss * self.snd.mss
+        most / size * size
     }
 
     /// RFC 5681 4.1: after an idle time the window has to be earned again.
