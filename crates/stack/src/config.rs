@@ -18,6 +18,9 @@ pub struct Config {
     pub window_scaling: bool,
     /// Offer and accept timestamps (RFC 7323 3). On: they give RTT samples and PAWS.
     pub timestamps: bool,
+    /// Offer and accept selective acknowledgments (RFC 2018). On: without them every lost segment
+    /// but the first of a window costs a round trip.
+    pub sack: bool,
     /// Ephemeral ports (RFC 6056). 32768-60999, as Linux has it.
     pub ephemeral_ports: RangeInclusive<u16>,
     /// How long a TIME-WAIT lasts: 2 MSL. 60 s, as Linux has it; RFC 9293 3.6.1 says 4 minutes,
@@ -75,6 +78,7 @@ impl Default for Config {
             tcp: TcpOptions::default(),
             window_scaling: true,
             timestamps: true,
+            sack: true,
             ephemeral_ports: 32_768..=60_999,
             time_wait: Duration::from_secs(60),
             time_wait_limit: 65_536,

@@ -23,6 +23,7 @@ pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.ipv4.tcp_retries2", |c, v| c.data_retries = capped(v)),
     ("net.ipv4.tcp_rto_max_ms", |c, v| c.tcp.rto.max = Duration::from_millis(v)),
     ("net.ipv4.tcp_rto_min_us", |c, v| c.tcp.rto.min = Duration::from_micros(v)),
+    ("net.ipv4.tcp_sack", |c, v| c.sack = v != 0),
     ("net.ipv4.tcp_syn_retries", |c, v| c.syn_retries = capped(v)),
     ("net.ipv4.tcp_synack_retries", |c, v| c.syn_ack_retries = capped(v)),
     ("net.ipv4.tcp_syncookies", |c, v| c.syn_cookies = v != 0),

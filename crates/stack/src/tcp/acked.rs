@@ -101,7 +101,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     let mut news = take_news(conn, shared, &seg);
     measure_round_trip(conn, shared, &seg, &mut news);
     let fin_acked = news.advanced() && advance(conn, &seg, &news);
-    if conn.sack_agreed {
+    if conn.rcv.sack.agreed {
         sack::ack_arrives(conn, shared, &seg, &mut news);
         tell_controller(conn, shared, &news, was_fast);
     } else if news.advanced() {
@@ -122,7 +122,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
 fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
     let mut news = News::nothing(conn);
     let (una, nxt, now) = (conn.snd.una, conn.snd.nxt, shared.now);
-    let report = if conn.sack_agreed {
+    let report = if conn.rcv.sack.agreed {
         Report::read(&seg.header.options.sack, seg.ack, una, nxt, conn.snd.window.max())
     } else {
         Report::default()
@@ -155,8 +155,8 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
         }
     };
     snd.inflight.acknowledge(seg.ack, &mut each);
-    let (inflight, mss) = (&mut snd.inflight, snd.mss);
-    recovery.scoreboard.news(&report, |(left, right)| inflight.sack(left, right, mss, &mut each));
+    let inflight = &mut snd.inflight;
+    recovery.scoreboard.news(&report, |(left, right)| inflight.sack(left, right, &mut each));
     news
 }
 

@@ -154,6 +154,7 @@ impl Arrival<'_> {
             return self.drop_segment(Dropped::OutOfWindow);
         }
         if seg.end().is_at_or_before(rcv.nxt) && seg.length > 0 {
+            self.note_duplicate();
             self.answer(Sent::DuplicateAck);
             return self.drop_segment(Dropped::OldDuplicate);
         }
@@ -178,6 +179,7 @@ impl Arrival<'_> {
         match self.seg.timestamps() {
             None => self.drop_segment(Dropped::NoTimestamp),
             Some(theirs) if ours.is_old(theirs.value, self.shared.now) => {
+                self.note_duplicate();
                 self.answer(Sent::PawsAck);
                 self.drop_segment(Dropped::Paws)
             }
@@ -281,6 +283,13 @@ impl Arrival<'_> {
             }
         }
         text::take_fin(self);
+    }
+
+    /// Takes note of that part of the text that came before RCV.NXT, for D-SACK (RFC 2883 4.1).
+    pub(crate) fn note_duplicate(&mut self) {
+        let (seg, rcv) = (&self.seg, &mut self.conn.rcv);
+        let start = seg.seq.plus(u32::from(seg.syn()));
+        rcv.sack.note_duplicate((start, start.plus(seg.length).earlier_of(rcv.nxt)));
     }
 
     /// Hides the first `count` sequence numbers of the segment: SYN first, then text.

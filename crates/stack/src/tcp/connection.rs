@@ -24,6 +24,7 @@ use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
 use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::queue::ReceiveQueue;
+use crate::tcp::recv::sack::SackReport;
 use crate::tcp::send::inflight::InFlight;
 use crate::tcp::send::pacing::{self, Pacer};
 use crate::tcp::send::queue::SendQueue;
@@ -50,8 +51,6 @@ pub(crate) struct Connection {
     pub(crate) snd: SendSide,
     /// Everything about the bytes that the peer sends.
     pub(crate) rcv: ReceiveSide,
-    /// Both sides agreed on selective acknowledgments (RFC 2018).
-    pub(crate) sack_agreed: bool,
     /// Timestamps, when both sides agreed on them (RFC 7323).
     pub(crate) timestamps: Option<Timestamps>,
     /// When each timer fires.
@@ -151,6 +150,8 @@ pub(crate) struct ReceiveSide {
     pub(crate) queue: ReceiveQueue,
     /// Out of order.
     pub(crate) assembler: Assembler,
+    /// SACK: whether it was agreed on, and what the next ACK reports (RFC 2018, RFC 2883).
+    pub(crate) sack: SackReport,
     /// The FIN's sequence number, once it is known; it may lie behind a hole.
     pub(crate) fin: Option<Seq>,
     /// When an ACK is due.
@@ -261,6 +262,7 @@ impl Connection {
                 mss,
                 queue: ReceiveQueue::new(),
                 assembler: Assembler::new(),
+                sack: SackReport::default(),
                 fin: None,
                 ack: AckPolicy::new(options.delayed_ack),
                 window_update: false,
@@ -269,7 +271,6 @@ impl Connection {
             tuple,
             state: State::Closed,
             options,
-            sack_agreed: false,
             timestamps,
             deadlines: Deadlines::default(),
             challenge: ChallengeBudget::default(),
@@ -283,7 +284,7 @@ impl Connection {
         }
     }
 
-    /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3).
+    /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3, RFC 2018 2).
     pub(crate) fn take_peer_options(&mut self, offered: &Options, shared: &Shared) {
         match (offered.window_scale, shared.config.window_scaling) {
             // RFC 7323 2.3: a shift beyond 14 counts as 14.
@@ -294,6 +295,7 @@ impl Connection {
             (Some(ours), Some(theirs)) => ours.set_recent(theirs.value, shared.now),
             _ => self.timestamps = None,
         }
+        self.rcv.sack.agreed = offered.sack_permitted && shared.config.sack;
         self.set_peer_mss(offered.mss);
     }
 
@@ -394,7 +396,7 @@ impl Connection {
     /// The congestion window to send by, in bytes.
     pub(crate) fn send_window(&self) -> u64 {
         let snd = &self.snd;
-        snd.recovery.window(&*snd.controller, self.sack_agreed, snd.mss)
+        snd.recovery.window(&*snd.controller, self.rcv.sack.agreed, snd.mss)
     }
 
     /// There is data, or a FIN, that was never sent, and the peer has room for it.

@@ -157,7 +157,7 @@ impl Connection {
         TcpInfo {
             state: self.state,
             timestamps: self.timestamps.is_some(),
-            sack: self.sack_agreed,
+            sack: self.rcv.sack.agreed,
             repair: self.repair(),
             window_scale: scaled.then_some((self.snd.scale, self.rcv.scale)),
             rto: self.retransmission_timeout(),

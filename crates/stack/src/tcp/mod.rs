@@ -15,7 +15,7 @@
 //! | `blind` | challenge ACKs | RFC 5961 |
 //! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
 //! | `send/` | the send queue, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
-//! | `recv/` | the receive queue, our window, delayed ACKs | RFC 9293 3.8.6, RFC 5681 |
+//! | `recv/` | the receive queue, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
 //! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
 //! | [`congestion`] | how much may be in flight | RFC 9438, RFC 9406, RFC 5681 |
 //! | `keepalive` | signs of life | RFC 9293 3.8.4 |

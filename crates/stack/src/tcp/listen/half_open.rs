@@ -13,6 +13,7 @@ use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::connection::{Connection, initial_receive_window};
+use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::Seq;
@@ -44,6 +45,8 @@ pub(crate) struct HalfOpen {
     our_mss: u16,
     peer_window: u16,
     scales: Option<(u8, u8)>,
+    /// Both of us permit SACK.
+    sack: bool,
     /// The peer's timestamp and the offset of our clock, when both of us use them.
     stamps: Option<(u32, u32)>,
     /// How often the SYN-ACK was sent again after a timeout.
@@ -57,8 +60,11 @@ pub(crate) struct HalfOpen {
     timer: Option<TimerId>,
 }
 
+// `Config::syn_queue_limit` counts on about 100 bytes, beside what the tables around them take.
+const _: () = assert!(size_of::<HalfOpen>() <= 128);
+
 impl HalfOpen {
-    /// An entry for a SYN; scale and timestamps are settled by the two methods below.
+    /// An entry for a SYN; what both sides may offer is settled by the methods below.
     pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
         Self {
             tuple: seg.tuple,
@@ -69,6 +75,7 @@ impl HalfOpen {
             our_mss: u16::try_from(our_mss).unwrap_or(u16::MAX),
             peer_window: seg.header.window,
             scales: None,
+            sack: false,
             stamps: None,
             retries: 0,
             due: Some(Sent::SynAccepted),
@@ -82,6 +89,12 @@ impl HalfOpen {
     pub(crate) fn with_scale(mut self, shared: &Shared, seg: &Segment, ours: u8) -> Self {
         let theirs = seg.header.options.window_scale.filter(|_| shared.config.window_scaling);
         self.scales = theirs.map(|scale| (scale.min(14), ours));
+        self
+    }
+
+    /// RFC 2018 2: likewise for SACK.
+    pub(crate) fn with_sack(mut self, shared: &Shared, seg: &Segment) -> Self {
+        self.sack = shared.config.sack && seg.header.options.sack_permitted;
         self
     }
 
@@ -106,9 +119,10 @@ impl HalfOpen {
     }
 
     /// What a cookie's timestamp brought back.
-    pub(crate) fn restore(&mut self, recent: u32, offset: u32, theirs: Option<u8>, ours: u8) {
+    pub(crate) fn restore(&mut self, recent: u32, offset: u32, peer: CookieOptions, our_scale: u8) {
         self.stamps = Some((recent, offset));
-        self.scales = theirs.map(|scale| (scale.min(14), ours));
+        self.scales = peer.window_scale.map(|scale| (scale.min(14), our_scale));
+        self.sack = peer.sack;
     }
 
     pub(crate) fn timestamps(&self) -> Option<Timestamps> {
@@ -120,6 +134,7 @@ impl HalfOpen {
         let offered = Options {
             mss: Some(self.peer_mss),
             window_scale: self.scales.map(|(theirs, _)| theirs),
+            sack_permitted: self.sack,
             timestamps: self.stamps.map(|(value, _)| wire::tcp::Timestamps { value, echo: 0 }),
             ..Options::default()
         };
@@ -158,6 +173,7 @@ impl HalfOpen {
             options: Options {
                 mss: Some(self.our_mss),
                 window_scale: self.scales.map(|(_, ours)| ours),
+                sack_permitted: self.sack,
                 timestamps: self.stamps.map(stamps),
                 ..Options::default()
             },

@@ -135,6 +135,7 @@ impl Tcp {
         let iss = isn_floor.map_or(iss, |floor| iss.later_of(floor));
         let entry = HalfOpen::new(id, seg, iss, our_mss)
             .with_scale(shared, seg, rcv_scale)
+            .with_sack(shared, seg)
             .with_timestamps(shared, seg, self.isn.timestamp_offset(&seg.tuple));
         let half_open = self.half_open.insert(entry);
         self.register(&seg.tuple, Target::HalfOpen(half_open));
@@ -157,10 +158,12 @@ impl Tcp {
             let scale = offered.window_scale.filter(|_| shared.config.window_scaling);
             let ours = Timestamps::new(self.isn.timestamp_offset(&seg.tuple));
             let value = ours.option(shared.now).value;
-            let options = CookieOptions { window_scale: scale, ..CookieOptions::default() };
+            let sack = offered.sack_permitted && shared.config.sack;
+            let options = CookieOptions { window_scale: scale, sack, ..CookieOptions::default() };
             let value = SynCookies::encode_options(value, options);
             reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
             reply.options.window_scale = scale.map(|_| our_scale);
+            reply.options.sack_permitted = sack;
         }
         self.replies.push(shared, reply);
     }
@@ -194,7 +197,7 @@ impl Tcp {
             entry.restore(
                 theirs.value,
                 self.isn.timestamp_offset(&seg.tuple),
-                options.window_scale,
+                options,
                 scale_for(listener.options.receive_buffer),
             );
         }

@@ -3,7 +3,7 @@
 use wire::checksum;
 use wire::frame::{TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
-use wire::tcp::{Flags, Header, Options};
+use wire::tcp::{Flags, Header, Options, SackBlocks};
 use wire::time::Instant;
 
 use crate::ip::{Envelope, Interfaces, LinkHeader, Route};
@@ -12,6 +12,7 @@ use crate::shared::Shared;
 use crate::tcp::connection::Connection;
 use crate::tcp::output::plan::Plan;
 use crate::tcp::recv::window::{self, Space, Window};
+use crate::tcp::send::inflight::Sending;
 use crate::tcp::state::State;
 use crate::trace::{Timer, What};
 use crate::transmit::{Body, HeaderBuf, Packet};
@@ -30,6 +31,8 @@ impl Connection {
         plan: &Plan,
     ) -> Packet {
         let syn = plan.flags.contains(Flags::SYN);
+        let (sack, size) =
+            if syn { (SackBlocks::NONE, self.snd.mss) } else { self.take_sack_blocks(plan.length) };
         let window = if syn { self.syn_window() } else { self.choose_window() };
         let segment = Header {
             source_port: self.tuple.local.port(),
@@ -38,7 +41,7 @@ impl Connection {
             acknowledgment: if plan.flags.contains(Flags::ACK) { self.rcv.nxt.0 } else { 0 },
             flags: plan.flags,
             window: window.field,
-            options: self.segment_options(shared, syn),
+            options: Options { sack, ..self.segment_options(shared, syn) },
             ..Header::default()
         };
         let body = (self.id, plan.offset);
@@ -49,9 +52,9 @@ impl Connection {
             ttl: self.options.ttl,
             traffic_class: self.options.traffic_class,
         };
-        let text = (plan.length > 0).then_some((body, self.snd.mss));
+        let text = (plan.length > 0).then_some((body, size));
         let packet = out.packet(shared, header, &segment, plan.length, plan.reason, text);
-        self.note_sent(shared, plan, window);
+        self.note_sent(shared, plan, window, size);
         packet
     }
 
@@ -66,45 +69,50 @@ impl Connection {
         Options {
             mss: u16::try_from(self.rcv.mss).ok(),
             window_scale: scaled.then_some(self.rcv.scale),
+            // RFC 2018 2, and likewise.
+            sack_permitted: shared.config.sack
+                && (self.state == State::SynSent || self.rcv.sack.agreed),
             timestamps,
             ..Options::default()
         }
     }
 
-    fn note_sent(&mut self, shared: &mut Shared, plan: &Plan, window: Window) {
+    /// `size` is the payload of a full segment of this transmission.
+    fn note_sent(&mut self, shared: &mut Shared, plan: &Plan, window: Window, size: u32) {
         let now = shared.now;
         let space = plan.length
             + u32::from(plan.flags.contains(Flags::SYN))
             + u32::from(plan.flags.contains(Flags::FIN));
-        self.counts.segs_out += u64::from(plan.length.div_ceil(self.snd.mss).max(1));
+        self.counts.segs_out += u64::from(plan.length.div_ceil(size).max(1));
         if plan.flags.contains(Flags::ACK) {
             // An ACK answers everything that was asked.
             self.rcv.ack.acknowledged(plan.length > 0);
             self.rcv.window_update = false;
-            self.reply = None;
+            // One ACK reports one duplicate (RFC 2883 4).
+            self.reply = self.rcv.sack.duplicate_waits().then_some(Sent::DuplicateAck);
             self.rcv.edge = self.rcv.edge.later_of(window.edge);
             if let Some(ours) = &mut self.timestamps {
                 ours.ack_sent(self.rcv.nxt);
             }
         }
         if space > 0 {
-            self.note_text_sent(now, plan, space);
+            self.note_text_sent(now, plan, space, size);
             self.arm_loss_probe(shared);
         }
     }
 
     /// Sequence numbers left: they are recorded, and will be sent again if nobody acknowledges them.
-    fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32) {
+    fn note_text_sent(&mut self, now: Instant, plan: &Plan, space: u32, size: u32) {
         if plan.flags.contains(Flags::SYN) {
             self.note_syn_sent(now);
         } else {
-            self.note_in_flight(now, plan, space);
+            self.note_in_flight(now, plan, space, size);
         }
         self.counts.bytes_sent += u64::from(plan.length);
         self.counts.last_data_sent = Some(now);
         self.snd.last_sent = Some(now);
         self.snd.overdue = false;
-        let rearm = plan.tail_probe || (self.sack_agreed && plan.seq == self.snd.una);
+        let rearm = plan.tail_probe || (self.rcv.sack.agreed && plan.seq == self.snd.una);
         if rearm || !self.deadlines.runs(Timer::Retransmission) {
             let timeout = self.retransmission_timeout();
             self.deadlines.set(Timer::Retransmission, now.after(timeout));
@@ -125,24 +133,25 @@ impl Connection {
         self.counts.total_retrans += u64::from(!first);
     }
 
-    fn note_in_flight(&mut self, now: Instant, plan: &Plan, space: u32) {
+    fn note_in_flight(&mut self, now: Instant, plan: &Plan, space: u32, size: u32) {
         let end = plan.seq.plus(space);
         let again = plan.seq.is_before(self.snd.nxt);
         let rate = self.pacing_rate();
         let snd = &mut self.snd;
         let flight = snd.inflight.pipe().saturating_add(space);
         let stamp = snd.rate.on_sent(now, space, flight);
+        let sending = Sending { at: now, size: u16::try_from(size).unwrap_or(u16::MAX), stamp };
         if again {
-            let segments = u64::from(plan.length.div_ceil(snd.mss).max(1));
+            let segments = u64::from(plan.length.div_ceil(size).max(1));
             self.counts.total_retrans += segments;
             self.counts.bytes_retrans += u64::from(plan.length);
-            snd.inflight.resend(plan.seq, end, now, stamp);
+            snd.inflight.resend(plan.seq, end, sending);
             snd.recovery.undo.on_resent(space, self.timestamps.map(|ours| ours.at(now)));
         } else {
-            snd.inflight.push(plan.seq, end, now, stamp);
+            snd.inflight.push(plan.seq, end, sending);
             snd.nxt = end;
         }
-        if !plan.length.is_multiple_of(snd.mss) {
+        if !plan.length.is_multiple_of(size) {
             snd.small_end = Some(end);
         }
         snd.recovery.prr.on_sent(u64::from(space));

@@ -90,7 +90,7 @@ impl Connection {
     fn plan_head(&mut self) -> Option<Plan> {
         let reason = self.snd.retransmit_head.take()?;
         let start = self.snd.inflight.first()?.start;
-        let mut end = start.plus(self.snd.mss).earlier_of(self.snd.nxt);
+        let mut end = start.plus(self.payload_limit()).earlier_of(self.snd.nxt);
         let edge = self.snd.window.edge();
         if edge.is_after(start) {
             // A peer that took a part of its window back takes this much.
@@ -147,14 +147,14 @@ impl Connection {
         self.snd.recovery.tlp.due = false;
         let mut plan = if self.has_new_data() {
             let start = self.snd.nxt;
-            let room = self.snd.window.usable(start).min(self.snd.mss);
+            let room = self.snd.window.usable(start).min(self.payload_limit());
             let end = self.queue_end().earlier_of(start.plus(room));
             let mut plan = self.plan_again(start, end, Sent::TailLossProbe);
             self.finish_flags(&mut plan);
             plan
         } else {
             let last = *self.snd.inflight.last().filter(|last| last.fate == Fate::Flying)?;
-            let length = last.length().min(self.snd.mss);
+            let length = last.length().min(self.payload_limit());
             let mut plan = self.plan_again(last.end.minus(length), last.end, Sent::TailLossProbe);
             plan.reason = Sent::TailLossProbe;
             plan
@@ -239,7 +239,7 @@ impl Connection {
     fn offer(&self, left: u32, in_flight: u32) -> Offer {
         let snd = &self.snd;
         // RFC 3042 2; with SACK it follows from what is known to have left the network.
-        let limited_transmit = match self.sack_agreed {
+        let limited_transmit = match self.rcv.sack.agreed {
             true => 0,
             false => snd.recovery.newreno.limited_transmit(snd.mss),
         };
@@ -249,7 +249,7 @@ impl Connection {
             peer_room: u64::from(snd.window.usable(snd.nxt)),
             congestion_room: self.congestion_room(limited_transmit),
             max_window: u64::from(snd.window.max()),
-            mss: snd.mss,
+            mss: self.payload_limit(),
             limit: self.largest_transmission(),
             in_flight: in_flight > 0,
             small_in_flight: small,
@@ -262,8 +262,10 @@ impl Connection {
 
     /// One segment, or as many as fit into a super-segment where the link cuts them.
     pub(crate) fn largest_transmission(&self) -> u32 {
-        if !self.route.segmentation {
-            return self.snd.mss;
+        let size = self.payload_limit();
+        // A duplicate is reported once, so not by a segment that will be several (RFC 2883 4).
+        if !self.route.segmentation || self.rcv.sack.duplicate_waits() {
+            return size;
         }
         // IP and TCP headers at their longest leave this for payload.
         let longest = LONGEST_PACKET - 60 - 60;
@@ -272,7 +274,7 @@ impl Connection {
             let wanted = wanted.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
             wanted.unwrap_or_else(|| pacing::quantum(rate, self.snd.mss)).min(longest)
         });
-        (most / self.snd.mss * self.snd.mss).max(self.snd.mss)
+        (most / size * size).max(size)
     }
 
     /// RFC 5681 4.1: after an idle time the window has to be earned again.

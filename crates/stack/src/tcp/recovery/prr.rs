@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_in_flight_ends_near_the_threshold(segments in 10..200_u64, lost in 1..9_u64) {
+        fn what_is_in_flight_ends_near_the_threshold(segments in 20..200_u64, lost in 1..5_u64) {
             let (flight, threshold) = (segments * 1000, segments * 700);
             let mut prr = Prr::enter(flight, threshold);
             let mut pipe = flight - lost * 1000;

@@ -166,8 +166,7 @@ fn is_after(at: Instant, end: Seq, other_at: Instant, other_end: Seq) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::send::inflight::Fate;
-    use crate::tcp::send::rate::RateStamp;
+    use crate::tcp::send::inflight::Sending;
 
     fn ms(millis: u64) -> Instant {
         Instant::from_millis(millis)
@@ -178,8 +177,10 @@ mod tests {
     }
 
     fn record(start: u32, sent: u64, resent: bool) -> Record {
-        let (start, end, stamp) = (Seq(start), Seq(start + 1000), RateStamp::default());
-        Record { start, end, sent_at: ms(sent), fate: Fate::Flying, resent, stamp }
+        let sending = Sending { at: ms(sent), size: 1000, ..Sending::default() };
+        let mut record = Record::new(Seq(start), Seq(start + 1000), sending);
+        record.resent = resent;
+        record
     }
 
     fn conditions() -> Conditions {

@@ -104,7 +104,7 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
     }
     let evidence = Evidence {
         advanced: news.advanced(),
-        original: news.original && (conn.sack_agreed || conn.snd.recovery.frto.prefers_new()),
+        original: news.original && (conn.rcv.sack.agreed || conn.snd.recovery.frto.prefers_new()),
         covered: conn.snd.una.is_at_or_after(until),
         has_new: conn.has_new_data(),
     };
@@ -216,7 +216,7 @@ impl Connection {
         if self.snd.inflight.first().is_some_and(|first| first.fate == Fate::Sacked) {
             self.snd.inflight.forget_sacked();
         }
-        let (now, window, sack) = (shared.now, self.reordering_window(), self.sack_agreed);
+        let (now, window, sack) = (shared.now, self.reordering_window(), self.rcv.sack.agreed);
         let rack = self.snd.recovery.rack.clone();
         let snd = &mut self.snd;
         let (rate, controller) = (&mut snd.rate, &mut snd.controller);
@@ -234,7 +234,7 @@ impl Connection {
     pub(crate) fn arm_loss_probe(&mut self, shared: &Shared) {
         let snd = &self.snd;
         let flight = &snd.inflight;
-        let wanted = self.sack_agreed
+        let wanted = self.rcv.sack.agreed
             && snd.recovery.phase == Phase::Open
             && !snd.recovery.tlp.is_out()
             && !flight.is_empty()

@@ -94,7 +94,6 @@ impl Assembler {
     }
 
     /// How many separate ranges wait.
-    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }
@@ -159,17 +158,31 @@ impl Assembler {
 
     /// The ranges that wait, as first sequence number and the one after the last, in order. The
     /// caller takes what is contiguous first, so all of them lie beyond RCV.NXT.
-    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (Seq, Seq)> {
         self.runs.iter().map(|(start, run)| (self.seq(*start), self.seq(run.end)))
     }
 
     /// The range with the segment that arrived last, new or duplicate: the first block of the
     /// SACK option (RFC 2018 4). `None` when that segment does not wait any more.
-    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     pub(crate) fn most_recent(&self) -> Option<(Seq, Seq)> {
         let (start, run) = self.runs.range(..=self.latest).next_back()?;
         (run.end > self.latest).then(|| (self.seq(*start), self.seq(run.end)))
+    }
+
+    /// The range that a sequence number lies in; `None` when its byte does not wait.
+    pub(crate) fn range_at(&self, at: Seq) -> Option<(Seq, Seq)> {
+        let position = self.position_of(at)?;
+        let (start, run) = self.runs.range(..=position).next_back()?;
+        (run.end > position).then(|| (self.seq(*start), self.seq(run.end)))
+    }
+
+    /// The first stretch from `start` to before `end` whose bytes wait already.
+    pub(crate) fn first_overlap(&self, start: Seq, end: Seq) -> Option<(Seq, Seq)> {
+        let from = self.position_of(start)?;
+        let to = from + u64::from(end.distance_from(start));
+        let before = self.runs.range(..=from).next_back().filter(|(_, run)| run.end > from);
+        let (first, run) = before.or_else(|| self.runs.range(from..to).next())?;
+        Some((self.seq(from.max(*first)), self.seq(to.min(run.end))))
     }
 
     /// Drops everything.
@@ -189,8 +202,13 @@ impl Assembler {
         }
     }
 
+    /// The position of a sequence number that is not before RCV.NXT.
+    fn position_of(&self, at: Seq) -> Option<u64> {
+        let ahead = (!at.is_before(self.next)).then(|| at.distance_from(self.next))?;
+        Some(self.position + u64::from(ahead))
+    }
+
     /// The sequence number of a position.
-    #[cfg_attr(not(test), allow(dead_code, reason = "SACK is the next mechanism to come"))]
     fn seq(&self, position: u64) -> Seq {
         // Positions modulo 2^32 are sequence numbers, but for where they begin.
         self.next.plus(position.wrapping_sub(self.position) as u32)
@@ -611,7 +629,15 @@ mod tests {
                     .map(|(start, end)| (*start as u32, *end as u32))
                     .map(|(start, end)| (Seq(initial).plus(start), Seq(initial).plus(end)))
                     .collect();
-                prop_assert_eq!(it.assembler.ranges().collect::<Vec<_>>(), expected);
+                prop_assert_eq!(it.assembler.ranges().collect::<Vec<_>>(), &expected[..]);
+                for ahead in [0, 1, 99, 500, salt as u32 * 53] {
+                    let (at, end) = (it.next.plus(ahead), it.next.plus(ahead + 300));
+                    let holds = |range: &&(Seq, Seq)| at.is_at_or_after(range.0) && at.is_before(range.1);
+                    prop_assert_eq!(it.assembler.range_at(at), expected.iter().find(holds).copied());
+                    let cut = |range: &(Seq, Seq)| (range.0.later_of(at), range.1.earlier_of(end));
+                    let overlap = expected.iter().map(cut).find(|(left, right)| left.is_before(*right));
+                    prop_assert_eq!(it.assembler.first_overlap(at, end), overlap);
+                }
                 prop_assert_eq!(it.assembler.len(), ranges.len());
                 let bytes: usize = ranges.iter().map(|(start, end)| end - start).sum();
                 prop_assert_eq!(it.assembler.bytes(), bytes);

@@ -3,5 +3,6 @@
 pub(crate) mod ack;
 pub(crate) mod assembler;
 pub(crate) mod queue;
+pub(crate) mod sack;
 pub(crate) mod text;
 pub(crate) mod window;

@@ -36,12 +36,19 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
 
 /// Leaves of the segment what lies in the window and was not received before.
 fn trim_to_window(arrival: &mut Arrival<'_>) {
+    arrival.note_duplicate();
     let rcv = &arrival.conn.rcv;
     let before =
         if arrival.seg.seq.is_before(rcv.nxt) { rcv.nxt.distance_from(arrival.seg.seq) } else { 0 };
     let edge = rcv.fin.map_or(rcv.edge, |fin| rcv.edge.earlier_of(fin));
     arrival.trim_front(before);
     arrival.trim_back(edge);
+    if before == 0 {
+        // RFC 2883 4, (1): of a segment's duplicates the first one is told.
+        let (seg, rcv) = (&arrival.seg, &mut arrival.conn.rcv);
+        let overlap = rcv.assembler.first_overlap(seg.seq, seg.seq.plus(seg.length));
+        overlap.into_iter().for_each(|range| rcv.sack.note_duplicate(range));
+    }
 }
 
 /// Its text came before, or the window is closed.
@@ -71,6 +78,9 @@ fn in_order(arrival: &mut Arrival<'_>) {
         }
         conn.rcv.ack.owe(Sent::HoleFilledAck);
     }
+    if conn.rcv.sack.duplicate_waits() {
+        conn.rcv.ack.owe(Sent::DuplicateAck);
+    }
     conn.counts.bytes_received += u64::from(count);
     conn.rcv.ack.on_text(shared.now, seg.length, seg.packets);
     conn.announce(shared, Ready::READ);
@@ -84,7 +94,10 @@ fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
     let limit = shared.config.out_of_order_limit.min(conn.options.receive_buffer.saturating_mul(2));
     let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
     match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
-        Inserted::New | Inserted::Partial | Inserted::Duplicate => Continue(()),
+        Inserted::New | Inserted::Partial | Inserted::Duplicate => {
+            conn.rcv.sack.note_out_of_order(&conn.rcv.assembler);
+            Continue(())
+        }
         Inserted::Refused => {
             // What was not kept must not let a FIN behind it count.
             arrival.drop_segment(Dropped::ReassemblyFull)

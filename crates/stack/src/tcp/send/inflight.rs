@@ -27,11 +27,24 @@ pub(crate) struct Record {
     pub(crate) end: Seq,
     /// When it was sent last.
     pub(crate) sent_at: Instant,
+    /// The payload of the segments that it was cut into.
+    size: u16,
     /// What is known about it.
     pub(crate) fate: Fate,
     /// It was sent more than once.
     pub(crate) resent: bool,
     /// What the delivery rate's sample needs to know about its sending.
+    pub(crate) stamp: RateStamp,
+}
+
+/// How something is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sending {
+    /// When.
+    pub(crate) at: Instant,
+    /// The payload of the segments that it is cut into.
+    pub(crate) size: u16,
+    /// What the delivery rate's sample needs to know.
     pub(crate) stamp: RateStamp,
 }
 
@@ -83,6 +96,12 @@ struct Resent {
 }
 
 impl Record {
+    /// It leaves for the first time.
+    pub(crate) fn new(start: Seq, end: Seq, sending: Sending) -> Self {
+        let Sending { at: sent_at, size, stamp } = sending;
+        Self { start, end, sent_at, size, fate: Fate::Flying, resent: false, stamp }
+    }
+
     /// Its sequence numbers.
     pub(crate) fn length(&self) -> u32 {
         self.end.distance_from(self.start)
@@ -133,12 +152,11 @@ impl InFlight {
     }
 
     /// A segment with new sequence numbers leaves. `start` is where the last one ended.
-    pub(crate) fn push(&mut self, start: Seq, end: Seq, now: Instant, stamp: RateStamp) {
+    pub(crate) fn push(&mut self, start: Seq, end: Seq, sending: Sending) {
         if self.records.is_empty() {
             (self.fresh, self.lost_from) = (start, start);
         }
-        let fate = Fate::Flying;
-        self.records.push_back(Record { start, end, sent_at: now, fate, resent: false, stamp });
+        self.records.push_back(Record::new(start, end, sending));
     }
 
     /// Everything before `ack` arrived; `each` gets every record, or what was acknowledged of it.
@@ -169,9 +187,9 @@ impl InFlight {
 
     /// The peer has what lies from `left` to `right`; `each` gets every record that is news.
     ///
-    /// Only whole segments of `mss` bytes of a record count, and its rest: a peer that reports
-    /// every second byte cannot make more records than there are segments.
-    pub(crate) fn sack(&mut self, left: Seq, right: Seq, mss: u32, mut each: impl FnMut(&Record)) {
+    /// Only whole segments of a record count, and its rest: a peer that reports every second byte
+    /// cannot make more records than there are segments.
+    pub(crate) fn sack(&mut self, left: Seq, right: Seq, mut each: impl FnMut(&Record)) {
         let mut index = self.index_of(left);
         while let Some(record) = self.records.get(index).copied() {
             if record.start.is_at_or_after(right) {
@@ -181,8 +199,8 @@ impl InFlight {
                 index += 1;
                 continue;
             }
-            let from = round_up(&record, left, mss);
-            let to = round_down(&record, right, mss);
+            let from = round_up(&record, left);
+            let to = round_down(&record, right);
             if from.is_at_or_after(to) {
                 index += 1;
                 continue;
@@ -316,7 +334,8 @@ impl InFlight {
     }
 
     /// The range from `start` to `end` leaves again.
-    pub(crate) fn resend(&mut self, start: Seq, end: Seq, now: Instant, stamp: RateStamp) {
+    pub(crate) fn resend(&mut self, start: Seq, end: Seq, sending: Sending) {
+        let Sending { at, size, stamp } = sending;
         let mut index = self.index_of(start);
         index += self.split(index, start);
         while let Some(record) = self.records.get(index) {
@@ -328,10 +347,10 @@ impl InFlight {
                 self.set_fate(index, Fate::Flying);
             }
             let record = &mut self.records[index];
-            (record.resent, record.sent_at, record.stamp) = (true, now, stamp);
+            *record = Record { resent: true, sent_at: at, size, stamp, ..*record };
             index += 1;
         }
-        self.resent.push_back(Resent { start, end, at: now });
+        self.resent.push_back(Resent { start, end, at });
     }
 
     /// What has this fate is on its way, and will be judged anew.
@@ -345,6 +364,7 @@ impl InFlight {
                 }
             }
         }
+        self.resent.make_contiguous().sort_by_key(|resent| resent.at);
         if let Some(first) = self.records.front() {
             self.fresh = first.start;
         }
@@ -401,21 +421,22 @@ impl InFlight {
 }
 
 /// The first segment of a record that lies wholly behind `seq`.
-fn round_up(record: &Record, seq: Seq, mss: u32) -> Seq {
+fn round_up(record: &Record, seq: Seq) -> Seq {
     if seq.is_at_or_before(record.start) {
         return record.start;
     }
-    let segments = seq.distance_from(record.start).div_ceil(mss.max(1));
-    record.start.plus(segments.saturating_mul(mss).min(record.length()))
+    let size = u32::from(record.size.max(1));
+    let segments = seq.distance_from(record.start).div_ceil(size);
+    record.start.plus(segments.saturating_mul(size).min(record.length()))
 }
 
 /// The end of the last segment of a record that lies wholly before `seq`.
-fn round_down(record: &Record, seq: Seq, mss: u32) -> Seq {
+fn round_down(record: &Record, seq: Seq) -> Seq {
     if seq.is_at_or_after(record.end) {
         return record.end;
     }
     let length = seq.distance_from(record.start);
-    record.start.plus(length - length % mss.max(1))
+    record.start.plus(length - length % u32::from(record.size.max(1)))
 }
 
 #[cfg(test)]
@@ -426,6 +447,10 @@ mod tests {
     use proptest::prelude::*;
 
     const MSS: u32 = 10;
+
+    fn sent(at: Instant) -> Sending {
+        Sending { at, size: 10, ..Sending::default() }
+    }
     /// The numbers wrap inside the first window.
     const BASE: Seq = Seq(u32::MAX - 95);
 
@@ -442,7 +467,7 @@ mod tests {
         let mut flight = InFlight::new();
         for index in 0..count {
             let now = ms(u64::from(index));
-            flight.push(at(index * 20), at(index * 20 + 20), now, RateStamp::default());
+            flight.push(at(index * 20), at(index * 20 + 20), sent(now));
         }
         flight
     }
@@ -463,10 +488,10 @@ mod tests {
     fn a_block_splits_a_super_segment_at_its_segments() {
         let mut out = flight(2);
         let mut news = Vec::new();
-        out.sack(at(5), at(29), MSS, |record| news.push((record.start, record.end)));
+        out.sack(at(5), at(29), |record| news.push((record.start, record.end)));
         assert_eq!(news, [(at(10), at(20))], "whole segments only");
         assert_eq!((out.sacked(), out.pipe()), (10, 30));
-        out.sack(at(10), at(40), MSS, |record| news.push((record.start, record.end)));
+        out.sack(at(10), at(40), |record| news.push((record.start, record.end)));
         assert_eq!(news[1..], [(at(20), at(40))]);
     }
 
@@ -474,7 +499,7 @@ mod tests {
     fn a_peer_that_reports_every_second_byte_makes_no_more_records_than_segments() {
         let mut out = flight(10);
         for position in 0..100 {
-            out.sack(at(position * 2), at(position * 2 + 1), MSS, |_| {});
+            out.sack(at(position * 2), at(position * 2 + 1), |_| {});
         }
         assert_eq!((out.records.len(), out.sacked()), (10, 0));
     }
@@ -482,7 +507,7 @@ mod tests {
     #[test]
     fn losses_are_found_in_the_order_of_sending() {
         let mut out = flight(4);
-        out.sack(at(60), at(80), MSS, |_| {});
+        out.sack(at(60), at(80), |_| {});
         let before = |limit: u64| {
             move |sent: Instant, _| {
                 if sent < ms(limit) { Verdict::Lost } else { Verdict::Wait(sent) }
@@ -492,9 +517,9 @@ mod tests {
         assert_eq!(out.find_lost(before(2), |record| lost.push(record.start)), Some(ms(2)));
         assert_eq!(lost, [at(0), at(20)]);
         assert_eq!(out.next_lost(100), Some((at(0), at(40))));
-        out.resend(at(0), at(20), ms(5), RateStamp::default());
+        out.resend(at(0), at(20), sent(ms(5)));
         assert_eq!(out.next_lost(100), Some((at(20), at(40))));
-        out.resend(at(20), at(40), ms(6), RateStamp::default());
+        out.resend(at(20), at(40), sent(ms(6)));
         assert_eq!((out.next_lost(100), out.pipe()), (None, 60));
         lost.clear();
         assert_eq!(out.find_lost(before(6), |record| lost.push(record.start)), Some(ms(6)));
@@ -506,7 +531,7 @@ mod tests {
         let mut out = flight(2);
         out.mark_lost(|_| true, |_| {});
         assert_eq!(out.next_lost(10), Some((at(0), at(10))));
-        out.resend(at(0), at(10), ms(9), RateStamp::default());
+        out.resend(at(0), at(10), sent(ms(9)));
         assert_eq!(out.next_lost(100), Some((at(10), at(40))));
         assert_eq!((out.lost(), out.pipe()), (30, 10));
     }
@@ -556,7 +581,7 @@ mod tests {
                 let nxt = twin.una + twin.bytes.len() as u32;
                 match step {
                     Step::Push(length) => {
-                        out.push(at(nxt), at(nxt + length), now, RateStamp::default());
+                        out.push(at(nxt), at(nxt + length), sent(now));
                         twin.bytes.extend(vec![Fate::Flying; length as usize]);
                     }
                     Step::Acknowledge(count) => {
@@ -572,7 +597,7 @@ mod tests {
                         let from = from.min(to);
                         let mut news = 0;
                         let (left, right) = (at(twin.una + from), at(twin.una + to));
-                        out.sack(left, right, MSS, |record| news += record.length());
+                        out.sack(left, right, |record| news += record.length());
                         let range = &mut twin.bytes[from as usize..to as usize];
                         let expected = range.iter().filter(|fate| **fate != Fate::Sacked).count();
                         prop_assert_eq!(news as usize, expected);
@@ -612,7 +637,7 @@ mod tests {
                             let range = &mut twin.bytes[first..][..length as usize];
                             prop_assert!(range.iter().all(|fate| *fate == Fate::Lost));
                             range.fill(Fate::Flying);
-                            out.resend(start, end, now, RateStamp::default());
+                            out.resend(start, end, sent(now));
                         }
                     }
                     Step::Unmark => {

@@ -130,7 +130,7 @@ impl DeliveryRate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::send::inflight::Fate;
+    use crate::tcp::send::inflight::Sending;
     use crate::tcp::seq::Seq;
 
     fn ms(millis: u64) -> Instant {
@@ -138,8 +138,8 @@ mod tests {
     }
 
     fn record(start: u32, length: u32, sent_at: Instant, stamp: RateStamp) -> Record {
-        let (start, end) = (Seq(start), Seq(start + length));
-        Record { start, end, sent_at, fate: Fate::Flying, resent: false, stamp }
+        let sending = Sending { at: sent_at, size: 1000, stamp };
+        Record::new(Seq(start), Seq(start + length), sending)
     }
 
     #[test]
