@@ -34,10 +34,8 @@ pub(crate) struct News {
     pub(crate) original: bool,
     /// What the peer received twice.
     pub(crate) duplicate: Option<Block>,
-    /// FlightSize before it.
+    /// What was out before it, and not known to have arrived.
     pub(crate) flight_before: u32,
-    /// What the peer had behind a hole before it.
-    pub(crate) sacked_before: u32,
     /// When the oldest and the newest were sent of what arrived and was sent once.
     sent: Option<(Instant, Instant)>,
     /// The round-trip time that it measured.
@@ -54,8 +52,7 @@ impl News {
             lost: 0,
             original: false,
             duplicate: None,
-            flight_before: conn.flight_size(),
-            sacked_before: conn.snd.inflight.sacked(),
+            flight_before: conn.flight_size() - conn.snd.inflight.sacked(),
             sent: None,
             rtt: None,
         }
@@ -272,7 +269,7 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
             snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             snd.retransmit_head = Some(Sent::FastRetransmission);
             snd.recovery.phase = Phase::Fast { until: snd.nxt };
-            snd.recovery.undo.begin(snd.una);
+            snd.recovery.undo.begin(snd.una, snd.inflight.resent_flying());
         }
     }
 }

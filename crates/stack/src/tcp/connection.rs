@@ -369,6 +369,14 @@ impl Connection {
         self.snd.nxt.distance_from(self.snd.una)
     }
 
+    /// FlightSize as congestion control means it (RFC 5681 3.1): no more than the window let out. A
+    /// long repair leaves much more outstanding, which arrived already behind its holes.
+    pub(crate) fn controlled_flight(&self) -> u64 {
+        let pipe = self.flight_size() - self.snd.inflight.sacked();
+        let window = self.snd.controller.window().max(u64::from(pipe));
+        u64::from(self.flight_size()).min(window)
+    }
+
     /// RCV.WND as the peer knows it.
     pub(crate) fn receive_window(&self) -> u32 {
         self.rcv.edge.distance_from(self.rcv.nxt)

@@ -93,9 +93,10 @@ impl Connection {
             _ => CongestionCause::RepeatedTimeout,
         };
         self.mark_lost_at_timeout(shared);
-        let flight = u64::from(self.flight_size());
+        let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
-        self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt);
+        let resent = self.snd.inflight.resent_flying();
+        self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt, resent);
         self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
         self.snd.resending = Sent::AfterTimeout;
         self.deadlines.stop(Timer::LossProbe);

@@ -112,13 +112,14 @@ impl Recovery {
         }
     }
 
-    /// The retransmission timer expired; `nxt` is SND.NXT and `una` SND.UNA.
-    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq) {
+    /// The retransmission timer expired; `nxt` is SND.NXT, `una` SND.UNA, and `resent` bytes of
+    /// what was sent again are on their way.
+    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq, resent: u32) {
         let again = matches!(self.phase, Phase::Timeout { until } if una.is_before(until));
         self.phase = Phase::Timeout { until: nxt };
         self.frto.on_timeout(again);
         self.tlp.cancel();
-        self.undo.begin(una);
+        self.undo.begin(una, resent);
         self.newreno.on_timeout(nxt);
         self.scoreboard.forget();
     }

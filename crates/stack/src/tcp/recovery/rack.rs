@@ -117,6 +117,11 @@ impl Rack {
         self.fack = self.fack.map(|fack| fack.later_of(una));
     }
 
+    /// What was sent again had only been late: it was reordered, though nobody saw it overtaken.
+    pub(crate) fn on_spurious(&mut self) {
+        self.reordering_seen = true;
+    }
+
     /// Whether segments were ever seen to overtake one another.
     pub(crate) fn reordering_seen(&self) -> bool {
         self.reordering_seen

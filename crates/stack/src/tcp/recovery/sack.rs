@@ -82,7 +82,7 @@ fn answer_probe(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &Ne
     match conn.snd.recovery.tlp.on_ack(seg.ack, duplicate, repeated) {
         ProbeVerdict::Nothing | ProbeVerdict::Done => {}
         ProbeVerdict::RepairedLoss => {
-            let flight = u64::from(news.flight_before);
+            let flight = conn.controlled_flight();
             conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             conn.snd.controller.on_recovered(shared.now, flight);
         }
@@ -120,6 +120,9 @@ fn undo(conn: &mut Connection, shared: &Shared) {
     conn.snd.retransmit_head = None;
     conn.snd.recovery.newreno.cancel();
     let recovery = &mut conn.snd.recovery;
+    if !matches!(recovery.phase, Phase::Timeout { .. }) {
+        recovery.rack.on_spurious();
+    }
     recovery.undo.end();
     recovery.frto = Default::default();
     recovery.phase = Phase::Open;
@@ -174,14 +177,14 @@ pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
 
 /// The first loss since everything was well: the controller hears of it, once.
 fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
+    let flight = conn.controlled_flight();
     let snd = &mut conn.snd;
-    snd.controller.on_congestion(shared.now, CongestionCause::Loss, u64::from(news.flight_before));
+    snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
     let threshold = snd.controller.slow_start_threshold();
     let recovery = &mut snd.recovery;
     recovery.phase = Phase::Fast { until: snd.nxt };
-    recovery.prr =
-        Prr::enter(u64::from(news.flight_before.saturating_sub(news.sacked_before)), threshold);
-    recovery.undo.begin(snd.una);
+    recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
+    recovery.undo.begin(snd.una, snd.inflight.resent_flying());
     recovery.tlp.cancel();
     conn.deadlines.stop(Timer::LossProbe);
 }

@@ -22,9 +22,11 @@ struct Account {
 }
 
 impl Undo {
-    /// The window was reduced because of a loss.
-    pub(crate) fn begin(&mut self, una: Seq) {
-        self.account = Some(Account { since: una, stamp: None, unexplained: 0, resent: false });
+    /// The window was reduced because of a loss. `resent` bytes are out that were sent again
+    /// before, in an earlier repair.
+    pub(crate) fn begin(&mut self, una: Seq, resent: u32) {
+        let unexplained = u64::from(resent);
+        self.account = Some(Account { since: una, stamp: None, unexplained, resent: false });
     }
 
     /// It was right, or it is undone.
@@ -32,10 +34,13 @@ impl Undo {
         self.account = None;
     }
 
-    /// `bytes` were sent again, in a segment that carried our timestamp `stamp`.
-    pub(crate) fn on_resent(&mut self, bytes: u32, stamp: Option<u32>) {
+    /// `bytes` from `start` on were sent again, in a segment that carried our timestamp `stamp`.
+    ///
+    /// Only for the oldest segment an advance of SND.UNA tells which copy was answered: the advance
+    /// over another may be the work of something that an earlier repair had sent.
+    pub(crate) fn on_resent(&mut self, start: Seq, bytes: u32, stamp: Option<u32>) {
         if let Some(account) = &mut self.account {
-            if !account.resent {
+            if !account.resent && start == account.since {
                 account.stamp = stamp;
             }
             account.resent = true;
@@ -72,7 +77,7 @@ mod tests {
 
     fn begun() -> Undo {
         let mut undo = Undo::default();
-        undo.begin(Seq(1000));
+        undo.begin(Seq(1000), 0);
         undo
     }
 
@@ -80,8 +85,8 @@ mod tests {
     fn rfc3522_3_2_an_echo_from_before_the_copy_answers_the_original() {
         let mut undo = begun();
         assert!(!undo.echoes_original(Some(1)), "nothing was sent again yet");
-        undo.on_resent(1000, Some(500));
-        undo.on_resent(1000, Some(900));
+        undo.on_resent(Seq(1000), 1000, Some(500));
+        undo.on_resent(Seq(2000), 1000, Some(900));
         assert!(undo.echoes_original(Some(499)));
         assert!(!undo.echoes_original(Some(500)), "the copy's own");
         assert!(!undo.echoes_original(None));
@@ -93,10 +98,20 @@ mod tests {
     fn rfc3708_all_copies_must_be_duplicates() {
         let mut undo = begun();
         assert!(!undo.on_duplicate(Seq(1000), Seq(2000)), "a duplicate of the network's");
-        undo.on_resent(1000, None);
-        undo.on_resent(1000, None);
+        undo.on_resent(Seq(1000), 1000, None);
+        undo.on_resent(Seq(2000), 1000, None);
         assert!(!undo.on_duplicate(Seq(500), Seq(1000)), "of an earlier reaction");
         assert!(!undo.on_duplicate(Seq(1000), Seq(2000)));
         assert!(undo.on_duplicate(Seq(2000), Seq(3000)));
+    }
+
+    #[test]
+    fn what_an_earlier_repair_had_sent_proves_nothing() {
+        let mut undo = Undo::default();
+        undo.begin(Seq(1000), 1000);
+        undo.on_resent(Seq(5000), 1000, Some(500));
+        assert!(!undo.echoes_original(Some(499)), "the ACK of the copy at 1000");
+        assert!(!undo.on_duplicate(Seq(1000), Seq(2000)), "the copy of before");
+        assert!(undo.on_duplicate(Seq(5000), Seq(6000)));
     }
 }

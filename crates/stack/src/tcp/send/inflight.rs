@@ -135,6 +135,12 @@ impl InFlight {
         self.lost
     }
 
+    /// Bytes on their way that were sent before.
+    pub(crate) fn resent_flying(&self) -> u32 {
+        let flying = |record: &&Record| record.resent && record.fate == Fate::Flying;
+        self.records.iter().filter(flying).map(Record::length).sum()
+    }
+
     /// The oldest record.
     pub(crate) fn first(&self) -> Option<&Record> {
         self.records.front()
