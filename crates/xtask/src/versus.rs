@@ -1,8 +1,9 @@
 //! Side by side with Linux under the same impairment: `cargo xtask versus-linux`.
 //!
 //! In each cell the same two programs move bytes through the same forwarder with the same dice:
-//! between two kernels, from estab to a kernel, and from a kernel to estab. The runs of a round
-//! follow each other, so that what else the machine does meets all pairs alike.
+//! between two kernels, from estab to a kernel, and from a kernel to estab. The pairs of a round
+//! run at the same time, so that what else the machine does meets all alike; rounds go from cell
+//! to cell.
 
 mod cell;
 mod forwarder;
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -34,11 +35,11 @@ cargo xtask versus-linux [OPTION...]
   --against-itself Linux against Linux once more: how far equals are apart
   --cell NAME      only this cell, as the table names it; may be given again
   --rounds N       so many runs of each, 7 unless told otherwise
-  --seconds N      so long a run; else 8 at 20 ms and 16 at 100 ms
+  --seconds N      so long a run; else 12 at 20 ms and 24 at 100 ms
   --resume         continue the measurement that was interrupted
   --table          only print the table of the runs so far
 
-A whole measurement takes about an hour and is written to docs/src/versus-linux.md.
+A whole measurement takes about half an hour and is written to docs/src/versus-linux.md.
 ";
 
 /// Where the table stands in the book.
@@ -49,11 +50,11 @@ const DOCUMENT: &str = "docs/src/versus-linux.md";
 const WORST: Duration = Duration::from_millis(10);
 const SHARE: u32 = 200;
 
-/// How often a run is tried until it is taken as it is.
+/// How often a round is tried in a cell until it is taken as it is.
 const TRIES: usize = 3;
 
-/// One repetition for so many runs: a machine that always disturbs does not double the time.
-const RUNS_PER_REPETITION: usize = 8;
+/// One repetition for so many: a machine that always disturbs does not double the time.
+const ROUNDS_PER_REPETITION: usize = 6;
 
 /// What is to be measured.
 struct Plan {
@@ -91,12 +92,9 @@ impl Plan {
                 "--quick" => {
                     plan.name = "quick";
                     plan.cells = Cell::quick();
-                    plan.seconds = plan.seconds.or(Some(2.2));
+                    plan.seconds = plan.seconds.or(Some(5.0));
                 }
-                "--against-itself" => {
-                    plan.name = "itself";
-                    plan.pairs = vec![Pair::LinuxToLinux, Pair::LinuxAgain];
-                }
+                "--against-itself" => plan.pairs = vec![Pair::LinuxToLinux, Pair::LinuxAgain],
                 "--cell" => {
                     let name = value()?;
                     let found = Cell::all().into_iter().find(|cell| cell.name() == *name);
@@ -117,7 +115,7 @@ impl Plan {
     }
 
     fn duration(&self, cell: Cell) -> Duration {
-        let seconds = self.seconds.unwrap_or(if cell.round_trip < 50 { 8.0 } else { 16.0 });
+        let seconds = self.seconds.unwrap_or(if cell.round_trip < 50 { 12.0 } else { 24.0 });
         Duration::from_secs_f64(seconds.clamp(0.5, 60.0))
     }
 }
@@ -140,7 +138,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     // Optimised, as what it measures.
     let built = source::build(&["--package", "xtask", "--bin", "xtask"])?;
     let program = built.iter().find(|path| path.ends_with("xtask")).context("no xtask")?;
-    let path = directory(program)?.join(format!("{}.jsonl", plan.name));
+    let itself = if plan.pairs.contains(&Pair::LinuxAgain) { "-itself" } else { "" };
+    let path = directory(program)?.join(format!("{}{itself}.jsonl", plan.name));
     let mut log = Log::open(&path, plan.resume)?;
     if !plan.only_table {
         measure_all(&plan, program, &mut log)?;
@@ -159,56 +158,50 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 }
 
 fn measure_all(plan: &Plan, program: &Path, log: &mut Log) -> Result<()> {
-    let total = plan.rounds as usize * plan.cells.len() * plan.pairs.len();
-    let (mut done, mut repetitions) = (0, total / RUNS_PER_REPETITION);
+    let total = plan.rounds as usize * plan.cells.len();
+    let (mut done, mut repetitions) = (0, total.div_ceil(ROUNDS_PER_REPETITION));
     for round in 0..plan.rounds {
-        for (number, cell) in plan.cells.iter().enumerate() {
-            let duration = plan.duration(*cell);
-            let mut pairs = plan.pairs.clone();
-            // Who is first changes.
-            pairs.rotate_left((round as usize + number) % plan.pairs.len());
-            for pair in pairs {
-                done += 1;
-                let milliseconds = u64::try_from(duration.as_millis())?;
-                if log.holds(&cell.name(), pair, round, milliseconds) {
-                    continue;
-                }
-                let run = || run_once(program, *cell, pair, round, duration);
-                let (outcome, disturbed) = undisturbed(run, duration, &mut repetitions)
-                    .with_context(|| format!("{}, {}", pair.name(), cell.name()))?;
-                let cell = cell.name();
-                let record = Record { cell, pair, round, milliseconds, outcome, disturbed };
-                println!("{done}/{total} {}", line(&record));
-                log.add(record)?;
+        for cell in &plan.cells {
+            done += 1;
+            if log.holds(&cell.name(), round) {
+                continue;
             }
+            let measure = || {
+                run_pairs(program, *cell, &plan.pairs, round, plan.duration(*cell))
+                    .with_context(|| format!("{}, round {round}", cell.name()))
+            };
+            let records = undisturbed(measure, &mut repetitions)?;
+            for record in &records {
+                println!("{done}/{total} {}", line(record));
+            }
+            log.add(records)?;
         }
     }
     Ok(())
 }
 
-/// Measures until a run is undisturbed, or patience is over; whether it was disturbed.
+/// Measures until no run is disturbed, or patience is over; the least disturbed ones.
 fn undisturbed(
-    run: impl Fn() -> Result<Outcome>,
-    duration: Duration,
+    measure: impl Fn() -> Result<Vec<Record>>,
     repetitions: &mut usize,
-) -> Result<(Outcome, bool)> {
-    let mut best = run()?;
+) -> Result<Vec<Record>> {
+    let late = |records: &[Record]| -> Duration {
+        records.iter().map(|record| record.outcome.lateness.total).sum()
+    };
+    let mut best = measure()?;
     for _ in 1..TRIES {
-        if !is_disturbed(&best, duration) {
-            return Ok((best, false));
-        }
+        let Some(record) = best.iter().find(|record| record.disturbed) else { break };
         if *repetitions == 0 {
             break;
         }
         *repetitions -= 1;
-        println!("    again: {}", lateness(&best));
-        let outcome = run()?;
-        if outcome.lateness.total < best.lateness.total {
-            best = outcome;
+        println!("    again: {}", line(record));
+        let records = measure()?;
+        if late(&records) < late(&best) {
+            best = records;
         }
     }
-    let disturbed = is_disturbed(&best, duration);
-    Ok((best, disturbed))
+    Ok(best)
 }
 
 fn is_disturbed(outcome: &Outcome, duration: Duration) -> bool {
@@ -216,37 +209,63 @@ fn is_disturbed(outcome: &Outcome, duration: Duration) -> bool {
     late.worst > WORST || late.total > duration / SHARE || outcome.refused > 0
 }
 
-/// One run in a process of its own, since namespaces want one with a single thread. The seed is
-/// the round's: the same for all pairs.
-fn run_once(
+/// Runs all pairs at the same time. The seed is the round's: the same for all.
+fn run_pairs(
     program: &Path,
     cell: Cell,
-    pair: Pair,
+    pairs: &[Pair],
     round: u32,
     duration: Duration,
-) -> Result<Outcome> {
-    let mut child = Command::new(program)
-        .args(["__versus-run", &cell.name(), pair.name(), &round.to_string()])
-        .arg(duration.as_millis().to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
+) -> Result<Vec<Record>> {
+    let milliseconds = u64::try_from(duration.as_millis())?;
+    let runs: Result<Vec<Run>> = pairs
+        .iter()
+        .map(|pair| {
+            let (cell, pair, seed) = (cell.name(), pair.name(), round.to_string());
+            Run::start(program, &[&cell, pair, &seed, &milliseconds.to_string()])
+        })
+        .collect();
     let deadline = Instant::now() + duration + world::PATIENCE * 3;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            bail!("a run does not end");
-        }
-        sleep(Duration::from_millis(10));
-    };
-    let mut text = String::new();
-    child.stdout.take().context("no pipe")?.read_to_string(&mut text)?;
-    ensure!(status.success(), "a run failed: {status}");
-    serde_json::from_str(text.trim()).with_context(|| format!("a run says: {text}"))
+    let finished = runs?.into_iter().zip(pairs).map(|(run, pair)| {
+        let outcome = run.finish(deadline).with_context(|| pair.name())?;
+        let disturbed = is_disturbed(&outcome, duration);
+        Ok(Record { cell: cell.name(), pair: *pair, round, milliseconds, outcome, disturbed })
+    });
+    finished.collect()
+}
+
+/// A run in a process of its own, since namespaces want one with a single thread. Dropped, it is
+/// killed.
+struct Run(Child);
+
+impl Run {
+    fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.arg("__versus-run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        Ok(Self(command.spawn()?))
+    }
+
+    fn finish(mut self, deadline: Instant) -> Result<Outcome> {
+        let status = loop {
+            if let Some(status) = self.0.try_wait()? {
+                break status;
+            }
+            ensure!(Instant::now() < deadline, "a run does not end");
+            sleep(Duration::from_millis(10));
+        };
+        let mut text = String::new();
+        self.0.stdout.take().context("no pipe")?.read_to_string(&mut text)?;
+        ensure!(status.success(), "a run failed: {status}");
+        serde_json::from_str(text.trim()).with_context(|| format!("a run says: {text}"))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It has ended already, or ends now.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn line(record: &Record) -> String {

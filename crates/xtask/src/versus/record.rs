@@ -55,19 +55,21 @@ impl Log {
         Ok(Self { path: path.to_owned(), records })
     }
 
-    /// Whether this run was done.
-    pub(super) fn holds(&self, cell: &str, pair: Pair, round: u32, milliseconds: u64) -> bool {
-        self.records.iter().any(|record| {
-            (record.cell.as_str(), record.pair, record.round, record.milliseconds)
-                == (cell, pair, round, milliseconds)
-        })
+    /// Whether this round was done in this cell.
+    pub(super) fn holds(&self, cell: &str, round: u32) -> bool {
+        self.records.iter().any(|record| record.cell == cell && record.round == round)
     }
 
-    /// Adds a run.
-    pub(super) fn add(&mut self, record: Record) -> Result<()> {
+    /// Adds the runs of one round in one cell, all or none.
+    pub(super) fn add(&mut self, records: Vec<Record>) -> Result<()> {
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        file.write_all(format!("{}\n", serde_json::to_string(&record)?).as_bytes())?;
-        self.records.push(record);
+        let mut lines = String::new();
+        for record in &records {
+            lines += &serde_json::to_string(record)?;
+            lines.push('\n');
+        }
+        file.write_all(lines.as_bytes())?;
+        self.records.extend(records);
         Ok(())
     }
 }
