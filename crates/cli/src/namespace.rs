@@ -3,9 +3,8 @@
 use std::fs;
 use std::io;
 
-use anyhow::Context;
-use link::namespace::{Namespace, unshare};
-use rustix::process::{getegid, geteuid};
+use link::namespace::enter_network;
+use rustix::process::getegid;
 
 /// Moves this process, which must have one thread still, into a new network namespace of which it
 /// is the administrator, with the same user and group as before. The loopback interface is down
@@ -13,25 +12,9 @@ use rustix::process::{getegid, geteuid};
 ///
 /// Everything in it is gone with the last process in it.
 pub(crate) fn enter() -> anyhow::Result<()> {
-    let (uid, gid) = (geteuid(), getegid());
-    match unshare(&[Namespace::User, Namespace::Network]) {
-        Ok(()) => {
-            map_ids(uid.as_raw(), gid.as_raw())
-                .context("cannot keep the user's id in the namespace")?;
-        }
-        // Where user namespaces are off, root needs none.
-        Err(error) => unshare(&[Namespace::Network]).map_err(|_| explain(&error))?,
-    }
-    open_the_namespace(gid.as_raw());
+    enter_network().map_err(|error| explain(&error))?;
+    open_the_namespace(getegid().as_raw());
     Ok(())
-}
-
-/// The same ids inside as outside: a server that thinks it is root would try to become another.
-fn map_ids(uid: u32, gid: u32) -> io::Result<()> {
-    // Without this, an unprivileged process may not map its group (user_namespaces(7)).
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
 /// Low ports and echo sockets for everybody inside. Where /proc/sys is read-only, as in some

@@ -4,7 +4,7 @@
 //! capability over that network, and none over anything else. Devices made in it are gone with
 //! its last process.
 
-use std::io;
+use std::{fs, io};
 
 use crate::sys;
 
@@ -30,6 +30,31 @@ pub enum Namespace {
 /// `StorageFull` when there are too many of them (`/proc/sys/user`).
 pub fn unshare(kinds: &[Namespace]) -> io::Result<()> {
     sys::namespace::unshare(kinds)
+}
+
+/// Moves the calling process, which must have one thread still, into a network namespace of its
+/// own of which it is the administrator, with the same user and group as before. The loopback
+/// interface is down still. Where user namespaces are off, root needs none.
+///
+/// # Errors
+/// As [`unshare`]; what the system says when the ids cannot be kept.
+pub fn enter_network() -> io::Result<()> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    match unshare(&[Namespace::User, Namespace::Network]) {
+        Ok(()) => keep_ids(user.as_raw(), group.as_raw()).map_err(|error| {
+            let what = format!("cannot keep the user's id in the namespace: {error}");
+            io::Error::new(error.kind(), what)
+        }),
+        Err(error) => unshare(&[Namespace::Network]).map_err(|_| error),
+    }
+}
+
+/// The same ids inside as outside: a server that thinks it is root would try to become another.
+fn keep_ids(user: u32, group: u32) -> io::Result<()> {
+    // Without this, an unprivileged process may not map its group (user_namespaces(7)).
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod reasons;
 mod requirements;
 mod simulate;
 mod source;
+mod versus;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ cargo xtask COMMAND
   check           say which generated document is stale, and which named test does not exist
   sim [SEEDS]     worlds in virtual time, 200 unless told otherwise
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
+  versus-linux [...]
+                  estab beside the kernel under the same impairment; `--help` says more
 ";
 
 fn main() -> ExitCode {
@@ -35,14 +38,18 @@ fn main() -> ExitCode {
         Some("check") => documents::check(),
         Some("sim") => simulate::run(rest),
         Some("interop") => interop::run(rest),
+        Some("versus-linux") => versus::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())
         }
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        other => match other.and_then(|command| versus::run_part(command, rest)) {
+            Some(outcome) => outcome,
+            None => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The root of the workspace.
 pub(crate) fn root() -> &'static Path {
@@ -13,6 +14,25 @@ pub(crate) fn root() -> &'static Path {
 /// The text of a file, by its path from the root.
 pub(crate) fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
+}
+
+/// Builds what cargo's `selection` says, optimised, and tells where each program is.
+pub(crate) fn build(selection: &[&str]) -> Result<Vec<PathBuf>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--release"])
+        .args(selection)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "the programs do not build");
+    let mut found = Vec::new();
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        found.extend(message["executable"].as_str().map(|path| Path::new(path).to_owned()));
+    }
+    Ok(found)
 }
 
 /// Whether `text` defines a function `name`.

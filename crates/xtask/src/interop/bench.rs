@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -44,7 +44,16 @@ pub(super) struct Bench {
 impl Bench {
     /// Builds the programs and makes the scratch directory.
     pub(super) fn build() -> Result<Self> {
-        let built = executables()?;
+        let built = source::build(&[
+            "--package",
+            "estab-cli",
+            "--package",
+            "estab",
+            "--bin",
+            "estab",
+            "--example",
+            "resp",
+        ])?;
         let find = |name: &str| {
             let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
             found.cloned().with_context(|| format!("cargo did not build {name}"))
@@ -249,23 +258,4 @@ impl Outcome {
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(4)..].join(" | ")
-}
-
-/// Builds the programs, optimised, and tells where cargo put them.
-fn executables() -> Result<Vec<PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(source::root())
-        .args(["build", "--release", "--package", "estab-cli", "--package", "estab"])
-        .args(["--bin", "estab", "--example", "resp"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "the programs do not build");
-    let mut found = Vec::new();
-    for line in String::from_utf8(output.stdout)?.lines() {
-        let message: serde_json::Value = serde_json::from_str(line)?;
-        found.extend(message["executable"].as_str().map(|path| Path::new(path).to_owned()));
-    }
-    Ok(found)
 }
