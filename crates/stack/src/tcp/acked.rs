@@ -77,6 +77,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
     conn.deadlines.stop(Timer::Retransmission);
     conn.deadlines.stop(Timer::UserTimeout);
+    conn.tell_controller_of_handshake(shared.now);
     if retransmissions > 0 {
         conn.snd.controller.on_handshake_loss(retransmissions);
         conn.snd.rto.after_lost_syn();

@@ -306,8 +306,26 @@ impl Connection {
         let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
         let limit = link_mss(&self.tuple, self.route.mtu, &self.options);
         self.snd.mss = offered.min(limit).saturating_sub(options).max(1);
+        self.make_controller();
+    }
+
+    fn make_controller(&mut self) {
         self.snd.controller = (self.options.congestion)(self.snd.mss);
         self.snd.controller.set_burst(self.largest_transmission());
+    }
+
+    /// The program chose another controller: it learns at once what the first one knew at the
+    /// beginning.
+    pub(crate) fn replace_controller(&mut self, now: Instant) {
+        self.make_controller();
+        if self.syn_acknowledged() {
+            self.tell_controller_of_handshake(now);
+        }
+    }
+
+    pub(crate) fn tell_controller_of_handshake(&mut self, now: Instant) {
+        let (smoothed, sack) = (self.snd.rtt.smoothed(), self.rcv.sack.agreed);
+        self.snd.controller.on_established(now, smoothed, sack);
     }
 
     /// The path takes packets of at most `mtu` bytes (RFC 1191): smaller segments from now on.

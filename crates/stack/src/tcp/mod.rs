@@ -17,7 +17,7 @@
 //! | `send/` | the send queue, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
 //! | `recv/` | the receive queue, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
 //! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
-//! | [`congestion`] | how much may be in flight | RFC 9438, RFC 9406, RFC 5681 |
+//! | [`congestion`] | how much may be in flight | RFC 9438, RFC 9406, RFC 5681, BBR draft |
 //! | `keepalive` | signs of life | RFC 9293 3.8.4 |
 //! | `icmp` | what ICMP errors do | RFC 5927, RFC 1191 |
 

@@ -414,7 +414,7 @@ impl Connection {
         let user_timeout = core::mem::replace(&mut self.options, options).user_timeout;
         self.change_user_timeout(shared.now, user_timeout);
         if other_controller {
-            self.snd.controller = (self.options.congestion)(self.snd.mss);
+            self.replace_controller(shared.now);
         }
         if self.options.max_segment.is_some() {
             let mtu = self.route.mtu;

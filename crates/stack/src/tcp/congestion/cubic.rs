@@ -11,8 +11,8 @@ use alloc::boxed::Box;
 use wire::time::{Duration, Instant};
 
 use super::hystart::HyStart;
-use super::{AckSample, CongestionCause, Controller, NO_THRESHOLD, Phase, initial_window};
-use curve::{Curve, FRACTION, mul_div};
+use super::{AckSample, CongestionCause, Controller, NO_THRESHOLD, Phase, initial_window, mul_div};
+use curve::{Curve, FRACTION};
 
 /// What is left of a window after congestion: beta of RFC 9438 4.6, 0.7. For ECN too: the 0.85 of
 /// RFC 8511 is an experiment.

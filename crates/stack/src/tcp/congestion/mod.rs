@@ -8,6 +8,9 @@
 //! Anybody can bring a controller of their own: implement the trait and set a function
 //! that makes one as [`TcpOptions::congestion`](crate::TcpOptions::congestion).
 
+mod bbr;
+#[cfg(test)]
+mod bottleneck;
 mod cubic;
 mod hystart;
 mod reno;
@@ -17,13 +20,14 @@ use core::fmt;
 
 use wire::time::{Duration, Instant};
 
+pub use bbr::Bbr;
 pub use cubic::Cubic;
 pub use reno::Reno;
 
 use crate::config::ControllerFactory;
 
 /// The names that [`by_name`] knows, as `TCP_CONGESTION` has them; the default is the first.
-pub const NAMES: &[&str] = &["cubic", "reno"];
+pub const NAMES: &[&str] = &["cubic", "reno", "bbr"];
 
 /// What makes the controller called `name` in a `TCP_CONGESTION` socket option; `None` for a name
 /// that is not in [`NAMES`].
@@ -32,6 +36,7 @@ pub fn by_name(name: &str) -> Option<ControllerFactory> {
     match name {
         "cubic" => Some(Cubic::boxed),
         "reno" => Some(Reno::boxed),
+        "bbr" => Some(Bbr::boxed),
         _ => None,
     }
 }
@@ -83,10 +88,24 @@ pub trait Controller: fmt::Debug + Send {
         let _ = (now, idle);
     }
 
+    /// The handshake is done. `rtt` is what it measured, and with `selective_acks` the peer can tell
+    /// of more than one loss in a round trip (SACK, RFC 2018). Comes before any data.
+    fn on_established(&mut self, now: Instant, rtt: Option<Duration>, selective_acks: bool) {
+        let _ = (now, rtt, selective_acks);
+    }
+
     /// The handshake is done, and our SYN or SYN-ACK had to be sent again `retransmissions`
     /// times. Comes before any data, and only when that is not zero (RFC 6928 2).
     fn on_handshake_loss(&mut self, retransmissions: u8) {
         let _ = retransmissions;
+    }
+
+    /// Data is about to leave, and nothing is in flight because there was nothing to send: the path
+    /// was idle, however shortly. Comes before the sender asks for the
+    /// [`pacing_rate`](Controller::pacing_rate) of that data, and after
+    /// [`on_idle_restart`](Controller::on_idle_restart) if that is due.
+    fn on_restart(&mut self, now: Instant) {
+        let _ = now;
     }
 
     /// `bytes` of data left, new or again; with them `flight_size` bytes are in flight.
@@ -208,9 +227,8 @@ impl DeliverySample {
     #[must_use]
     pub fn rate(&self) -> Option<u64> {
         let bytes = self.delivered_total.saturating_sub(self.delivered_when_sent);
-        let per_second = u128::from(bytes) * 1_000_000_000;
-        let rate = per_second.checked_div(self.interval.as_nanos())?;
-        Some(u64::try_from(rate).unwrap_or(u64::MAX))
+        let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);
+        (nanos > 0).then(|| mul_div(bytes, 1_000_000_000, nanos))
     }
 }
 
@@ -259,6 +277,20 @@ pub enum Phase {
     CongestionAvoidance,
     /// The window shrinks while losses are repaired.
     Recovery,
+    /// BBR looks for the bandwidth, doubling the rate in each round trip.
+    Startup,
+    /// BBR lets the queue run off that this made.
+    Drain,
+    /// BBR sends a little slower than the path delivers.
+    ProbeBandwidthDown,
+    /// BBR sends as fast as the path delivers.
+    ProbeBandwidthCruise,
+    /// BBR fills the pipe before it probes.
+    ProbeBandwidthRefill,
+    /// BBR sends faster, to see whether there is more.
+    ProbeBandwidthUp,
+    /// BBR sends little, to see the round-trip time without a queue.
+    ProbeRoundTrip,
 }
 
 impl fmt::Display for Phase {
@@ -268,6 +300,13 @@ impl fmt::Display for Phase {
             Phase::ConservativeSlowStart => "conservative slow start",
             Phase::CongestionAvoidance => "congestion avoidance",
             Phase::Recovery => "recovery",
+            Phase::Startup => "startup",
+            Phase::Drain => "drain",
+            Phase::ProbeBandwidthDown => "probe bandwidth: down",
+            Phase::ProbeBandwidthCruise => "probe bandwidth: cruise",
+            Phase::ProbeBandwidthRefill => "probe bandwidth: refill",
+            Phase::ProbeBandwidthUp => "probe bandwidth: up",
+            Phase::ProbeRoundTrip => "probe round trip",
         })
     }
 }
@@ -278,6 +317,15 @@ impl fmt::Display for Phase {
 pub fn initial_window(mss: u32) -> u64 {
     let mss = u64::from(mss.max(1));
     (10 * mss).min(14_600.max(2 * mss))
+}
+
+/// `a * b / c`, rounded down and at most `u64::MAX`; `c` is not zero. The short way where the
+/// product fits, which on the path of a packet it nearly always does.
+fn mul_div(a: u64, b: u64, c: u64) -> u64 {
+    match a.checked_mul(b) {
+        Some(product) => product / c,
+        None => u64::try_from(u128::from(a) * u128::from(b) / u128::from(c)).unwrap_or(u64::MAX),
+    }
 }
 
 #[cfg(test)]

@@ -277,13 +277,19 @@ impl Connection {
         (most / size * size).max(size)
     }
 
-    /// RFC 5681 4.1: after an idle time the window has to be earned again.
+    /// RFC 5681 4.1: after an idle time the window has to be earned again, and the controller hears
+    /// of every silence that was the program's.
     fn restart_after_idle(&mut self, shared: &Shared) {
-        let Some(last) = self.snd.last_sent else { return };
+        let Some(last) = self.snd.last_sent.filter(|_| self.snd.una == self.snd.nxt) else {
+            return;
+        };
         let idle = shared.now.since(last);
-        if self.snd.una == self.snd.nxt && idle > self.retransmission_timeout() {
+        if idle > self.retransmission_timeout() {
             self.snd.controller.on_idle_restart(shared.now, idle);
             self.snd.last_sent = None;
+        }
+        if self.snd.rate.is_application_limited() {
+            self.snd.controller.on_restart(shared.now);
         }
     }
 

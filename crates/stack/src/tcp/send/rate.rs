@@ -70,7 +70,7 @@ impl DeliveryRate {
             first_sent_at: self.first_sent_at,
             lost: self.lost,
             flight,
-            application_limited: self.limited_until > self.delivered,
+            application_limited: self.is_application_limited(),
         }
     }
 
@@ -78,6 +78,12 @@ impl DeliveryRate {
     /// now measures the program and not the path.
     pub(crate) fn on_application_limited(&mut self, flight: u32) {
         self.limited_until = self.delivered.saturating_add(u64::from(flight)).max(1);
+    }
+
+    /// The program left the path without data, and the ACKs since then are of what was in flight
+    /// by then: what leaves now measures the program, the first segment after a silence with it.
+    pub(crate) fn is_application_limited(&self) -> bool {
+        self.limited_until > 0
     }
 
     /// A segment, or a part of one, is known to have arrived.
@@ -196,5 +202,9 @@ mod tests {
         assert!(rate.sample(None).unwrap().0.application_limited);
         let free = rate.on_sent(ms(10), 1000, 1000);
         assert!(!free.application_limited);
+        // A program that answers with one segment at a time.
+        rate.on_delivered(ms(20), &record(1000, 1000, ms(10), free));
+        rate.on_application_limited(0);
+        assert!(rate.on_sent(ms(30), 1000, 1000).application_limited, "the first of a flight too");
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tcp::congestion::bottleneck::{Path, World};
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
@@ -271,6 +272,54 @@ fn rfc6928_2_one_lost_syn_keeps_the_initial_window_and_two_do_not() {
     assert_eq!(cubic.window(), 5_000);
     cubic.on_handshake_loss(2);
     assert_eq!(cubic.window(), 500);
+}
+
+/// 40 Mbit/s and 40 ms: 200 packets on the path, and as many in the queue.
+const PATH: Path =
+    Path { rate: 5_000_000, rtt: Duration::from_millis(40), queue: 200_000, loss_one_in: 0 };
+
+#[test]
+fn rfc9438_4_10_the_first_slow_start_ends_before_the_queue_is_full() {
+    // Doubling overruns a queue of ten times the path. HyStart++ sees the delay when a whole
+    // round trip has felt the queue, and then needs five rounds of a quarter each to be sure.
+    let deep = Path { queue: 2_000_000, ..PATH };
+    let mut reno = World::new(crate::tcp::congestion::Reno::new(1_000), deep);
+    reno.run(Duration::from_secs(2));
+    assert!(reno.last().dropped > 0);
+    let mut world = World::new(Cubic::new(1_000), deep);
+    world.run(Duration::from_secs(2));
+    let slow = |p: &Phase| matches!(p, Phase::SlowStart | Phase::ConservativeSlowStart);
+    let left = world.points.iter().find(|p| !slow(&p.phase)).unwrap();
+    assert_eq!((left.phase, left.dropped), (Phase::CongestionAvoidance, 0));
+    let css = world.points.iter().find(|p| p.phase == Phase::ConservativeSlowStart).unwrap();
+    assert!(css.window > 200 * MSS, "and not before the pipe is full: {}", css.window);
+}
+
+#[test]
+fn rfc9438_4_2_between_two_losses_the_window_follows_the_curve() {
+    let mut world = World::new(Cubic::new(1_000), PATH);
+    world.run(Duration::from_secs(40));
+    let points = &world.points;
+    let recovering = |p: Phase| p == Phase::Recovery;
+    // The second recovery and the third: the first plateau is known by then.
+    let edges: Vec<usize> = (1..points.len())
+        .filter(|&i| recovering(points[i - 1].phase) != recovering(points[i].phase))
+        .collect();
+    let (lost, from, to) = (edges[2], edges[3], edges[4]);
+    let segments = |i: usize| points[i].window as f64 / MSS as f64;
+    let (plateau, start) = (segments(lost - 1), segments(from));
+    // Fast convergence lowers a plateau that was not reached again.
+    let earlier = segments(edges[0] - 1);
+    let plateau = if plateau < earlier { plateau * 0.85 } else { plateau };
+    for i in from..to {
+        let t = points[i].now.since(points[from].now).as_secs_f64();
+        // One round trip ahead, and one behind as the window follows its target.
+        let (low, high) = (twin(plateau, start, t - 0.1), twin(plateau, start, t + 0.1));
+        let found = segments(i);
+        assert!((low - 3.0..high + 3.0).contains(&found), "{t} s: {found} of {low}..{high}");
+    }
+    let used = world.goodput(Duration::from_secs(35));
+    assert!(used > PATH.rate * 95 / 100, "{used}");
 }
 
 proptest! {
