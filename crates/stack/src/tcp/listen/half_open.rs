@@ -9,9 +9,11 @@ use wire::frame::FrameBuf;
 use wire::tcp::{Flags, Header, Options};
 use wire::time::{Duration, Instant};
 
+use crate::config::TcpOptions;
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
+use crate::tcp::arrives::is_acceptable;
 use crate::tcp::connection::{Connection, initial_receive_window};
 use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
@@ -157,6 +159,11 @@ impl HalfOpen {
         }
     }
 
+    /// The window of our SYN-ACK, and of the connection that follows.
+    fn window(&self, options: &TcpOptions) -> u32 {
+        initial_receive_window(options.receive_buffer, u32::from(self.our_mss))
+    }
+
     /// The SYN-ACK, as it stands now.
     fn syn_ack(&self, now: Instant, window: u16) -> Header {
         let stamps = |(recent, offset): (u32, u32)| wire::tcp::Timestamps {
@@ -211,7 +218,7 @@ impl Tcp {
             self.half_open_ready(id);
             return shared.recycle(frame);
         }
-        let in_window = seg.seq.distance_from(next) <= u32::from(u16::MAX);
+        let window = self.listeners.get(entry.listener).map_or(0, |l| entry.window(&l.options));
         if seg.rst() {
             // RFC 5961 3.2: only the exact number counts; the entry is too cheap for a challenge.
             if seg.seq == next {
@@ -219,7 +226,10 @@ impl Tcp {
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::BlindReset);
             }
-        } else if !in_window || is_old(entry, &seg) {
+        } else if entry.stamps.is_some() && seg.timestamps().is_none() {
+            shared.drop_packet(Some(seg.tuple), Dropped::NoTimestamp);
+        } else if !is_acceptable(&seg, next, window) || is_old(entry, &seg) {
+            // What the connection would not take must not make one of the entry.
             entry.due = Some(Sent::SynRepeated);
             self.half_open_ready(id);
             shared.drop_packet(Some(seg.tuple), Dropped::OutOfWindow);
@@ -289,8 +299,8 @@ impl Tcp {
         entry.queued = false;
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
-        let window = initial_receive_window(options.receive_buffer, u32::from(entry.our_mss));
-        let header = entry.syn_ack(shared.now, u16::try_from(window).unwrap_or(u16::MAX));
+        let window = u16::try_from(entry.window(options)).unwrap_or(u16::MAX);
+        let header = entry.syn_ack(shared.now, window);
         if entry.timer.is_none() {
             let wait = entry.timeout(options.rto.initial, options.rto.max);
             entry.first_sent.get_or_insert(shared.now);

@@ -238,9 +238,9 @@ impl Tcp {
         conn.user.listener = Some(entry.listener);
         let replies = &mut self.replies;
         arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
-        if self.connections[id].state != State::SynReceived {
-            self.enqueue_accepted(shared, entry.listener, id);
-        }
+        // An entry is as strict as the eight steps: whatever it lets through completes the handshake.
+        debug_assert_ne!(self.connections[id].state, State::SynReceived);
+        self.enqueue_accepted(shared, entry.listener, id);
         self.settle(shared, id);
         true
     }
