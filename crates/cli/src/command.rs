@@ -35,7 +35,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 const OF_COMMAND: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
 
 /// What keeper and init need besides: make namespaces, mount their /proc.
-const OF_INIT: CapabilitySet = OF_COMMAND.union(CapabilitySet::SYS_ADMIN);
+pub(crate) const OF_INIT: CapabilitySet = OF_COMMAND.union(CapabilitySet::SYS_ADMIN);
 
 /// The signals that are handed on to COMMAND.
 const HANDED_ON: [i32; 6] = [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2];

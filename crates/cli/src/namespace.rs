@@ -1,4 +1,4 @@
-//! A network of our own, without privileges: user and network namespace.
+//! A network of our own. It needs no privileges: without them, a user namespace gives them.
 
 use std::fs;
 use std::io;
@@ -6,24 +6,34 @@ use std::io;
 use anyhow::Context;
 use link::namespace::{Namespace, unshare};
 use rustix::process::{getegid, geteuid};
+use rustix::thread::capabilities;
+
+use crate::command::OF_INIT;
 
 /// Moves this process, which must have one thread still, into a new network namespace of which it
 /// is the administrator, with the same user and group as before. The loopback interface is down
 /// still.
 ///
+/// Root stays root: in a user namespace that knows one user it could not write into the
+/// directories of others, and programs like tcpdump and nginx could not become theirs.
+///
 /// Everything in it is gone with the last process in it.
 pub(crate) fn enter() -> anyhow::Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    match unshare(&[Namespace::User, Namespace::Network]) {
-        Ok(()) => {
-            map_ids(uid.as_raw(), gid.as_raw())
-                .context("cannot keep the user's id in the namespace")?;
-        }
-        // Where user namespaces are off, root needs none.
-        Err(error) => unshare(&[Namespace::Network]).map_err(|_| explain(&error))?,
+    if is_administrator() {
+        unshare(&[Namespace::Network]).map_err(|error| explain(&error))?;
+    } else {
+        unshare(&[Namespace::User, Namespace::Network]).map_err(|error| explain(&error))?;
+        map_ids(uid.as_raw(), gid.as_raw())
+            .context("cannot keep the user's id in the namespace")?;
     }
     open_the_namespace(gid.as_raw());
     Ok(())
+}
+
+/// Whether this process may make namespaces, and their interfaces, as it is.
+fn is_administrator() -> bool {
+    capabilities(None).is_ok_and(|ours| ours.effective.contains(OF_INIT))
 }
 
 /// The same ids inside as outside: a server that thinks it is root would try to become another.
