@@ -65,6 +65,16 @@ pub(crate) struct HalfOpen {
 // `Config::syn_queue_limit` counts on about 100 bytes, beside what the tables around them take.
 const _: () = assert!(size_of::<HalfOpen>() <= 128);
 
+/// A SYN-ACK to send, with the IP fields that the listener's program set.
+#[derive(Debug)]
+pub(crate) struct SynAck {
+    pub(crate) tuple: FourTuple,
+    pub(crate) segment: Header,
+    pub(crate) ttl: u8,
+    pub(crate) traffic_class: u8,
+    pub(crate) reason: Sent,
+}
+
 impl HalfOpen {
     /// An entry for a SYN; what both sides may offer is settled by the methods below.
     pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
@@ -290,24 +300,21 @@ impl Tcp {
     }
 
     /// The SYN-ACK of an entry whose turn it is, and why; its timer runs from now on.
-    pub(crate) fn take_syn_ack(
-        &mut self,
-        shared: &Shared,
-        id: HalfOpenId,
-    ) -> Option<(FourTuple, Header, Sent)> {
+    pub(crate) fn take_syn_ack(&mut self, shared: &Shared, id: HalfOpenId) -> Option<SynAck> {
         let entry = self.half_open.get_mut(id)?;
         entry.queued = false;
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
         let window = u16::try_from(entry.window(options)).unwrap_or(u16::MAX);
-        let header = entry.syn_ack(shared.now, window);
+        let segment = entry.syn_ack(shared.now, window);
+        let (ttl, traffic_class) = (options.ttl, options.traffic_class);
         if entry.timer.is_none() {
             let wait = entry.timeout(options.rto.initial, options.rto.max);
             entry.first_sent.get_or_insert(shared.now);
             let owner = TimerOwner::HalfOpen(id);
             self.wheel.arm(&mut entry.timer, shared.now.after(wait), owner);
         }
-        Some((entry.tuple, header, reason))
+        Some(SynAck { tuple: entry.tuple, segment, ttl, traffic_class, reason })
     }
 
     /// The SYN-ACK could not leave: the next hop is not known yet.
