@@ -121,12 +121,12 @@ impl HalfOpen {
     pub(crate) fn from_cookie(
         listener: ListenerId,
         seg: &Segment,
-        irs: Seq,
-        cookie: Seq,
-        mss: u16,
+        (irs, cookie): (Seq, Seq),
+        peer_mss: u16,
+        our_mss: u32,
     ) -> Self {
-        let mut entry = Self::new(listener, seg, cookie, u32::from(u16::MAX));
-        (entry.irs, entry.peer_mss, entry.due) = (irs, mss, None);
+        let mut entry = Self::new(listener, seg, cookie, our_mss);
+        (entry.irs, entry.peer_mss, entry.due) = (irs, peer_mss, None);
         entry
     }
 
