@@ -68,8 +68,9 @@ pub(crate) fn open_tun(name: &str, wanted: &Wanted) -> anyhow::Result<Box<dyn Li
     Ok(Box::new(builder.open()?))
 }
 
-/// Takes a TUN or TAP device that the caller left open as descriptor `number`.
-pub(crate) fn adopt(number: i32, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
+/// Takes a TUN or TAP device that the caller left open as descriptor `number`. Gives its name back
+/// as well.
+pub(crate) fn adopt(number: i32, wanted: &Wanted) -> anyhow::Result<(Box<dyn Link>, String)> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     // A copy of our own descriptor, by way of ourselves: a bare number is not to be trusted.
     let ourselves = pidfd_open(getpid(), PidfdFlags::empty())?;
@@ -80,7 +81,9 @@ pub(crate) fn adopt(number: i32, wanted: &Wanted) -> anyhow::Result<Box<dyn Link
     if let Some(mtu) = wanted.mtu {
         builder = builder.mtu(mtu);
     }
-    Ok(Box::new(builder.adopt(device)?))
+    let device = builder.adopt(device)?;
+    let name = device.name().to_owned();
+    Ok((Box::new(device), name))
 }
 
 /// Gives the kernel's side of `name` its address, without IPv6, and brings it up.
@@ -151,8 +154,15 @@ fn random_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// Whether it is for want of rights that something did not work.
+pub(crate) fn is_denied(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
 /// Whether the device file, and not something about the interface, is the obstacle.
-fn is_missing(error: &anyhow::Error) -> bool {
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
     rustix::fs::access("/dev/net/tun", rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK)
         .is_err()
         || error.to_string().starts_with("/dev/net/tun")

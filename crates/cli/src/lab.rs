@@ -48,15 +48,14 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
     let layer = if arguments.tap.is_some() { Layer::Tap } else { Layer::Tun };
     let wanted = wanted(layer, &arguments.run);
     let name = arguments.tun.as_ref().or(arguments.tap.as_ref());
-    let link = match (name, arguments.fd) {
-        (Some(name), _) => device::open_tun(name, &wanted)?,
+    let (link, name) = match (name, arguments.fd) {
+        (Some(name), _) => (device::open_tun(name, &wanted).map_err(or_a_lab)?, name.clone()),
         (None, Some(number)) => device::adopt(number, &wanted)?,
         (None, None) => bail!("give --tun NAME, --tap NAME or --fd NUMBER"),
     };
-    if let Some(name) = name
-        && !arguments.keep_address
-    {
-        device::configure(&mut Netlink::open()?, name, arguments.cidr)?;
+    if !arguments.keep_address {
+        device::configure(&mut Netlink::open()?, &name, arguments.cidr)
+            .map_err(|error| or_keep_address(error, arguments.cidr, &name))?;
     }
     let socket = PrivateSocket::new()?;
     let place = Place::File(socket.path.clone());
@@ -73,6 +72,25 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
     signals?.forever().next();
     running.finish(&arguments.run)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who cannot have the device can have a lab.
+fn or_a_lab(error: anyhow::Error) -> anyhow::Error {
+    if device::is_denied(&error) || device::is_missing(&error) {
+        return anyhow::anyhow!("{error:#}; or use `estab lab`, which needs no privileges");
+    }
+    error
+}
+
+/// Who has a device may still lack the right to configure it.
+fn or_keep_address(error: anyhow::Error, cidr: Cidr, name: &str) -> anyhow::Error {
+    if device::is_denied(&error) {
+        return anyhow::anyhow!(
+            "{error:#}; or let root do it (`ip addr add {cidr} dev {name}`, `ip link set {name} up`) \
+             and use --keep-address"
+        );
+    }
+    error
 }
 
 fn wanted(layer: Layer, run: &Run) -> Wanted {

@@ -1,4 +1,4 @@
-//! A network of our own, without privileges: user and network namespace.
+//! A network of our own. It needs no privileges: without them, a user namespace gives them.
 
 use std::fs;
 use std::io;
@@ -9,6 +9,9 @@ use rustix::process::getegid;
 /// Moves this process, which must have one thread still, into a new network namespace of which it
 /// is the administrator, with the same user and group as before. The loopback interface is down
 /// still.
+///
+/// Root stays root: in a user namespace that knows one user it could not write into the
+/// directories of others, and programs like tcpdump and nginx could not become theirs.
 ///
 /// Everything in it is gone with the last process in it.
 pub(crate) fn enter() -> anyhow::Result<()> {

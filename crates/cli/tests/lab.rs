@@ -122,6 +122,17 @@ fn outside_of_a_lab_the_commands_say_what_to_do() {
     }
 }
 
+/// With the device file or without it, as root or not.
+#[test]
+fn a_device_that_cannot_be_is_refused_in_one_line() {
+    for arguments in ["up --tun a/b", "up --fd 77", "dump --here --tun a/b", "dump --tun a/b"] {
+        let output = Command::new(ESTAB).args(arguments.split(' ')).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {}", stderr(&output));
+        let last = stderr(&output).lines().last().unwrap_or_default();
+        assert!(last.starts_with("estab: ") && output.stdout.is_empty(), "{arguments}: {last}");
+    }
+}
+
 #[test]
 fn capture_trace_and_diagrams() {
     let directory = scratch("watching");

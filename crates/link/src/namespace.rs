@@ -6,6 +6,8 @@
 
 use std::{fs, io};
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 use crate::sys;
 
 /// What of the process becomes private (namespaces(7)).
@@ -34,19 +36,29 @@ pub fn unshare(kinds: &[Namespace]) -> io::Result<()> {
 
 /// Moves the calling process, which must have one thread still, into a network namespace of its
 /// own of which it is the administrator, with the same user and group as before. The loopback
-/// interface is down still. Where user namespaces are off, root needs none.
+/// interface is down still.
+///
+/// Root stays root: in a user namespace that knows one user it could not write into the directories
+/// of others, and programs like tcpdump and nginx could not become theirs.
 ///
 /// # Errors
 /// As [`unshare`]; what the system says when the ids cannot be kept.
 pub fn enter_network() -> io::Result<()> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    match unshare(&[Namespace::User, Namespace::Network]) {
-        Ok(()) => keep_ids(user.as_raw(), group.as_raw()).map_err(|error| {
-            let what = format!("cannot keep the user's id in the namespace: {error}");
-            io::Error::new(error.kind(), what)
-        }),
-        Err(error) => unshare(&[Namespace::Network]).map_err(|_| error),
+    if is_administrator() {
+        return unshare(&[Namespace::Network]);
     }
+    unshare(&[Namespace::User, Namespace::Network])?;
+    keep_ids(user.as_raw(), group.as_raw()).map_err(|error| {
+        let what = format!("cannot keep the user's id in the namespace: {error}");
+        io::Error::new(error.kind(), what)
+    })
+}
+
+/// Whether this process may make namespaces, and interfaces in them, as it is.
+fn is_administrator() -> bool {
+    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+    capabilities(None).is_ok_and(|ours| ours.effective.contains(needed))
 }
 
 /// The same ids inside as outside: a server that thinks it is root would try to become another.

@@ -5,9 +5,11 @@ extern crate estab_stack as stack;
 mod common;
 
 use common::{B, Pair, plain};
-use stack::{Error, Shutdown, SocketId, State};
+use stack::{Error, Shutdown, SocketId, State, TcpOptions};
+use std::net::SocketAddr;
 use std::time::Duration;
 use wire::frame::Capabilities;
+use wire::tcp::Flags;
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 7 + i / 251) as u8).collect()
@@ -187,4 +189,47 @@ fn lost_segments_come_again_and_fin_is_never_forgotten() {
         assert!(pair.a.stack.sockets().is_empty(), "{:?}", pair.a.stack.sockets());
         assert_eq!(pair.b.stack.sockets().len(), 1);
     }
+}
+
+/// RFC 9293 3.9.1.1, MUST-42, with the listener and the opening connection on one port.
+#[test]
+fn a_port_can_be_listened_on_while_a_connection_with_it_opens() {
+    let mut pair = Pair::new(plain());
+    let local: SocketAddr = format!("{}:7000", common::A).parse().unwrap();
+    let remote = format!("{B}:80").parse().unwrap();
+    let opening = pair.a.stack.connect(pair.now, Some(local), remote, Default::default()).unwrap();
+    assert_eq!(pair.a.stack.state(opening), Ok(State::SynSent));
+    let listener = pair.a.stack.listen(pair.now, local, 1, Default::default()).unwrap();
+    // Both lead somewhere: each segment finds its own.
+    let to_listener = pair.b.stack.connect(pair.now, None, local, Default::default()).unwrap();
+    pair.listen(80, 1);
+    pair.settle();
+    assert_eq!(pair.a.stack.state(opening), Ok(State::Established));
+    assert_eq!(pair.b.stack.state(to_listener), Ok(State::Established));
+    assert!(pair.a.stack.accept(pair.now, listener).is_ok());
+}
+
+/// RFC 9293 3.9.1.9 and 3.9.2, MUST-48 and MUST-49: from the first packet to the reset.
+#[test]
+fn every_packet_has_the_ip_fields_that_the_program_set() {
+    let options = TcpOptions { ttl: 7, traffic_class: 0xb8, ..TcpOptions::default() };
+    let mut pair = Pair::new(plain());
+    let address = format!("{B}:80").parse().unwrap();
+    let listener = pair.b.stack.listen(pair.now, address, 1, options.clone()).unwrap();
+    let client = pair.a.stack.connect(pair.now, None, address, options).unwrap();
+    let mut seen = Vec::new();
+    let mut note = |_, frame: &[u8]| {
+        let (ip, segment) = wire::ipv4::Header::parse(frame).unwrap();
+        assert_eq!((ip.ttl, ip.traffic_class), (7, 0xb8));
+        seen.push(wire::tcp::Header::parse(segment).unwrap().0.flags);
+        false
+    };
+    pair.settle_with(&mut note);
+    let (server, _) = pair.b.stack.accept(pair.now, listener).unwrap();
+    pair.a.stack.write(pair.now, client, b"never read").unwrap();
+    pair.settle_with(&mut note);
+    pair.b.stack.close(pair.now, server);
+    pair.settle_with(&mut note);
+    let of = |flags| seen.iter().filter(|seen| seen.contains(flags)).count();
+    assert_eq!((of(Flags::SYN), of(Flags::PSH), of(Flags::RST)), (2, 1, 1), "{seen:?}");
 }

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Dump) -> anyhow::Result<ExitCode> {
     // Nothing here completes checksums, so the kernel must.
     let wanted = Wanted { layer, mtu: None, offload: false };
     let link = if arguments.here {
-        let link = device::open_tun(name, &wanted)?;
+        let link = device::open_tun(name, &wanted).map_err(or_without_here)?;
         device::configure(&mut Netlink::open()?, name, arguments.cidr)?;
         link
     } else {
@@ -47,6 +47,13 @@ pub(super) fn run(arguments: &Dump) -> anyhow::Result<ExitCode> {
     let runner = Runner::start(arguments)?;
     show(link, layer, arguments, &runner)?;
     runner.status()
+}
+
+fn or_without_here(error: anyhow::Error) -> anyhow::Error {
+    if device::is_denied(&error) || device::is_missing(&error) {
+        return anyhow::anyhow!("{error:#}; or leave --here away, which needs no privileges");
+    }
+    error
 }
 
 fn tell_how_to_send(arguments: &Dump, name: &str) {

@@ -15,11 +15,13 @@ use std::io;
 fn request_for(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: `ifreq` is plain data of the kernel; all zeros are a valid value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= libc::IFNAMSIZ || name.bytes().any(|byte| byte == 0) {
+    // As the kernel's dev_valid_name; an empty name is for it to choose.
+    let unfit = |byte: u8| byte == 0 || byte == b'/' || byte == b':' || byte.is_ascii_whitespace();
+    if name.len() >= libc::IFNAMSIZ || matches!(name, "." | "..") || name.bytes().any(unfit) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!(
-                "interface name {name:?}: at most {} bytes, none of them zero",
+                "interface name {name:?}: use at most {} bytes, without spaces, '/' and ':'",
                 libc::IFNAMSIZ - 1
             ),
         ));
@@ -35,4 +37,20 @@ fn name_in(request: &libc::ifreq) -> String {
     let bytes: Vec<u8> =
         request.ifr_name.iter().map(|c| c.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_would_not_take() {
+        for name in ["sixteen_letters_", "a/b", "a b", "a:b", "a\0", ".", ".."] {
+            let refused = request_for(name).map(|_| ()).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput, "{name:?}");
+        }
+        for name in ["", "fifteen_letters", "tun%d", "a.b"] {
+            assert_eq!(name_in(&request_for(name).unwrap()), name);
+        }
+    }
 }

@@ -346,7 +346,7 @@ impl Arrival<'_> {
 /// RFC 9293 3.10.7.4, first: the table of four cases, with two allowances. A segment that begins
 /// exactly where a closed window begins is a probe: its ACK counts, its text does not. A bare ACK
 /// at the window's far edge is what a peer sends that filled the window while a piece was lost.
-fn is_acceptable(seg: &Segment, nxt: Seq, window: u32) -> bool {
+pub(crate) fn is_acceptable(seg: &Segment, nxt: Seq, window: u32) -> bool {
     let length = seg.sequence_length();
     if length == 0 || window == 0 {
         return seg.seq == nxt || seg.seq.distance_from(nxt) <= window;

@@ -98,7 +98,8 @@ impl Tcp {
         self.unregister(&entry.tuple);
         // The ACK of the peer's FIN, before the connection that owes it is gone.
         if let AckNeed::Now(reason) = self.connections[id].rcv.ack.need() {
-            let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason);
+            let mut ack = Reply::ack(entry.tuple, entry.snd_nxt, entry.rcv_nxt, reason)
+                .with(&self.connections[id].options);
             ack.window = self.connections[id].advertised_window_field();
             ack.options.timestamps =
                 self.connections[id].timestamps.map(|ts| ts.option(shared.now));

@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use wire::tcp::{Flags, Options};
 
 use crate::FourTuple;
+use crate::config::TcpOptions;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
@@ -19,12 +20,16 @@ pub(crate) struct Reply {
     pub(crate) flags: Flags,
     pub(crate) window: u16,
     pub(crate) options: Options,
+    /// `IP_TTL` and `IP_TOS`: those of the connection that it speaks for, else the defaults.
+    pub(crate) ttl: u8,
+    pub(crate) traffic_class: u8,
     pub(crate) reason: Sent,
 }
 
 impl Reply {
     fn bare(tuple: FourTuple, seq: Seq, ack: Seq, flags: Flags, reason: Sent) -> Self {
-        Self { tuple, seq, ack, flags, window: 0, options: Options::default(), reason }
+        let options = Options::default();
+        Self { tuple, seq, ack, flags, window: 0, options, ttl: 64, traffic_class: 0, reason }
     }
 
     /// RFC 9293 3.5.2 and 3.10.7.1: the reset that `seg` deserves, made so that the peer accepts
@@ -40,6 +45,13 @@ impl Reply {
     /// The reset with which we end a connection ourselves (RFC 9293 3.10.5).
     pub(crate) fn reset_of(conn: &Connection, reason: Sent) -> Self {
         Self::bare(conn.tuple, conn.snd.nxt, conn.rcv.nxt, Flags::RST | Flags::ACK, reason)
+            .with(&conn.options)
+    }
+
+    /// The same, with the IP fields that the program set (RFC 9293 3.9.1.9).
+    pub(crate) fn with(mut self, options: &TcpOptions) -> Self {
+        (self.ttl, self.traffic_class) = (options.ttl, options.traffic_class);
+        self
     }
 
     /// An ACK that says where we are.

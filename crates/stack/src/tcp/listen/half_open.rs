@@ -9,9 +9,11 @@ use wire::frame::FrameBuf;
 use wire::tcp::{Flags, Header, Options};
 use wire::time::{Duration, Instant};
 
+use crate::config::TcpOptions;
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
+use crate::tcp::arrives::is_acceptable;
 use crate::tcp::connection::{Connection, initial_receive_window};
 use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
@@ -63,6 +65,16 @@ pub(crate) struct HalfOpen {
 // `Config::syn_queue_limit` counts on about 100 bytes, beside what the tables around them take.
 const _: () = assert!(size_of::<HalfOpen>() <= 128);
 
+/// A SYN-ACK to send, with the IP fields that the listener's program set.
+#[derive(Debug)]
+pub(crate) struct SynAck {
+    pub(crate) tuple: FourTuple,
+    pub(crate) segment: Header,
+    pub(crate) ttl: u8,
+    pub(crate) traffic_class: u8,
+    pub(crate) reason: Sent,
+}
+
 impl HalfOpen {
     /// An entry for a SYN; what both sides may offer is settled by the methods below.
     pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
@@ -109,12 +121,12 @@ impl HalfOpen {
     pub(crate) fn from_cookie(
         listener: ListenerId,
         seg: &Segment,
-        irs: Seq,
-        cookie: Seq,
-        mss: u16,
+        (irs, cookie): (Seq, Seq),
+        peer_mss: u16,
+        our_mss: u32,
     ) -> Self {
-        let mut entry = Self::new(listener, seg, cookie, u32::from(u16::MAX));
-        (entry.irs, entry.peer_mss, entry.due) = (irs, mss, None);
+        let mut entry = Self::new(listener, seg, cookie, our_mss);
+        (entry.irs, entry.peer_mss, entry.due) = (irs, peer_mss, None);
         entry
     }
 
@@ -155,6 +167,11 @@ impl HalfOpen {
         for _ in 0..self.retries {
             conn.snd.rto.back_off();
         }
+    }
+
+    /// The window of our SYN-ACK, and of the connection that follows.
+    fn window(&self, options: &TcpOptions) -> u32 {
+        initial_receive_window(options.receive_buffer, u32::from(self.our_mss))
     }
 
     /// The SYN-ACK, as it stands now.
@@ -211,7 +228,7 @@ impl Tcp {
             self.half_open_ready(id);
             return shared.recycle(frame);
         }
-        let in_window = seg.seq.distance_from(next) <= u32::from(u16::MAX);
+        let window = self.listeners.get(entry.listener).map_or(0, |l| entry.window(&l.options));
         if seg.rst() {
             // RFC 5961 3.2: only the exact number counts; the entry is too cheap for a challenge.
             if seg.seq == next {
@@ -219,7 +236,10 @@ impl Tcp {
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::BlindReset);
             }
-        } else if !in_window || is_old(entry, &seg) {
+        } else if entry.stamps.is_some() && seg.timestamps().is_none() {
+            shared.drop_packet(Some(seg.tuple), Dropped::NoTimestamp);
+        } else if !is_acceptable(&seg, next, window) || is_old(entry, &seg) {
+            // What the connection would not take must not make one of the entry.
             entry.due = Some(Sent::SynRepeated);
             self.half_open_ready(id);
             shared.drop_packet(Some(seg.tuple), Dropped::OutOfWindow);
@@ -280,24 +300,21 @@ impl Tcp {
     }
 
     /// The SYN-ACK of an entry whose turn it is, and why; its timer runs from now on.
-    pub(crate) fn take_syn_ack(
-        &mut self,
-        shared: &Shared,
-        id: HalfOpenId,
-    ) -> Option<(FourTuple, Header, Sent)> {
+    pub(crate) fn take_syn_ack(&mut self, shared: &Shared, id: HalfOpenId) -> Option<SynAck> {
         let entry = self.half_open.get_mut(id)?;
         entry.queued = false;
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
-        let window = initial_receive_window(options.receive_buffer, u32::from(entry.our_mss));
-        let header = entry.syn_ack(shared.now, u16::try_from(window).unwrap_or(u16::MAX));
+        let window = u16::try_from(entry.window(options)).unwrap_or(u16::MAX);
+        let segment = entry.syn_ack(shared.now, window);
+        let (ttl, traffic_class) = (options.ttl, options.traffic_class);
         if entry.timer.is_none() {
             let wait = entry.timeout(options.rto.initial, options.rto.max);
             entry.first_sent.get_or_insert(shared.now);
             let owner = TimerOwner::HalfOpen(id);
             self.wheel.arm(&mut entry.timer, shared.now.after(wait), owner);
         }
-        Some((entry.tuple, header, reason))
+        Some(SynAck { tuple: entry.tuple, segment, ttl, traffic_class, reason })
     }
 
     /// The SYN-ACK could not leave: the next hop is not known yet.

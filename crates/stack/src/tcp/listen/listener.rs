@@ -21,7 +21,7 @@ use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{self, Arrival};
-use crate::tcp::connection::{Opening, link_mss, scale_for};
+use crate::tcp::connection::{Opening, initial_receive_window, link_mss, scale_for};
 use crate::tcp::listen::half_open::HalfOpen;
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
 use crate::tcp::reply::Reply;
@@ -122,8 +122,8 @@ impl Tcp {
         let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
             if shared.config.syn_cookies {
-                let scale = scale_for(listener.options.receive_buffer);
-                self.send_cookie(shared, seg, our_mss, scale);
+                let options = listener.options.clone();
+                self.send_cookie(shared, seg, our_mss, &options);
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::SynQueueFull);
             }
@@ -146,23 +146,31 @@ impl Tcp {
 
     /// RFC 4987 3.6: everything that we would remember goes into the sequence number and the
     /// timestamp that the peer will send back.
-    fn send_cookie(&mut self, shared: &mut Shared, seg: &Segment, our_mss: u32, our_scale: u8) {
+    fn send_cookie(
+        &mut self,
+        shared: &mut Shared,
+        seg: &Segment,
+        our_mss: u32,
+        options: &TcpOptions,
+    ) {
         let offered = &seg.header.options;
         let mss = offered.mss.unwrap_or(536);
         let cookie = self.cookies.encode(shared.now, &seg.tuple, seg.seq, mss);
-        let mut reply = Reply::ack(seg.tuple, cookie, seg.seq.plus(1), Sent::SynCookie);
+        let mut reply =
+            Reply::ack(seg.tuple, cookie, seg.seq.plus(1), Sent::SynCookie).with(options);
         reply.flags |= wire::tcp::Flags::SYN;
-        reply.window = u16::MAX;
+        let window = initial_receive_window(options.receive_buffer, our_mss);
+        reply.window = u16::try_from(window).unwrap_or(u16::MAX);
         reply.options.mss = u16::try_from(our_mss).ok();
         if let (Some(theirs), true) = (offered.timestamps, shared.config.timestamps) {
             let scale = offered.window_scale.filter(|_| shared.config.window_scaling);
             let ours = Timestamps::new(self.isn.timestamp_offset(&seg.tuple));
             let value = ours.option(shared.now).value;
             let sack = offered.sack_permitted && shared.config.sack;
-            let options = CookieOptions { window_scale: scale, sack, ..CookieOptions::default() };
-            let value = SynCookies::encode_options(value, options);
+            let kept = CookieOptions { window_scale: scale, sack, ..CookieOptions::default() };
+            let value = SynCookies::encode_options(value, kept);
             reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
-            reply.options.window_scale = scale.map(|_| our_scale);
+            reply.options.window_scale = scale.map(|_| scale_for(options.receive_buffer));
             reply.options.sack_permitted = sack;
         }
         self.replies.push(shared, reply);
@@ -189,10 +197,16 @@ impl Tcp {
             return shared.recycle(frame);
         };
         let listener = &self.listeners[id];
+        let Ok(route) = interfaces.route(Some(seg.tuple.local.ip()), seg.tuple.remote.ip()) else {
+            shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
+            return shared.recycle(frame);
+        };
+        let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
         let echoed = seg
             .timestamps()
+            .filter(|_| shared.config.timestamps)
             .map(|timestamps| (timestamps, SynCookies::decode_options(timestamps.echo)));
-        let mut entry = HalfOpen::from_cookie(id, &seg, irs, cookie, mss);
+        let mut entry = HalfOpen::from_cookie(id, &seg, (irs, cookie), mss, our_mss);
         if let Some((theirs, options)) = echoed {
             entry.restore(
                 theirs.value,
@@ -238,9 +252,9 @@ impl Tcp {
         conn.user.listener = Some(entry.listener);
         let replies = &mut self.replies;
         arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
-        if self.connections[id].state != State::SynReceived {
-            self.enqueue_accepted(shared, entry.listener, id);
-        }
+        // An entry is as strict as the eight steps: whatever it lets through completes the handshake.
+        debug_assert_ne!(self.connections[id].state, State::SynReceived);
+        self.enqueue_accepted(shared, entry.listener, id);
         self.settle(shared, id);
         true
     }

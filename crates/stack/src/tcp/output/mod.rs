@@ -15,6 +15,7 @@ use crate::ConnectionId;
 use crate::ip::{Interfaces, Waiter};
 use crate::reason::Withheld;
 use crate::shared::Shared;
+use crate::tcp::listen::half_open::SynAck;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::State;
 use crate::tcp::{Ready, Tcp};
@@ -88,14 +89,15 @@ impl Tcp {
         header: &mut HeaderBuf,
         id: super::listen::half_open::HalfOpenId,
     ) -> Option<Packet> {
-        let (tuple, segment, reason) = self.take_syn_ack(shared, id)?;
+        let SynAck { tuple, segment, ttl, traffic_class, reason } =
+            self.take_syn_ack(shared, id)?;
         let route = interfaces.route(Some(tuple.local.ip()), tuple.remote.ip()).ok()?;
         let waiter = || Waiter::Tcp(Ready::HalfOpen(id));
         let Some(link) = interfaces.link_header(shared, &route, waiter) else {
             self.put_syn_ack_back(id, reason);
             return None;
         };
-        let out = Outgoing { tuple, route: &route, link, ttl: 64, traffic_class: 0 };
+        let out = Outgoing { tuple, route: &route, link, ttl, traffic_class };
         Some(out.packet(shared, header, &segment, 0, reason, None))
     }
 
@@ -137,6 +139,7 @@ fn send_reply(
         options: reply.options,
         ..Header::default()
     };
-    let out = Outgoing { tuple, route: &route, link, ttl: 64, traffic_class: 0 };
+    let (ttl, traffic_class) = (reply.ttl, reply.traffic_class);
+    let out = Outgoing { tuple, route: &route, link, ttl, traffic_class };
     Some(out.packet(shared, header, &segment, 0, reply.reason, None))
 }
