@@ -13,7 +13,7 @@ fn every_script_passes() {
     let mut failures = Vec::new();
     for path in scripts.iter().filter(|path| path.to_string_lossy().contains(&only)) {
         let name = path.strip_prefix(&root).unwrap_or(path).display();
-        match sim::script::run_file(path) {
+        match sim::script::run_file(path, &sim::script::Options::strict()) {
             Ok(()) => println!("ok      {name}"),
             Err(failure) => {
                 println!("FAILED  {name}");
