@@ -76,9 +76,12 @@ pub(super) fn effects(text: &str) -> Result<Vec<Effect>, Problem> {
             _ if program.starts_with("sysctl_restore_") => found.push(Effect::Nothing),
             _ => {
                 let line = words.join(" ");
-                let known = NOTHING.iter().any(|(start, _)| {
-                    line.strip_prefix(start).is_some_and(|r| r.is_empty() || r.starts_with(' '))
-                });
+                // A queue that paces is something else than none.
+                let paces = words.contains(&"fq") || words.contains(&"fq_codel");
+                let known = !paces
+                    && NOTHING.iter().any(|(start, _)| {
+                        line.strip_prefix(start).is_some_and(|r| r.is_empty() || r.starts_with(' '))
+                    });
                 if !known {
                     return Err(shown());
                 }
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn several_commands_with_quotes() {
-        let text = "tc qdisc replace dev tun0 root fq\n\
+        let text = "tc qdisc replace dev tun0 root pfifo\n\
             sysctl -q net.ipv4.tcp_wmem=\"4096 50000 4194304\"; sysctl a.net=1 && true || :\n";
         assert_eq!(set(text), ["net.ipv4.tcp_wmem=4096 50000 4194304", "a.net=1"]);
         assert_eq!(set("`../common/defaults.sh`".trim_matches('`')).len(), DEFAULTS.len());
@@ -239,7 +242,14 @@ mod tests {
 
     #[test]
     fn nothing_else_is_let_pass() {
-        for text in ["rm -rf /", "nstat | grep TcpExt", "echo 1 > /etc/passwd", "truely", "a | b"] {
+        for text in [
+            "rm -rf /",
+            "tc qdisc add dev tun0 root fq",
+            "nstat | grep TcpExt",
+            "echo 1 > /etc/passwd",
+            "truely",
+            "a | b",
+        ] {
             assert!(effects(text).is_err(), "{text}");
         }
     }

@@ -135,7 +135,9 @@ impl Flow {
     /// A segment of the stack in the script's numbers.
     pub(super) fn outbound(&self, seen: &Segment) -> Segment {
         let mut segment = seen.clone();
-        segment.seq = self.to_script(segment.seq);
+        // Before the first SYN was compared, it is where our numbers begin.
+        let is_first = self.offset.is_none() && segment.flags.has(Flags::SYN);
+        segment.seq = if is_first { 0 } else { self.to_script(segment.seq) };
         for option in &mut segment.options {
             if let TcpOption::Timestamps { value, .. } = option {
                 *value = self.script_timestamp(*value);

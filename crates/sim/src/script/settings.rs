@@ -39,6 +39,11 @@ pub const BUFFERS: &[(&str, Setter)] = &[
 /// The setting whose value is a controller's name: `cubic`, `reno`.
 pub const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
 
+/// Fast Open: what needs it in a script is not supported anyway, save by this flag.
+const FAST_OPEN: &str = "net.ipv4.tcp_fastopen";
+/// Data in any SYN is given to the program before the handshake is over.
+const FAST_OPEN_WITHOUT_COOKIE: u64 = 0x200;
+
 /// Settings that the stack has no switch for: the value that it behaves like, and no other.
 pub const FIXED: &[(&str, &[&str])] = &[
     ("net.ipv4.tcp_abort_on_overflow", &["0"]),
@@ -63,7 +68,6 @@ pub const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("net.ipv4.tcp_comp_sack_nr", "no ACK is compressed"),
     ("net.ipv4.tcp_comp_sack_delay_ns", "no ACK is compressed"),
     ("net.ipv4.tcp_fack", "Linux took it out"),
-    ("net.ipv4.tcp_fastopen", "what needs Fast Open is not supported anyway"),
     ("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "what needs Fast Open is not supported anyway"),
     ("net.ipv4.tcp_fastopen_key", "what needs Fast Open is not supported anyway"),
     ("net.ipv4.tcp_limit_output_bytes", "the link has no queue"),
@@ -199,6 +203,10 @@ impl Settings {
             self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
             return Ok(());
         }
+        if name == FAST_OPEN {
+            let flags = number(value).ok_or_else(wrong)?;
+            return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
+        }
         if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
             return Ok(());
         }
@@ -211,8 +219,16 @@ impl Settings {
             return Ok(());
         }
         let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
-        set(&mut self.config, value.parse().map_err(|_| wrong())?);
+        set(&mut self.config, number(value).ok_or_else(wrong)?);
         Ok(())
+    }
+}
+
+/// Decimal, or hexadecimal after `0x`.
+fn number(value: &str) -> Option<u64> {
+    match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
     }
 }
 

@@ -103,8 +103,14 @@ fn in_segment(packet: &Packet) -> Option<&'static str> {
     })
 }
 
-/// What arrives may hold any option, which the stack passes over; but data in a SYN with a cookie
-/// is there to be accepted.
+/// What arrives may hold any option, which the stack passes over; but who sends a cookie, or data
+/// where the server asks for none, expects more.
 fn in_arriving_segment(packet: &Packet) -> Option<&'static str> {
-    in_segment(packet).filter(|_| packet.length > 0)
+    let cookie = packet.options.iter().flatten().any(|option| match option {
+        TcpOption::Raw { kind: FAST_OPEN, data, .. } => !data.is_empty(),
+        TcpOption::Raw { kind: EXPERIMENT, data, .. } => data.len() > 2,
+        TcpOption::Raw { .. } => packet.length > 0,
+        _ => false,
+    });
+    in_segment(packet).filter(|_| cookie)
 }

@@ -92,6 +92,11 @@ pub(super) fn integer(expression: &Expression) -> Result<i64, Problem> {
     }
 }
 
+/// Whether the buffer of a call is no buffer.
+pub(super) fn is_null(arguments: Arguments<'_>) -> bool {
+    matches!(arguments.0.get(1), Some(Expression::Names(names)) if names[..] == ["NULL"])
+}
+
 /// The one number in `[ ]`, or a number without.
 pub(super) fn one_in_list(expression: &Expression) -> Result<i64, Problem> {
     match expression {

@@ -2,7 +2,7 @@
 
 use stack::{Error, Ready, SocketId};
 
-use super::arguments::{Arguments, buffers, field, integer};
+use super::arguments::{Arguments, buffers, field, integer, is_null};
 use super::{Attempt, Outcome, failed, result};
 use crate::script::ast::{Call, Expression};
 use crate::script::runner::Runner;
@@ -24,6 +24,9 @@ impl Runner {
         let socket = self.sockets.get(arguments.integer(0)?)?;
         let nonblocking = socket.nonblocking || flags.contains(&"MSG_DONTWAIT");
         let Kind::Connection(id) = socket.kind else { return failed("ENOTCONN") };
+        if is_null(arguments) {
+            return failed("EFAULT");
+        }
         let peer = socket.peer;
         let length = usize::try_from(length.clamp(0, MAX_TRANSFER)).unwrap_or(0);
         if flags.contains(&"MSG_WAITALL") && !nonblocking {

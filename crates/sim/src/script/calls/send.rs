@@ -2,7 +2,7 @@
 
 use stack::{ConnectionId, Error};
 
-use super::arguments::{Arguments, buffers, field};
+use super::arguments::{Arguments, buffers, field, is_null};
 use super::receive::{MAX_TRANSFER, no_control};
 use super::{Attempt, Outcome, failed, result};
 use crate::script::ast::{Call, Expression};
@@ -21,6 +21,9 @@ impl Runner {
         let socket = self.sockets.get(fd)?;
         let nonblocking = socket.nonblocking || flags.contains(&"MSG_DONTWAIT");
         let Kind::Connection(id) = socket.kind else { return failed("EPIPE") };
+        if is_null(arguments) {
+            return failed("EFAULT");
+        }
         let (peer, progress) = (socket.peer.unwrap_or(0), socket.progress);
         self.more(fd, id, flags.contains(&"MSG_MORE"))?;
         let length = usize::try_from(length.clamp(0, MAX_TRANSFER)).unwrap_or(0);

@@ -4,7 +4,8 @@ use stack::info::Repair;
 use stack::{State, TcpInfo};
 use wire::time::{Duration, Instant};
 
-/// The fields that are known.
+/// The fields that are known. Before the first data, Linux counts from the handshake, and so does
+/// this: from the last ACK, which is the handshake's while nothing was sent.
 pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_state", |i, _| linux_state(i.state)),
     ("tcpi_ca_state", |i, _| congestion_state(i.repair)),
@@ -40,8 +41,10 @@ pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_bytes_retrans", |i, _| signed(i.bytes_retrans)),
     ("tcpi_segs_in", |i, _| signed(i.segs_in)),
     ("tcpi_segs_out", |i, _| signed(i.segs_out)),
-    ("tcpi_last_data_sent", |i, now| millis_since(i.last_data_sent, now)),
-    ("tcpi_last_data_recv", |i, now| millis_since(i.last_data_received, now)),
+    ("tcpi_last_data_sent", |i, now| millis_since(i.last_data_sent.or(i.last_ack_received), now)),
+    ("tcpi_last_data_recv", |i, now| {
+        millis_since(i.last_data_received.or(i.last_ack_received), now)
+    }),
     ("tcpi_last_ack_recv", |i, now| millis_since(i.last_ack_received, now)),
 ];
 
