@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::impairment_options::{Both, Inbound, Outbound};
+use crate::judge::Judge;
 use crate::values::{Cidr, Serve, duration};
 
 /// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Lab(Lab),
     Up(Up),
     Dump(Dump),
+    Judge(Judge),
     Ss(Ss),
     Ping(Ping),
     Nc(Nc),

@@ -11,6 +11,7 @@ mod dump;
 mod explain;
 mod http;
 mod impairment_options;
+mod judge;
 mod lab;
 mod lose_one;
 mod manual;
@@ -56,6 +57,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lab(arguments) => lab::run_lab(&arguments),
         Command::Up(arguments) => lab::run_up(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
+        Command::Judge(arguments) => judge::run(&arguments),
         Command::Ss(arguments) => control::client::ss(&arguments),
         Command::Ping(arguments) => control::client::ping(&arguments),
         Command::Nc(arguments) => netcat::run(&arguments),

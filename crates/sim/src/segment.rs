@@ -11,6 +11,9 @@ use wire::checksum;
 use wire::ip::Protocol;
 use wire::ipv4;
 
+/// The usual hop limit (RFC 1122 3.2.1.7).
+const DEFAULT_TTL: u8 = 64;
+
 /// The flag bits of a segment, as byte 13 of the header has them.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Flags(pub u8);
@@ -49,6 +52,12 @@ impl Flags {
     #[must_use]
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// The flags without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
     }
 
     /// Both sets of flags together.
@@ -187,6 +196,8 @@ pub struct Segment {
     pub destination: SocketAddrV4,
     /// DSCP and ECN of the IP header.
     pub traffic_class: u8,
+    /// The hop limit of the IP header.
+    pub ttl: u8,
     /// Its flags.
     pub flags: Flags,
     /// Where its first byte (or SYN) is in the sequence space.
@@ -211,6 +222,7 @@ impl Segment {
             source,
             destination,
             traffic_class: 0,
+            ttl: DEFAULT_TTL,
             flags: Flags::default(),
             seq: 0,
             ack: 0,
@@ -241,6 +253,7 @@ impl Segment {
         }
         let mut segment = Self::parse_transport(ip.source, ip.destination, transport)?;
         segment.traffic_class = ip.traffic_class;
+        segment.ttl = ip.ttl;
         Some(segment)
     }
 
@@ -258,6 +271,7 @@ impl Segment {
             source: SocketAddrV4::new(source, half(0)),
             destination: SocketAddrV4::new(destination, half(2)),
             traffic_class: 0,
+            ttl: DEFAULT_TTL,
             flags: Flags(header[13]),
             seq: be_u32(&header[4..8]),
             ack: be_u32(&header[8..12]),
@@ -292,7 +306,11 @@ impl Segment {
         let (source, destination) = (*self.source.ip(), *self.destination.ip());
         let sum = checksum::transport(source.into(), destination.into(), Protocol::TCP, &transport);
         transport[16..18].copy_from_slice(&sum.to_be_bytes());
-        ip_packet(source, destination, Protocol::TCP, self.traffic_class, &transport)
+        let header = ip_header(source, destination, Protocol::TCP, transport.len());
+        with_header(
+            &ipv4::Header { traffic_class: self.traffic_class, ttl: self.ttl, ..header },
+            &transport,
+        )
     }
 
     /// How much of the sequence space it takes: payload, SYN and FIN (RFC 9293 3.4).
@@ -321,22 +339,35 @@ pub fn ip_packet(
     traffic_class: u8,
     transport: &[u8],
 ) -> Vec<u8> {
-    let header = ipv4::Header {
+    let header = ip_header(source, destination, protocol, transport.len());
+    with_header(&ipv4::Header { traffic_class, ..header }, transport)
+}
+
+fn ip_header(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: Protocol,
+    payload_len: usize,
+) -> ipv4::Header {
+    ipv4::Header {
         source,
         destination,
         protocol,
-        ttl: 64,
-        traffic_class,
+        ttl: DEFAULT_TTL,
+        traffic_class: 0,
         identification: 0,
         dont_fragment: true,
         more_fragments: false,
         fragment_offset: 0,
-        payload_len: u16::try_from(transport.len()).unwrap_or(u16::MAX),
+        payload_len: u16::try_from(payload_len).unwrap_or(u16::MAX),
         options: ipv4::Options::default(),
-    };
+    }
+}
+
+fn with_header(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; header.encoded_len()];
     header.emit(&mut packet);
-    packet.extend(transport);
+    packet.extend(payload);
     packet
 }
 

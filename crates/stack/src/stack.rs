@@ -168,6 +168,11 @@ impl Stack {
         &self.shared.config
     }
 
+    /// Changes limits and defaults. What exists keeps what it began with; secrets stay.
+    pub fn set_config(&mut self, config: Config) {
+        self.shared.config = config;
+    }
+
     /// What `socket` is ready for now. Empty for a socket that is gone.
     #[must_use]
     pub fn readiness(&self, socket: SocketId) -> Ready {

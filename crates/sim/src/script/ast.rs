@@ -69,8 +69,12 @@ pub enum Action {
 pub struct Packet {
     /// Which remote end: 0 unless the script says `peer(N)`.
     pub peer: u16,
-    /// The ECN field of the IP header: `[ect0]`, `[ect1]`, `[ce]`, `[noecn]`.
-    pub ecn: Option<u8>,
+    /// Source and destination port, when they are not the usual ones: `< 8081 > 8080`.
+    pub ports: Option<(u16, u16)>,
+    /// What the script says of the IP header's DSCP and ECN.
+    pub traffic_class: TrafficClass,
+    /// `[ttl N]`: the hop limit.
+    pub ttl: Option<u8>,
     /// The flags.
     pub flags: Flags,
     /// The sequence number.
@@ -87,6 +91,20 @@ pub struct Packet {
     pub options: Option<Vec<TcpOption>>,
     /// `bad_checksum`: the segment is damaged on its way in.
     pub bad_checksum: bool,
+}
+
+/// What a script says of the byte that holds DSCP and ECN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TrafficClass {
+    /// Nothing: zero on the way in, not compared on the way out.
+    #[default]
+    Any,
+    /// `[ect01]`: either of the two ECN-capable codepoints.
+    Capable,
+    /// `[noecn]`, `[ect0]`, `[ect1]`, `[ce]`: the ECN field.
+    Ecn(u8),
+    /// `[tos 0x10]`: the whole byte.
+    Byte(u8),
 }
 
 /// An ICMP error that quotes a segment of the stack.
@@ -134,6 +152,10 @@ pub enum Expression {
     Text(String),
     /// `[a, b]`.
     List(Vec<Expression>),
+    /// `{a, b}`: a buffer and its length.
+    Tuple(Vec<Expression>),
+    /// `a | b`, when not all of them are names.
+    Either(Vec<Expression>),
     /// `{name = value, ...}`.
     Record(Vec<(String, Expression)>),
     /// `htons(8080)`.

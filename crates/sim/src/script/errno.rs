@@ -28,12 +28,20 @@ pub(super) fn name(error: Error) -> &'static str {
 /// The number of an errno on Linux, for `getsockopt(SO_ERROR)`.
 pub(super) fn number(name: &str) -> Option<i64> {
     Some(match name {
+        "EPERM" => 1,
+        "ENOENT" => 2,
         "EBADF" => 9,
-        "EAGAIN" => 11,
+        "EAGAIN" | "EWOULDBLOCK" => 11,
+        "EACCES" => 13,
+        "EFAULT" => 14,
+        "EEXIST" => 17,
         "EINVAL" => 22,
         "EPIPE" => 32,
+        "ENOTSOCK" => 88,
+        "EDESTADDRREQ" => 89,
         "EMSGSIZE" => 90,
         "ENOPROTOOPT" => 92,
+        "EOPNOTSUPP" | "ENOTSUP" => 95,
         "EADDRINUSE" => 98,
         "EADDRNOTAVAIL" => 99,
         "ENETUNREACH" => 101,

@@ -5,9 +5,10 @@
 //! stack's secret: the first SYN that a script expects tells how far the two are apart, and a new
 //! connection between the same ports tells it anew.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use super::ast::Packet;
+use super::ast::{Packet, TrafficClass};
 use crate::segment::{Flags, Segment, TcpOption};
 
 /// One remote end of a script, and its conversation with the stack.
@@ -29,8 +30,10 @@ pub(super) struct Flow {
     candidate: Option<u32>,
     /// The stack has sent something other than a SYN since the connection began.
     handshake_over: bool,
-    /// Timestamps of the stack: the script's value, and the one on the wire.
-    timestamps: Vec<(u32, u32)>,
+    /// Timestamps of the stack: the script's value, and the one on the wire that had it last.
+    timestamps: BTreeMap<u32, u32>,
+    /// The first of them.
+    first_timestamp: Option<(u32, u32)>,
     /// Every byte that the program wrote.
     written: Vec<u8>,
     /// How many bytes the program read.
@@ -48,7 +51,8 @@ impl Flow {
             remote_start: None,
             candidate: None,
             handshake_over: false,
-            timestamps: Vec::new(),
+            timestamps: BTreeMap::new(),
+            first_timestamp: None,
             written: Vec::new(),
             read: 0,
         }
@@ -84,7 +88,12 @@ impl Flow {
             }
         }
         Segment {
-            traffic_class: packet.ecn.unwrap_or(0),
+            traffic_class: match packet.traffic_class {
+                TrafficClass::Any => 0,
+                TrafficClass::Capable => 2,
+                TrafficClass::Ecn(bits) | TrafficClass::Byte(bits) => bits,
+            },
+            ttl: packet.ttl.unwrap_or(64),
             flags: packet.flags,
             seq: packet.seq,
             ack: packet.ack.map_or(0, |ack| self.to_wire(ack)),
@@ -117,16 +126,18 @@ impl Flow {
         let (wanted, found) = (packet.options.as_deref(), &seen.options);
         if let (Some(script), Some(wire)) =
             (wanted.and_then(timestamp_value), timestamp_value(found))
-            && !self.timestamps.iter().any(|(known, _)| *known == script)
         {
-            self.timestamps.push((script, wire));
+            self.first_timestamp.get_or_insert((script, wire));
+            self.timestamps.insert(script, wire);
         }
     }
 
     /// A segment of the stack in the script's numbers.
     pub(super) fn outbound(&self, seen: &Segment) -> Segment {
         let mut segment = seen.clone();
-        segment.seq = self.to_script(segment.seq);
+        // Before the first SYN was compared, it is where our numbers begin.
+        let is_first = self.offset.is_none() && segment.flags.has(Flags::SYN);
+        segment.seq = if is_first { 0 } else { self.to_script(segment.seq) };
         for option in &mut segment.options {
             if let TcpOption::Timestamps { value, .. } = option {
                 *value = self.script_timestamp(*value);
@@ -178,6 +189,7 @@ impl Flow {
         self.renumber = true;
         self.handshake_over = false;
         self.timestamps.clear();
+        self.first_timestamp = None;
         self.written.clear();
         self.read = 0;
     }
@@ -189,22 +201,19 @@ impl Flow {
     }
 
     fn wire_timestamp(&self, script: u32) -> u32 {
-        let known = self.timestamps.iter().find(|(known, _)| *known == script);
-        match (known, self.timestamps.first()) {
-            (Some((_, wire)), _) => *wire,
+        match (self.timestamps.get(&script), self.first_timestamp) {
+            (Some(wire), _) => *wire,
             (None, Some((first, wire))) if script != 0 => {
-                script.wrapping_sub(*first).wrapping_add(*wire)
+                script.wrapping_sub(first).wrapping_add(wire)
             }
             _ => script,
         }
     }
 
     fn script_timestamp(&self, wire: u32) -> u32 {
-        let known = self.timestamps.iter().rev().find(|(_, known)| *known == wire);
-        match (known, self.timestamps.first()) {
-            (Some((script, _)), _) => *script,
-            (None, Some((first, base))) => wire.wrapping_sub(*base).wrapping_add(*first),
-            (None, None) => wire,
+        match self.first_timestamp {
+            Some((first, base)) => wire.wrapping_sub(base).wrapping_add(first),
+            None => wire,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Text to tokens, each with its place.
 
+use std::collections::BTreeMap;
+
 use super::{Failure, Position};
 
 /// One word of the packet-script language.
@@ -25,14 +27,42 @@ pub(super) enum Token {
     Sign(char),
 }
 
-/// Splits `text` into its tokens.
-pub(super) fn tokens(text: &str) -> Result<Vec<(Token, Position)>, Failure> {
-    let mut lexer = Lexer { rest: text, position: Position { line: 1, column: 1 } };
+/// Splits `text` into its tokens. A name that is defined stands for the tokens of its value.
+pub(super) fn tokens(
+    text: &str,
+    mut definitions: BTreeMap<String, String>,
+) -> Result<Vec<(Token, Position)>, Failure> {
+    let mut lexer = Lexer::new(text);
     let mut found = Vec::new();
     loop {
         lexer.skip_space_and_comments()?;
         let position = lexer.position;
-        match lexer.next_token()? {
+        let Some(token) = lexer.next_token()? else { return Ok(found) };
+        match &token {
+            Token::Name(name) if definitions.contains_key(name) => {
+                // The tokens of a definition have the place where it is used, and are final.
+                let value = definitions.get(name).map(String::as_str).unwrap_or_default();
+                found.extend(plain_tokens(value, position)?);
+                continue;
+            }
+            Token::Flag(name, value) if name == "define" => {
+                let (name, value) = value.split_once('=').unwrap_or((value, ""));
+                definitions.entry(name.to_string()).or_insert_with(|| value.to_string());
+            }
+            _ => {}
+        }
+        found.push((token, position));
+    }
+}
+
+/// The tokens of a definition, all at `position`.
+fn plain_tokens(text: &str, position: Position) -> Result<Vec<(Token, Position)>, Failure> {
+    let mut lexer = Lexer::new(text);
+    let mut found = Vec::new();
+    loop {
+        let there = |failure: Failure| Failure { position: Some(position), ..failure };
+        lexer.skip_space_and_comments().map_err(there)?;
+        match lexer.next_token().map_err(there)? {
             Some(token) => found.push((token, position)),
             None => return Ok(found),
         }
@@ -45,6 +75,10 @@ struct Lexer<'a> {
 }
 
 impl<'a> Lexer<'a> {
+    fn new(text: &'a str) -> Self {
+        Lexer { rest: text, position: Position { line: 1, column: 1 } }
+    }
+
     fn next_token(&mut self) -> Result<Option<Token>, Failure> {
         let Some(first) = self.rest.chars().next() else { return Ok(None) };
         let second = self.rest[first.len_utf8()..].chars().next();
@@ -53,10 +87,10 @@ impl<'a> Lexer<'a> {
                 self.take(3);
                 Token::Ellipsis
             }
-            '"' => Token::Text(self.delimited("\"", "\"")?.to_string()),
-            '`' => Token::Shell(self.delimited("`", "`")?.to_string()),
+            '"' => Token::Text(unescaped(self.quoted('"')?)),
+            '`' => Token::Shell(self.quoted('`')?.to_string()),
             '%' if second == Some('{') => Token::Code(self.delimited("%{", "}%")?.to_string()),
-            '-' if self.rest.starts_with("--") => self.flag(),
+            '-' if self.rest.starts_with("--") => self.flag()?,
             '0'..='9' => self.number()?,
             '.' if second.is_some_and(|c| c.is_ascii_digit()) => self.number()?,
             c if is_name_start(c) => Token::Name(self.take_while(is_name).to_string()),
@@ -85,26 +119,62 @@ impl<'a> Lexer<'a> {
     fn delimited(&mut self, open: &str, close: &str) -> Result<&'a str, Failure> {
         let inside = &self.rest[open.len()..];
         let Some(length) = inside.find(close) else {
-            return Err(self.position.failure(format!("{open} without {close}")));
+            return Err(self.position.invalid(format!("{open} without {close}")));
         };
         self.take(open.len() + length + close.len());
         Ok(&inside[..length])
     }
 
-    fn flag(&mut self) -> Token {
+    /// What stands between `quote`, which is next, and the next one without a backslash before it.
+    fn quoted(&mut self, quote: char) -> Result<&'a str, Failure> {
+        let position = self.position;
+        self.take(quote.len_utf8());
+        let mut escaped = false;
+        let end = self.rest.find(|c| {
+            let ends = c == quote && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let Some(length) = end else {
+            return Err(position.invalid(format!("{quote} without {quote}")));
+        };
+        let inside = self.take(length);
+        self.take(quote.len_utf8());
+        Ok(inside)
+    }
+
+    /// `--name=value`; a value may be quoted, in whole or in part.
+    fn flag(&mut self) -> Result<Token, Failure> {
         self.take(2);
-        let word = self.take_while(|c| !c.is_whitespace());
-        let (name, value) = word.split_once('=').unwrap_or((word, ""));
-        Token::Flag(name.to_string(), value.to_string())
+        let name = self.take_while(is_name).to_string();
+        let mut value = String::new();
+        if self.rest.starts_with('=') {
+            self.take(1);
+            loop {
+                match self.rest.chars().next() {
+                    Some('"') => value.push_str(&unescaped(self.quoted('"')?)),
+                    Some('`') => value.push_str(&format!("`{}`", self.quoted('`')?)),
+                    Some(c) if !c.is_whitespace() => value.push_str(self.take(c.len_utf8())),
+                    _ => break,
+                }
+            }
+        }
+        Ok(Token::Flag(name, value))
     }
 
     fn number(&mut self) -> Result<Token, Failure> {
         let position = self.position;
-        let too_big = || position.failure("this number is too big");
+        let too_big = || position.invalid("this number is too big");
         if self.rest.starts_with("0x") || self.rest.starts_with("0X") {
             self.take(2);
             let digits = self.take_while(|c| c.is_ascii_hexdigit());
             return u64::from_str_radix(digits, 16).map(Token::Integer).map_err(|_| too_big());
+        }
+        // `3021b9d889017eeb` and `00000000` are words: Fast Open cookies.
+        let length = self.rest.find(|c| !is_name(c)).unwrap_or(self.rest.len());
+        let word = &self.rest[..length];
+        if word.contains(|c: char| !c.is_ascii_digit()) || length > 3 && word.starts_with('0') {
+            return Ok(Token::Name(self.take(length).to_string()));
         }
         let whole = self.take_while(|c| c.is_ascii_digit());
         let integer = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_big())? };
@@ -143,6 +213,34 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// The text that a quoted one stands for, with `\n`, `\xHH` and their like.
+fn unescaped(quoted: &str) -> String {
+    let mut text = String::with_capacity(quoted.len());
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            text.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => text.push('\n'),
+            Some('t') => text.push('\t'),
+            Some('r') => text.push('\r'),
+            Some('0') => text.push('\0'),
+            Some('x') => {
+                let digits: String = chars.clone().take(2).collect();
+                if let Ok(value) = u8::from_str_radix(&digits, 16) {
+                    text.push(char::from(value));
+                    chars.nth(1);
+                }
+            }
+            Some(other) => text.push(other),
+            None => {}
+        }
+    }
+    text
+}
+
 fn is_name_start(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_'
 }
@@ -156,7 +254,7 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<Token> {
-        tokens(text).unwrap().into_iter().map(|(token, _)| token).collect()
+        tokens(text, BTreeMap::new()).unwrap().into_iter().map(|(token, _)| token).collect()
     }
 
     #[test]
@@ -181,9 +279,9 @@ mod tests {
 
     #[test]
     fn comments_vanish_and_places_are_kept() {
-        let found = tokens("// a\n/* b\n */ # c\n  x").unwrap();
+        let found = tokens("// a\n/* b\n */ # c\n  x", BTreeMap::new()).unwrap();
         assert_eq!(found, [(Token::Name("x".into()), Position { line: 4, column: 3 })]);
-        let failure = tokens("\n `abc").unwrap_err();
+        let failure = tokens("\n `abc", BTreeMap::new()).unwrap_err();
         assert_eq!(failure.position, Some(Position { line: 2, column: 2 }));
     }
 }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use wire::time::{Duration, Instant};
 
-use super::ast::Packet;
+use super::ast::{Packet, TrafficClass};
 use super::flow::Flow;
-use crate::segment::{Segment, TcpOption};
+use crate::segment::{Flags, Segment, TcpOption};
 
 /// A packet that left the stack.
 #[derive(Clone, Debug)]
@@ -33,12 +33,22 @@ impl Due {
     }
 }
 
+/// How strictly segments are compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Timestamps' values must have the distance that the script says, give or take this many
+    /// milliseconds. What they echo is always compared.
+    pub(super) clock: Option<u32>,
+    /// Not the window, not PSH, not the order of options.
+    pub(super) relaxed: bool,
+}
+
 /// Compares what left with what was expected; `Err` names everything that differs.
 pub(super) fn compare(
     wanted: &Packet,
     seen: &Segment,
     flow: &Flow,
-    clock: bool,
+    rules: Rules,
 ) -> Result<(), String> {
     let found = flow.outbound(seen);
     let mut wrong = Vec::new();
@@ -47,15 +57,18 @@ pub(super) fn compare(
             wrong.push(name);
         }
     };
-    check("flags", wanted.flags == found.flags);
+    let ignored = if rules.relaxed { Flags::PSH } else { Flags::default() };
+    check("flags", wanted.flags.without(ignored) == found.flags.without(ignored));
     check("sequence number", wanted.seq == found.seq);
     check("payload length", wanted.length as usize == found.payload.len());
     check("acknowledgment number", wanted.ack.is_none_or(|ack| ack == found.ack));
-    check("window", wanted.window.is_none_or(|window| window == found.window));
+    let window = wanted.window.filter(|_| !rules.relaxed);
+    check("window", window.is_none_or(|window| window == found.window));
     check("urgent pointer", wanted.urgent.is_none_or(|urgent| urgent == found.urgent));
-    check("ECN field", wanted.ecn.is_none_or(|ecn| ecn == found.traffic_class & 3));
+    check("DSCP or ECN", same_class(wanted.traffic_class, found.traffic_class));
+    check("TTL", wanted.ttl.is_none_or(|ttl| ttl == found.ttl));
     let options = wanted.options.as_ref();
-    check("options", options.is_none_or(|options| same_options(options, &found.options, clock)));
+    check("options", options.is_none_or(|options| same_options(options, &found.options, rules)));
     let same_length = wanted.length as usize == found.payload.len();
     check(
         "payload (not what was written)",
@@ -64,17 +77,37 @@ pub(super) fn compare(
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join(", ")) }
 }
 
-/// The same options in the same order. Timestamps' values are compared, in milliseconds and with the
-/// tolerance of one packet, only when `clock` asks for it; what they echo always is.
-fn same_options(wanted: &[TcpOption], found: &[TcpOption], clock: bool) -> bool {
+fn same_class(wanted: TrafficClass, found: u8) -> bool {
+    match wanted {
+        TrafficClass::Any => true,
+        TrafficClass::Capable => matches!(found & 3, 1 | 2),
+        TrafficClass::Ecn(ecn) => found & 3 == ecn,
+        TrafficClass::Byte(byte) => found == byte,
+    }
+}
+
+/// The same options in the same order; relaxed, in any order and with any padding.
+fn same_options(wanted: &[TcpOption], found: &[TcpOption], rules: Rules) -> bool {
+    if !rules.relaxed {
+        return wanted.len() == found.len()
+            && wanted.iter().zip(found).all(|(a, b)| same_option(a, b, rules));
+    }
+    let padding = |option: &&TcpOption| !matches!(option, TcpOption::Nop | TcpOption::End);
+    let mut rest: Vec<&TcpOption> = found.iter().filter(padding).collect();
+    wanted.iter().filter(padding).all(|wanted| {
+        let place = rest.iter().position(|found| same_option(wanted, found, rules));
+        place.map(|place| rest.swap_remove(place)).is_some()
+    }) && rest.is_empty()
+}
+
+fn same_option(wanted: &TcpOption, found: &TcpOption, rules: Rules) -> bool {
     use TcpOption::Timestamps;
-    wanted.len() == found.len()
-        && wanted.iter().zip(found).all(|pair| match pair {
-            (Timestamps { value: a, echo: x }, Timestamps { value: b, echo: y }) => {
-                x == y && (!clock || a.abs_diff(*b) <= 4)
-            }
-            (wanted, found) => wanted == found,
-        })
+    match (wanted, found) {
+        (Timestamps { value: a, echo: x }, Timestamps { value: b, echo: y }) => {
+            x == y && rules.clock.is_none_or(|tolerance| a.abs_diff(*b) <= tolerance)
+        }
+        _ => wanted == found,
+    }
 }
 
 /// Expected and seen, one below the other, and why the stack sent it.
@@ -103,7 +136,7 @@ pub(super) fn side_by_side(
     text
 }
 
-fn display_packet(packet: &Packet) -> String {
+pub(super) fn display_packet(packet: &Packet) -> String {
     let (seq, end) = (packet.seq, packet.seq.wrapping_add(packet.length));
     let mut text = format!("{} {seq}:{end}({})", packet.flags, packet.length);
     if let Some(ack) = packet.ack {
@@ -123,7 +156,7 @@ fn display_packet(packet: &Packet) -> String {
 }
 
 /// A segment as a script would write it.
-fn display_segment(segment: &Segment) -> String {
+pub(super) fn display_segment(segment: &Segment) -> String {
     let length = segment.payload.len();
     let end = segment.seq.wrapping_add(u32::try_from(length).unwrap_or(u32::MAX));
     let mut text = format!("{} {}:{end}({length})", segment.flags, segment.seq);

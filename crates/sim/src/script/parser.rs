@@ -8,35 +8,27 @@
 //! ```
 //! What a packet looks like is in `parser/packet.rs`.
 
+mod expression;
+pub(super) mod options;
 mod packet;
 
 use wire::time::Duration;
 
-use super::ast::{Action, Call, Event, Expression, Moment, Script, When};
-use super::lexer::{self, Token};
+use super::ast::{Action, Call, Event, Moment, Script, When};
+use super::lexer::Token;
 use super::{Failure, Position};
 
-/// How deep lists and records of arguments may nest.
-const MAX_DEPTH: usize = 8;
-
-/// Parses a script.
+/// Makes a script of its words.
 ///
 /// # Errors
 /// With the place of the first thing that is not of the language, or not supported.
-pub fn parse(text: &str) -> Result<Script, Failure> {
-    let mut parser = Parser { tokens: lexer::tokens(text)?, next: 0 };
+pub(super) fn parse(tokens: Vec<(Token, Position)>) -> Result<Script, Failure> {
+    let mut parser = Parser { tokens, next: 0 };
     let mut script = Script::default();
     while let Some(Token::Flag(name, value)) = parser.peek().cloned() {
         let position = parser.position();
         parser.next += 1;
         script.options.push((name, value, position));
-    }
-    // Settings may stand alone, before the first event.
-    while let Some(Token::Shell(text)) = parser.peek().cloned() {
-        let position = parser.position();
-        parser.next += 1;
-        let when = When::At(Moment::Relative(Duration::ZERO));
-        script.events.push(Event { when, until: None, action: Action::Shell(text), position });
     }
     while parser.peek().is_some() {
         script.events.push(parser.event()?);
@@ -52,7 +44,10 @@ struct Parser {
 impl Parser {
     fn event(&mut self) -> Result<Event, Failure> {
         let position = self.position();
-        let (when, until) = self.time()?;
+        // Settings may stand alone, before the first event and after the last one.
+        let alone = matches!(self.peek(), Some(Token::Shell(_)));
+        let (when, until) =
+            if alone { (When::At(Moment::Relative(Duration::ZERO)), None) } else { self.time()? };
         let action = match self.peek() {
             Some(Token::Sign('<' | '>')) => self.packet()?,
             Some(Token::Name(_)) => Action::Call(self.call()?),
@@ -69,7 +64,7 @@ impl Parser {
             _ => return Err(self.unexpected("a packet, a system call, `settings` or %{ }%")),
         };
         if until.is_some() && !matches!(action, Action::Call(_)) {
-            return Err(position.failure("only a system call has an end time"));
+            return Err(position.invalid("only a system call has an end time"));
         }
         Ok(Event { when, until, action, position })
     }
@@ -114,8 +109,8 @@ impl Parser {
             Some(Token::Name(_)) => Some(self.name()?),
             _ => None,
         };
-        if errno.is_some() && self.accept('(') {
-            // What strerror says, for the reader.
+        // What strerror says, or what the number means, for the reader.
+        if self.accept('(') {
             while !self.accept(')') {
                 if self.peek().is_none() {
                     return Err(self.unexpected("`)`"));
@@ -124,77 +119,6 @@ impl Parser {
             }
         }
         Ok(Call { name, arguments, result, errno })
-    }
-
-    /// Expressions with commas between, up to `close`.
-    fn expressions(&mut self, close: char, depth: usize) -> Result<Vec<Expression>, Failure> {
-        let mut found = Vec::new();
-        while !self.accept(close) {
-            if !found.is_empty() {
-                self.expect(',')?;
-            }
-            found.push(self.expression(depth + 1)?);
-        }
-        Ok(found)
-    }
-
-    fn expression(&mut self, depth: usize) -> Result<Expression, Failure> {
-        if depth > MAX_DEPTH {
-            return Err(self.position().failure("this is nested too deeply"));
-        }
-        let Some(token) = self.peek().cloned() else { return Err(self.unexpected("a value")) };
-        match token {
-            Token::Name(_) => return self.names(depth),
-            Token::Sign('[') => {
-                self.next += 1;
-                return self.expressions(']', depth).map(Expression::List);
-            }
-            Token::Sign('{') => {
-                self.next += 1;
-                return self.record(depth);
-            }
-            _ => {}
-        }
-        let negative = self.accept('-');
-        let value = match (self.peek(), negative) {
-            (Some(Token::Integer(value)), _) => {
-                let value = i64::try_from(*value)
-                    .map_err(|_| self.position().failure("this number is too big"))?;
-                Expression::Integer(if negative { -value } else { value })
-            }
-            #[expect(clippy::cast_precision_loss, reason = "a millisecond more or less")]
-            (Some(Token::Fraction(nanos)), false) => Expression::Fraction(*nanos as f64 / 1e9),
-            (Some(Token::Text(text)), false) => Expression::Text(text.clone()),
-            (Some(Token::Ellipsis), false) => Expression::Ellipsis,
-            _ => return Err(self.unexpected("a value")),
-        };
-        self.next += 1;
-        Ok(value)
-    }
-
-    fn names(&mut self, depth: usize) -> Result<Expression, Failure> {
-        let name = self.name()?;
-        if self.accept('(') {
-            return Ok(Expression::Apply(name, self.expressions(')', depth)?));
-        }
-        let mut names = vec![name];
-        while self.accept('|') {
-            names.push(self.name()?);
-        }
-        Ok(Expression::Names(names))
-    }
-
-    fn record(&mut self, depth: usize) -> Result<Expression, Failure> {
-        let mut fields = Vec::new();
-        while !self.accept('}') {
-            if !fields.is_empty() {
-                self.expect(',')?;
-            }
-            let name = self.name()?;
-            self.expect('=')?;
-            fields.push((name, self.expression(depth + 1)?));
-        }
-        Ok(Expression::Record(fields))
     }
 
     fn name(&mut self) -> Result<String, Failure> {
@@ -214,7 +138,7 @@ impl Parser {
             return Err(self.unexpected("a number"));
         };
         let fits = T::try_from(value)
-            .map_err(|_| self.position().failure(format!("{value} is too big for this field")))?;
+            .map_err(|_| self.position().invalid(format!("{value} is too big for this field")))?;
         self.next += 1;
         Ok(fits)
     }
@@ -247,6 +171,7 @@ impl Parser {
         place.map_or(Position { line: 1, column: 1 }, |(_, position)| *position)
     }
 
+    /// What is next is not `wanted`.
     fn unexpected(&self, wanted: &str) -> Failure {
         let found = match self.peek() {
             None => "the script ends".to_string(),
@@ -260,18 +185,22 @@ impl Parser {
             Some(Token::Ellipsis) => "found ...".to_string(),
             Some(Token::Flag(name, _)) => format!("found --{name}, which belongs at the top"),
         };
-        self.position().failure(format!("expected {wanted}, {found}"))
+        self.position().invalid(format!("expected {wanted}, {found}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{Options, parse};
     use proptest::prelude::*;
+
+    fn script(text: &str) -> Result<super::Script, super::Failure> {
+        parse(text, &Options::default())
+    }
 
     #[test]
     fn calls_and_times() {
-        let script = parse(
+        let script = script(
             "--tolerance_usecs=4000\n\
              0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n\
              +0...0.2 connect(3, ..., ...) = -1 ECONNREFUSED (Connection refused)\n\
@@ -285,28 +214,25 @@ mod tests {
     #[test]
     fn an_error_has_its_place() {
         let place = |text: &str| {
-            let failure = parse(text).unwrap_err();
+            let failure = script(text).unwrap_err();
             let position = failure.position.unwrap();
             format!("{}:{}: {}", position.line, position.column, failure.message)
         };
-        assert_eq!(place("+0 > S 0:0(0)\n+0 < udp (10)"), "2:6: `udp` packets are not supported");
+        assert_eq!(place("+0 > S 0:0(0)\n+0 < udp (10)"), "2:6: not supported: udp packets");
         assert_eq!(place("0 close(3)"), "1:10: expected `=`, the script ends");
         assert_eq!(place("+0 < S 0:1(0)"), "1:8: 0:1(0): the numbers do not fit together");
-        assert_eq!(
-            place("+0 < . 1:1(0) ack 1 <mptcp>"),
-            "1:22: TCP option `mptcp` is not supported"
-        );
+        assert_eq!(place("+0 < . 1:1(0) ack 1 <mptcp>"), "1:22: `mptcp` is no TCP option");
     }
 
     #[test]
     fn nesting_is_bounded() {
-        assert!(parse(&format!("0 f({}", "[".repeat(100_000))).is_err());
+        assert!(script(&format!("0 f({}", "[".repeat(100_000))).is_err());
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC*") {
-            let _ = parse(&text);
+            let _ = script(&text);
         }
 
         #[test]
@@ -316,12 +242,12 @@ mod tests {
                     "+", "0", "...", "0.1", "~", "*", "<", ">", "S", ".", "P.", "1:2(1)", "ack",
                     "win", "<mss", "1460", ",", "nop", "sack", "1:2", "TS", "val", "ecr", "icmp",
                     "unreachable", "[", "]", "(", ")", "{", "}", "=", "-1", "close", "EAGAIN",
-                    "4294967296", "`", "%{", "}%", "\"", "--x=y", "|", "peer(1)", "raw", "mtu",
+                    "4294967296", "`", "%{", "}%", "\"", "--x=y", "FO", "md5", "[ttl", "]", "id", "|", "peer(1)", "raw", "mtu",
                 ]),
                 0..40,
             )
         ) {
-            let _ = parse(&words.join(" "));
+            let _ = script(&words.join(" "));
         }
     }
 }

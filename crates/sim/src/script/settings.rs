@@ -1,7 +1,4 @@
-//! What stands between backticks, and the options at a script's top.
-//!
-//! Nothing is given to a shell. `sysctl [-q] [-w] name=value` sets the field of [`stack::Config`]
-//! that the name has in [`SYSCTLS`], and [`CONGESTION_CONTROL`] the controller; several stand on lines of their own or behind `;`.
+//! The options at a script's top and on the command line, and the settings by their sysctl names.
 
 use std::net::Ipv4Addr;
 
@@ -10,9 +7,10 @@ use stack::tcp::congestion;
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
-use super::{DEFAULT_TOLERANCE, Failure, Position};
+use super::commands::{self, Effect};
+use super::{DEFAULT_TOLERANCE, Failure, Options, Problem, not_supported};
 
-/// The settings that are known, and what each means here.
+/// The settings that are one number, and what each means here.
 pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.core.somaxconn", |c, v| c.backlog_limit = size(v)),
     ("net.ipv4.icmp_msgs_per_sec", |c, v| c.icmp_errors_per_second = capped(v)),
@@ -31,88 +29,219 @@ pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.ipv4.tcp_window_scaling", |c, v| c.window_scaling = v != 0),
 ];
 
-/// The sysctl whose value is not a number but the name of a controller: `cubic`, `reno`.
+/// The settings that are three numbers: least, default and most. Buffers have their most from the
+/// start here, and use memory only for bytes that are there.
+pub const BUFFERS: &[(&str, Setter)] = &[
+    ("net.ipv4.tcp_rmem", |c, v| c.tcp.receive_buffer = size(v)),
+    ("net.ipv4.tcp_wmem", |c, v| c.tcp.send_buffer = size(v)),
+];
+
+/// The setting whose value is a controller's name: `cubic`, `reno`.
 pub const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
+
+/// Fast Open: what needs it in a script is not supported anyway, save by this flag.
+const FAST_OPEN: &str = "net.ipv4.tcp_fastopen";
+/// Data in any SYN is given to the program before the handshake is over.
+const FAST_OPEN_WITHOUT_COOKIE: u64 = 0x200;
+
+/// Settings that the stack has no switch for: the value that it behaves like, and no other.
+pub const FIXED: &[(&str, &[&str])] = &[
+    ("net.ipv4.tcp_abort_on_overflow", &["0"]),
+    ("net.ipv4.tcp_dsack", &["1"]),
+    ("net.ipv4.tcp_early_retrans", &["3", "4"]),
+    ("net.ipv4.tcp_ecn", &["0"]),
+    ("net.ipv4.tcp_frto", &["1", "2"]),
+    ("net.ipv4.tcp_invalid_ratelimit", &["500"]),
+    ("net.ipv4.tcp_mtu_probing", &["0"]),
+    ("net.ipv4.tcp_no_metrics_save", &["1"]),
+    ("net.ipv4.tcp_recovery", &["1"]),
+    ("net.ipv4.tcp_reordering", &["3"]),
+    ("net.ipv4.tcp_retries1", &["3"]),
+    ("net.ipv4.tcp_rfc1337", &["1"]),
+    ("net.ipv4.tcp_thin_linear_timeouts", &["0"]),
+];
+
+/// Settings that change nothing here, and why.
+pub const WITHOUT_MEANING: &[(&str, &str)] = &[
+    ("net.core.default_qdisc", "the link has no queue"),
+    ("net.core.netdev_max_backlog", "the link has no queue"),
+    ("net.ipv4.tcp_comp_sack_nr", "no ACK is compressed"),
+    ("net.ipv4.tcp_comp_sack_delay_ns", "no ACK is compressed"),
+    ("net.ipv4.tcp_fack", "Linux took it out"),
+    ("net.ipv4.tcp_fastopen_blackhole_timeout_sec", "what needs Fast Open is not supported anyway"),
+    ("net.ipv4.tcp_fastopen_key", "what needs Fast Open is not supported anyway"),
+    ("net.ipv4.tcp_limit_output_bytes", "the link has no queue"),
+    ("net.ipv4.tcp_low_latency", "Linux took it out"),
+    ("net.ipv4.tcp_min_tso_segs", "the link has no offload"),
+    ("net.ipv4.tcp_moderate_rcvbuf", "buffers have their most from the start"),
+    ("net.ipv4.tcp_pacing_ca_ratio", "the link has no queue that paces"),
+    ("net.ipv4.tcp_pacing_ss_ratio", "the link has no queue that paces"),
+    ("net.ipv4.tcp_slow_start_after_idle", "the restart after idle time is always on"),
+    ("net.ipv4.tcp_tso_win_divisor", "the link has no offload"),
+];
 
 /// Sets one field to the value of a sysctl.
 pub type Setter = fn(&mut Config, u64);
 
 /// Everything that is fixed before a script's first event.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) config: Config,
+pub struct Settings {
+    /// The stack's defaults and limits.
+    pub config: Config,
+    /// How early or late a segment may be.
     pub(super) tolerance: Duration,
+    /// The same, in parts of a thousand of the time since the event before.
+    pub(super) tolerance_permille: u32,
     /// `--tcp_ts_tick_usecs=1000`: timestamps' values are compared, not only what they echo.
     pub(super) compares_timestamps: bool,
+    /// Segments of the stack are compared one by one, never several as one.
+    pub(super) strict_segments: bool,
     pub(super) mtu: u16,
     pub(super) local: Ipv4Addr,
     pub(super) remote: Ipv4Addr,
     pub(super) bind_port: u16,
     pub(super) connect_port: u16,
+    pub(super) relaxed: bool,
+    /// What left and was not expected is a failure.
+    pub(super) minds_leftovers: bool,
+    pub(super) log: bool,
 }
 
 impl Settings {
-    /// What the options and the leading settings of `script` say.
-    pub(super) fn of(script: &Script) -> Result<Settings, Failure> {
+    /// What the command line, the options at the top and the leading commands of `script` say.
+    ///
+    /// # Errors
+    /// With the place of what makes no sense, or is not supported.
+    pub(super) fn of(script: &Script, options: &Options) -> Result<Settings, Failure> {
         let mut settings = Settings {
             config: Config::default(),
             tolerance: DEFAULT_TOLERANCE,
+            // packetdrill's 12.5 %.
+            tolerance_permille: if options.strict { 0 } else { 125 },
             compares_timestamps: false,
+            strict_segments: options.strict,
             mtu: 1500,
             local: Ipv4Addr::new(192, 168, 0, 1),
             remote: Ipv4Addr::new(192, 0, 2, 1),
             bind_port: 8080,
             connect_port: 8080,
+            relaxed: options.relaxed,
+            minds_leftovers: options.strict,
+            log: options.log,
         };
         for (name, value, position) in &script.options {
-            settings.option(name, value).map_err(|error| position.failure(error))?;
+            settings.option(name, value).map_err(|problem| position.failure(problem))?;
+        }
+        for (name, value) in &options.flags {
+            settings.option(name, value).map_err(|problem| Failure {
+                position: None,
+                ..super::Position { line: 0, column: 0 }.failure(problem)
+            })?;
         }
         for event in &script.events {
             let Action::Shell(text) = &event.action else { break };
-            settings.shell(text, event.position)?;
+            settings.commands(text).map_err(|problem| event.position.failure(problem))?;
         }
         Ok(settings)
     }
 
-    fn option(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let wrong = || format!("--{name}={value}: this value makes no sense");
+    /// `--name=value`.
+    fn option(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let wrong = || Problem::from(format!("--{name}={value}: this value makes no sense"));
         let number = || value.parse::<u64>().map_err(|_| wrong());
         let port = || value.parse::<u16>().map_err(|_| wrong());
         match name {
             "tolerance_usecs" => self.tolerance = Duration::from_micros(number()?),
+            "tolerance_percent" => {
+                let percent: f32 = value.parse().map_err(|_| wrong())?;
+                self.tolerance_permille = permille(percent).ok_or_else(wrong)?;
+            }
             // The stack's clock ticks once a millisecond; 0 compares nothing.
             "tcp_ts_tick_usecs" if value == "0" => self.compares_timestamps = false,
             "tcp_ts_tick_usecs" if value == "1000" => self.compares_timestamps = true,
+            "strict_segments" if value.is_empty() => self.strict_segments = true,
             "mtu" => self.mtu = port()?,
-            "local_ip" => self.local = value.parse().map_err(|_| wrong())?,
-            "remote_ip" => self.remote = value.parse().map_err(|_| wrong())?,
+            "local_ip" => self.local = address(value)?,
+            "remote_ip" => self.remote = address(value)?,
+            // The script's remote host is the gateway, whatever its address.
+            "gateway_ip" | "netmask_ip" => drop(address(value)?),
             "bind_port" => self.bind_port = port()?,
             "connect_port" => self.connect_port = port()?,
             "ip_version" if value == "ipv4" => {}
-            _ => return Err(format!("--{name}={value} is not supported")),
+            "ip_version" if value.starts_with("ipv") => return Err(not_supported("IPv6")),
+            // An echo that no segment had is always computed from the first one.
+            "tcp_ts_ecr_scaled" if value.is_empty() => {}
+            // Read when the text was split into words.
+            "define" => {}
+            "init_scripts" => {
+                for path in value.split(',') {
+                    self.commands(path)?;
+                }
+            }
+            _ => {
+                let equals = if value.is_empty() { "" } else { "=" };
+                return Err(not_supported(format!("--{name}{equals}{value}")));
+            }
         }
         Ok(())
     }
 
-    fn shell(&mut self, text: &str, position: Position) -> Result<(), Failure> {
-        for command in text.split(['\n', ';']).map(str::trim).filter(|c| !c.is_empty()) {
-            let unknown = || position.failure(format!("`{command}` is not supported"));
-            let mut words = command.split_whitespace();
-            if words.next() != Some("sysctl") {
-                return Err(unknown());
-            }
-            for word in words.filter(|word| !matches!(*word, "-q" | "-w")) {
-                let (name, value) = word.split_once('=').ok_or_else(unknown)?;
-                if name == CONGESTION_CONTROL {
-                    self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
-                    continue;
-                }
-                let (_, set) = SYSCTLS.iter().find(|(n, _)| *n == name).ok_or_else(unknown)?;
-                set(&mut self.config, value.parse().map_err(|_| unknown())?);
+    /// Sets everything that the commands name.
+    pub(super) fn commands(&mut self, text: &str) -> Result<(), Problem> {
+        for effect in commands::effects(text)? {
+            if let Effect::Set(name, value) = effect {
+                self.set(&name, &value)?;
             }
         }
         Ok(())
     }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let unknown = || not_supported(format!("the setting {name}={value}"));
+        let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
+        if name == CONGESTION_CONTROL {
+            self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
+            return Ok(());
+        }
+        if name == FAST_OPEN {
+            let flags = number(value).ok_or_else(wrong)?;
+            return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
+        }
+        if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
+            return Ok(());
+        }
+        if let Some((_, values)) = FIXED.iter().find(|(known, _)| *known == name) {
+            return if values.contains(&value) { Ok(()) } else { Err(unknown()) };
+        }
+        if let Some((_, set)) = BUFFERS.iter().find(|(known, _)| *known == name) {
+            let most = value.split_whitespace().nth(2).ok_or_else(wrong)?;
+            set(&mut self.config, most.parse().map_err(|_| wrong())?);
+            return Ok(());
+        }
+        let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
+        set(&mut self.config, number(value).ok_or_else(wrong)?);
+        Ok(())
+    }
+}
+
+/// Decimal, or hexadecimal after `0x`.
+fn number(value: &str) -> Option<u64> {
+    match value.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => value.parse().ok(),
+    }
+}
+
+fn address(value: &str) -> Result<Ipv4Addr, Problem> {
+    if value.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(not_supported("IPv6"));
+    }
+    value.parse().map_err(|_| format!("`{value}` is no address").into())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
+fn permille(percent: f32) -> Option<u32> {
+    if (0.0..=1000.0).contains(&percent) { Some((percent * 10.0) as u32) } else { None }
 }
 
 fn size(value: u64) -> usize {
@@ -141,7 +270,9 @@ mod tests {
     use super::*;
 
     fn settings(text: &str) -> Result<Settings, String> {
-        Settings::of(&parse(text).unwrap()).map_err(|failure| failure.to_string())
+        let options = Options::default();
+        Settings::of(&parse(text, &options).unwrap(), &options)
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -154,21 +285,36 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_wins() {
+        let script = parse("--mtu=576\n", &Options::default()).unwrap();
+        let flags = vec![("mtu".to_string(), "1400".to_string())];
+        let settings = Settings::of(&script, &Options { flags, ..Options::default() }).unwrap();
+        assert_eq!(settings.mtu, 1400);
+    }
+
+    #[test]
     fn a_script_can_choose_its_controller() {
         let with = |name: &str| settings(&format!("`sysctl -q {CONGESTION_CONTROL}={name}`"));
         for name in congestion::NAMES {
             let factory = with(name).unwrap().config.tcp.congestion;
             assert_eq!(factory(1_000).name(), *name);
         }
-        assert!(with("vegas").unwrap_err().contains("is not supported"));
+        assert!(with("vegas").unwrap_err().contains("not supported"));
     }
 
     #[test]
-    fn what_is_unknown_is_an_error() {
-        assert_eq!(settings("`rm -rf /`").unwrap_err(), "1:1: `rm -rf /` is not supported");
+    fn what_is_unknown_is_not_supported() {
+        assert_eq!(
+            settings("`rm -rf /`").unwrap_err(),
+            "1:1: not supported: the command `rm -rf /`"
+        );
         assert_eq!(
             settings("--wire_client_dev=eth0").unwrap_err(),
-            "1:1: --wire_client_dev=eth0 is not supported"
+            "1:1: not supported: --wire_client_dev=eth0"
+        );
+        assert_eq!(
+            settings("`sysctl -q net.ipv4.tcp_mtu_probing=2`").unwrap_err(),
+            "1:1: not supported: the setting net.ipv4.tcp_mtu_probing=2"
         );
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use stack::tcp::congestion;
 use stack::{ConnectionId, KeepAlive, ListenerId, Stack, TcpOptions};
 use wire::time::{Duration, Instant};
+
+use super::calls::Epoll;
+use super::{Problem, not_supported};
 
 /// The open file descriptors.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     table: BTreeMap<i64, Socket>,
+    epolls: BTreeMap<i64, Epoll>,
     /// The connection that was used last.
     latest: Option<ConnectionId>,
 }
@@ -28,6 +31,10 @@ pub(super) struct Socket {
     pub(super) peer: Option<u16>,
     /// How far a blocked `write` came.
     pub(super) progress: usize,
+    /// The last call that sent had `MSG_MORE`.
+    pub(super) more: bool,
+    /// `TCP_CORK` as it was before `MSG_MORE`.
+    pub(super) corked: bool,
 }
 
 /// How far a socket came.
@@ -43,16 +50,16 @@ pub(super) enum Kind {
 
 impl Sockets {
     /// Opens `fd`, the number that the script gave it.
-    pub(super) fn open(&mut self, fd: i64, socket: Socket) -> Result<(), String> {
-        if self.table.contains_key(&fd) {
-            return Err(format!("{fd} is open already"));
+    pub(super) fn open(&mut self, fd: i64, socket: Socket) -> Result<(), Problem> {
+        if self.is_open(fd) {
+            return Err(format!("{fd} is open already").into());
         }
         self.note(&socket);
         self.table.insert(fd, socket);
         Ok(())
     }
 
-    pub(super) fn get(&mut self, fd: i64) -> Result<&mut Socket, String> {
+    pub(super) fn get(&mut self, fd: i64) -> Result<&mut Socket, Problem> {
         let socket = self.table.get_mut(&fd).ok_or_else(|| format!("{fd} is not open"))?;
         if let Kind::Connection(id) = socket.kind {
             self.latest = Some(id);
@@ -60,12 +67,34 @@ impl Sockets {
         Ok(socket)
     }
 
-    pub(super) fn close(&mut self, fd: i64) -> Result<Socket, String> {
+    pub(super) fn close(&mut self, fd: i64) -> Result<Socket, Problem> {
         let socket = self.table.remove(&fd).ok_or_else(|| format!("{fd} is not open"))?;
         if matches!((socket.kind, self.latest), (Kind::Connection(a), Some(b)) if a == b) {
             self.latest = self.table.values().find_map(Socket::connection);
         }
         Ok(socket)
+    }
+
+    /// `epoll_create` made `fd`.
+    pub(super) fn open_epoll(&mut self, fd: i64) -> Result<(), Problem> {
+        if self.is_open(fd) {
+            return Err(format!("{fd} is open already").into());
+        }
+        self.epolls.insert(fd, Epoll::default());
+        Ok(())
+    }
+
+    pub(super) fn epoll(&mut self, fd: i64) -> Result<&mut Epoll, Problem> {
+        self.epolls.get_mut(&fd).ok_or_else(|| format!("{fd} is no epoll instance").into())
+    }
+
+    /// Whether `fd` was an epoll instance, which is closed now.
+    pub(super) fn close_epoll(&mut self, fd: i64) -> bool {
+        self.epolls.remove(&fd).is_some()
+    }
+
+    fn is_open(&self, fd: i64) -> bool {
+        self.table.contains_key(&fd) || self.epolls.contains_key(&fd)
     }
 
     /// The program connects with `fd`.
@@ -89,7 +118,16 @@ impl Sockets {
 
 impl Socket {
     pub(super) fn new(kind: Kind, options: TcpOptions) -> Self {
-        Self { kind, options, bound: None, nonblocking: false, peer: None, progress: 0 }
+        Self {
+            kind,
+            options,
+            bound: None,
+            nonblocking: false,
+            peer: None,
+            progress: 0,
+            more: false,
+            corked: false,
+        }
     }
 
     pub(super) fn connection(&self) -> Option<ConnectionId> {
@@ -104,103 +142,118 @@ impl Socket {
         self.bound.unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
     }
 
-    /// `setsockopt`: sets the option called `name` to `value` (and `more`, for linger).
+    /// `setsockopt`: sets the option called `name` to `value`, or fails with an errno.
     pub(super) fn set_option(
         &mut self,
         stack: &mut Stack,
         now: Instant,
         name: &str,
         value: i64,
-    ) -> Result<(), String> {
+    ) -> Result<Result<(), &'static str>, Problem> {
         self.change_options(stack, now, |options| set(options, name, value))
     }
 
-    /// `setsockopt` of `TCP_CONGESTION`, whose value is the name of a controller.
-    pub(super) fn set_congestion(
+    /// Changes the options, unless `change` fails.
+    pub(super) fn change_options(
         &mut self,
         stack: &mut Stack,
         now: Instant,
-        name: &str,
-    ) -> Result<(), String> {
-        let unknown = || format!("no congestion controller is called {name}");
-        let factory = congestion::by_name(name).ok_or_else(unknown)?;
-        self.change_options(stack, now, |options| {
-            options.congestion = factory;
-            Ok(())
-        })
-    }
-
-    fn change_options(
-        &mut self,
-        stack: &mut Stack,
-        now: Instant,
-        change: impl FnOnce(&mut TcpOptions) -> Result<(), String>,
-    ) -> Result<(), String> {
+        change: impl FnOnce(&mut TcpOptions) -> Result<(), Wrong>,
+    ) -> Result<Result<(), &'static str>, Problem> {
         let mut options = match self.kind {
             Kind::Connection(id) => {
                 stack.tcp_options(id).map_err(|error| error.to_string())?.clone()
             }
             Kind::Fresh | Kind::Listener(_) => self.options.clone(),
         };
-        change(&mut options)?;
+        match change(&mut options) {
+            Ok(()) => {}
+            Err(Wrong::Errno(errno)) => return Ok(Err(errno)),
+            Err(Wrong::Problem(problem)) => return Err(problem),
+        }
         match self.kind {
             Kind::Connection(id) => {
-                stack.set_tcp_options(now, id, options).map_err(|error| error.to_string())
+                stack.set_tcp_options(now, id, options).map_err(|error| error.to_string())?;
             }
-            Kind::Fresh => {
-                self.options = options;
-                Ok(())
-            }
-            Kind::Listener(_) => Err("options of a listener must be set before listen".into()),
+            Kind::Fresh => self.options = options,
+            Kind::Listener(_) => return Err(not_supported("an option set after listen")),
         }
+        Ok(Ok(()))
+    }
+}
+
+/// Why an option was not set.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// As Linux would say.
+    Errno(&'static str),
+    /// The script cannot go on.
+    Problem(Problem),
+}
+
+impl From<Problem> for Wrong {
+    fn from(problem: Problem) -> Wrong {
+        Wrong::Problem(problem)
     }
 }
 
 /// The `l_linger` that stands for "off" in [`set`].
 pub(super) const LINGER_OFF: i64 = -1;
 
-fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), String> {
-    let wrong = || format!("{name} cannot be {value}");
-    let seconds = || u64::try_from(value).map(Duration::from_secs).map_err(|_| wrong());
-    let millis = || u64::try_from(value).map(Duration::from_millis).map_err(|_| wrong());
-    let bytes = || usize::try_from(value).map_err(|_| wrong());
+/// The least and the largest `TCP_MAXSEG` of Linux.
+const MAX_SEGMENT: std::ops::RangeInclusive<i64> = 88..=32_767;
+
+fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
+    let wrong = Wrong::Errno("EINVAL");
+    let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+    let bytes = usize::try_from(value);
     let keepalive = options.keepalive.unwrap_or_default();
     // Linux keeps the three numbers while keep-alive is off; here they turn it on with the rest,
     // so scripts set SO_KEEPALIVE first.
-    let mut keep = |keepalive: KeepAlive| -> Result<(), String> {
-        if options.keepalive.is_none() {
-            return Err("SO_KEEPALIVE must be set before its numbers".into());
-        }
-        options.keepalive = Some(keepalive);
-        Ok(())
+    let keep = |changed: Option<KeepAlive>| match (options.keepalive, changed) {
+        (_, None) => Err(Wrong::Errno("EINVAL")),
+        (None, _) => Err(not_supported("the numbers of keep-alive before SO_KEEPALIVE").into()),
+        (Some(_), changed) => Ok(changed),
     };
     match name {
         // Several listeners never share a port here, and TIME-WAIT does not keep one from listening.
         "SO_REUSEADDR" => {}
         "SO_KEEPALIVE" => options.keepalive = (value != 0).then_some(keepalive),
-        "TCP_KEEPIDLE" => keep(KeepAlive { idle: seconds()?, ..keepalive })?,
-        "TCP_KEEPINTVL" => keep(KeepAlive { interval: seconds()?, ..keepalive })?,
+        "TCP_KEEPIDLE" => {
+            let idle = positive(value).map(Duration::from_secs);
+            options.keepalive = keep(idle.map(|idle| KeepAlive { idle, ..keepalive }))?;
+        }
+        "TCP_KEEPINTVL" => {
+            let interval = positive(value).map(Duration::from_secs);
+            options.keepalive = keep(interval.map(|interval| KeepAlive { interval, ..keepalive }))?;
+        }
         "TCP_KEEPCNT" => {
-            keep(KeepAlive { probes: u8::try_from(value).map_err(|_| wrong())?, ..keepalive })?;
+            let probes = u8::try_from(value).ok().filter(|probes| (1..=127).contains(probes));
+            options.keepalive = keep(probes.map(|probes| KeepAlive { probes, ..keepalive }))?;
         }
         "SO_LINGER" if value == LINGER_OFF => options.linger = None,
         "SO_LINGER" if value == 0 => options.linger = Some(Duration::ZERO),
-        "SO_LINGER" => return Err("a linger time other than zero is the socket layer's".into()),
-        "SO_RCVBUF" => options.receive_buffer = bytes()?,
-        "SO_SNDBUF" => options.send_buffer = bytes()?,
+        "SO_LINGER" => return Err(not_supported("a linger time other than zero").into()),
+        "SO_RCVBUF" => options.receive_buffer = bytes.map_err(|_| wrong)?,
+        "SO_SNDBUF" => options.send_buffer = bytes.map_err(|_| wrong)?,
         "TCP_NODELAY" => options.nodelay = value != 0,
         "TCP_CORK" => options.cork = value != 0,
-        "TCP_USER_TIMEOUT" => options.user_timeout = Some(millis()?).filter(|t| !t.is_zero()),
-        "TCP_MAXSEG" => options.max_segment = Some(u16::try_from(value).map_err(|_| wrong())?),
-        "IP_TTL" => options.ttl = u8::try_from(value).map_err(|_| wrong())?,
-        "IP_TOS" => options.traffic_class = u8::try_from(value).map_err(|_| wrong())?,
-        _ => return Err(format!("{name} is not supported")),
+        "TCP_USER_TIMEOUT" => {
+            let millis = u64::try_from(value).map_err(|_| wrong)?;
+            options.user_timeout = Some(Duration::from_millis(millis)).filter(|t| !t.is_zero());
+        }
+        "TCP_MAXSEG" if value == 0 => options.max_segment = None,
+        "TCP_MAXSEG" if !MAX_SEGMENT.contains(&value) => return Err(wrong),
+        "TCP_MAXSEG" => options.max_segment = u16::try_from(value).ok(),
+        "IP_TTL" => options.ttl = u8::try_from(value).map_err(|_| wrong)?,
+        "IP_TOS" => options.traffic_class = u8::try_from(value).map_err(|_| wrong)?,
+        _ => return Err(not_supported(format!("the option {name}")).into()),
     }
     Ok(())
 }
 
 /// `getsockopt`: the value of the option called `name`.
-pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, String> {
+pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, Problem> {
     let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     let keepalive = options.keepalive.unwrap_or_default();
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -209,8 +262,10 @@ pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, String> {
         "TCP_KEEPIDLE" => seconds(keepalive.idle),
         "TCP_KEEPINTVL" => seconds(keepalive.interval),
         "TCP_KEEPCNT" => i64::from(keepalive.probes),
-        "SO_RCVBUF" => number(options.receive_buffer),
-        "SO_SNDBUF" => number(options.send_buffer),
+        // Linux tells the double: it counts what it needs to keep the bytes, too.
+        "SO_RCVBUF" => number(options.receive_buffer.saturating_mul(2)),
+        "SO_SNDBUF" => number(options.send_buffer.saturating_mul(2)),
+        "TCP_MAXSEG" => i64::from(options.max_segment.unwrap_or(536)),
         "TCP_NODELAY" => i64::from(options.nodelay),
         "TCP_CORK" => i64::from(options.cork),
         "TCP_USER_TIMEOUT" => {
@@ -219,6 +274,6 @@ pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, String> {
         }
         "IP_TTL" => i64::from(options.ttl),
         "IP_TOS" => i64::from(options.traffic_class),
-        _ => return Err(format!("{name} is not supported")),
+        _ => return Err(not_supported(format!("the option {name}"))),
     })
 }

@@ -1,19 +1,20 @@
 //! Packets:
 //!
 //! ```text
-//! packet  = ( "<" | ">" ) [ "peer" "(" n ")" ] [ "[" ecn "]" ] ( segment | icmp )
-//! segment = flags seq ":" end "(" length ")" [ "ack" n ] [ "win" n ] [ "urg" n ]
-//!           [ "bad_checksum" ] [ "<" ( "..." | option { "," option } ) ">" ]
-//! icmp    = "icmp" type code [ "mtu" n ] "[" seq ":" end "(" length ")" "]"
+//! packet  = ( "<" | ">" ) [ "peer" "(" n ")" ] [ "[" ip { "," ip } "]" ] ( segment | icmp )
+//! ip      = "noecn" | "ect0" | "ect1" | "ect01" | "ce" | "tos" n | "ttl" n
+//! segment = [ port ">" port ] flags seq ":" end "(" length ")" [ "ack" n ] [ "win" n ]
+//!           [ "urg" n ] [ "bad_checksum" ] [ "<" ( "..." | option { "," option } ) ">" ]
+//! icmp    = "icmp" type [ code ] [ "mtu" n ] [ "[" seq ":" end "(" length ")" "]" ]
 //! ```
-//! `peer`, `urg`, `bad_checksum` and the option `raw KIND LENGTH` are our own; everything else is
+//! `peer`, `bad_checksum` and the option `raw KIND LENGTH` are our own; everything else is
 //! packetdrill's.
 
 use super::Parser;
 use crate::script::Failure;
-use crate::script::ast::{Action, Icmp, Packet};
+use crate::script::ast::{Action, Icmp, Packet, TrafficClass};
 use crate::script::lexer::Token;
-use crate::segment::{Flags, TcpOption};
+use crate::segment::Flags;
 
 impl Parser {
     pub(super) fn packet(&mut self) -> Result<Action, Failure> {
@@ -22,13 +23,23 @@ impl Parser {
             self.expect('>')?;
         }
         let peer = self.peer()?;
-        if self.accept_word("icmp") {
-            if !arrives {
-                return Err(self.position().failure("an ICMP packet out is not supported"));
+        let (traffic_class, ttl) = self.ip_header()?;
+        let position = self.position();
+        if let Some(Token::Name(name)) = self.peek() {
+            match name.as_str() {
+                "udp" | "icmpv6" | "ipv4" | "ipv6" | "gre" | "GREv0" | "mpls" | "encap" => {
+                    return Err(position.not_supported(format!("{name} packets")));
+                }
+                "icmp" if !arrives => {
+                    return Err(position.not_supported("an ICMP packet that leaves"));
+                }
+                _ => {}
             }
+        }
+        if self.accept_word("icmp") {
             return self.icmp(peer).map(Action::Icmp);
         }
-        let packet = self.segment(peer)?;
+        let packet = Packet { traffic_class, ttl, ..self.segment(peer)? };
         Ok(if arrives { Action::Arrives(packet) } else { Action::Leaves(packet) })
     }
 
@@ -43,12 +54,14 @@ impl Parser {
     }
 
     fn segment(&mut self, peer: u16) -> Result<Packet, Failure> {
-        let ecn = self.ecn()?;
+        let ports = self.ports()?;
         let flags = self.flags()?;
         let (seq, length) = self.sequence_range()?;
         let mut packet = Packet {
             peer,
-            ecn,
+            ports,
+            traffic_class: TrafficClass::Any,
+            ttl: None,
             flags,
             seq,
             length,
@@ -61,8 +74,10 @@ impl Parser {
         if self.accept_word("ack") {
             packet.ack = Some(self.integer()?);
         }
-        if packet.ack.is_some() != flags.has(Flags::ACK) {
-            return Err(self.position().failure("`ack` and the flag `.` belong together"));
+        match (packet.ack, flags.has(Flags::ACK)) {
+            (Some(_), false) => return Err(self.position().invalid("`ack` needs the flag `.`")),
+            (None, true) => packet.ack = Some(0),
+            _ => {}
         }
         if self.accept_word("win") {
             packet.window = Some(self.integer()?);
@@ -78,20 +93,44 @@ impl Parser {
         Ok(packet)
     }
 
-    fn ecn(&mut self) -> Result<Option<u8>, Failure> {
-        if !self.accept('[') {
+    /// `[ect0]`, `(ttl 5)`, `[tos 0x10]`.
+    fn ip_header(&mut self) -> Result<(TrafficClass, Option<u8>), Failure> {
+        let (mut class, mut ttl) = (TrafficClass::Any, None);
+        let close = match self.peek() {
+            Some(Token::Sign('[')) => ']',
+            Some(Token::Sign('(')) => ')',
+            _ => return Ok((class, ttl)),
+        };
+        self.next += 1;
+        loop {
+            let position = self.position();
+            match self.name()?.as_str() {
+                "noecn" => class = TrafficClass::Ecn(0),
+                "ect1" => class = TrafficClass::Ecn(1),
+                "ect0" => class = TrafficClass::Ecn(2),
+                "ce" => class = TrafficClass::Ecn(3),
+                "ect01" => class = TrafficClass::Capable,
+                "tos" => class = TrafficClass::Byte(self.integer()?),
+                "ttl" => ttl = Some(self.integer()?),
+                "flowlabel" => return Err(position.not_supported("IPv6 flow labels")),
+                other => {
+                    return Err(position.invalid(format!("`{other}` is no field of an IP header")));
+                }
+            }
+            if self.accept(close) {
+                return Ok((class, ttl));
+            }
+            self.expect(',')?;
+        }
+    }
+
+    fn ports(&mut self) -> Result<Option<(u16, u16)>, Failure> {
+        if !matches!(self.peek(), Some(Token::Integer(_))) {
             return Ok(None);
         }
-        let position = self.position();
-        let ecn = match self.name()?.as_str() {
-            "noecn" => 0,
-            "ect1" => 1,
-            "ect0" => 2,
-            "ce" => 3,
-            other => return Err(position.failure(format!("`[{other}]` is not supported"))),
-        };
-        self.expect(']')?;
-        Ok(Some(ecn))
+        let source = self.integer()?;
+        self.expect('>')?;
+        Ok(Some((source, self.integer()?)))
     }
 
     fn flags(&mut self) -> Result<Flags, Failure> {
@@ -104,19 +143,17 @@ impl Parser {
         loop {
             match self.peek().cloned() {
                 Some(Token::Sign('.')) => flags = flags.with(Flags::ACK),
+                Some(Token::Fraction(_)) => {
+                    return Err(position.not_supported("the ACE counter of Accurate ECN"));
+                }
                 Some(Token::Name(letters)) => {
-                    if matches!(
-                        letters.as_str(),
-                        "udp" | "icmpv6" | "ipv4" | "ipv6" | "gre" | "mpls"
-                    ) {
-                        return Err(
-                            position.failure(format!("`{letters}` packets are not supported"))
-                        );
+                    if letters.contains('A') {
+                        return Err(position.not_supported("the AE flag of Accurate ECN"));
                     }
                     for letter in letters.chars() {
                         let known = Flags::LETTERS.iter().find(|(l, _)| *l == letter);
                         let Some((_, flag)) = known else {
-                            return Err(position.failure(format!("`{letters}` are not TCP flags")));
+                            return Err(position.invalid(format!("`{letters}` are not TCP flags")));
                         };
                         flags = flags.with(*flag);
                     }
@@ -130,7 +167,7 @@ impl Parser {
     }
 
     /// `seq:end(length)`; gives the first and the last.
-    fn sequence_range(&mut self) -> Result<(u32, u32), Failure> {
+    pub(super) fn sequence_range(&mut self) -> Result<(u32, u32), Failure> {
         let position = self.position();
         let seq: u32 = self.integer()?;
         self.expect(':')?;
@@ -140,69 +177,9 @@ impl Parser {
         self.expect(')')?;
         if seq.wrapping_add(length) != end || length > 65_495 {
             let message = format!("{seq}:{end}({length}): the numbers do not fit together");
-            return Err(position.failure(message));
+            return Err(position.invalid(message));
         }
         Ok((seq, length))
-    }
-
-    /// The options after `<`; `None` for "any".
-    fn options(&mut self) -> Result<Option<Vec<TcpOption>>, Failure> {
-        if self.peek() == Some(&Token::Ellipsis) {
-            self.next += 1;
-            self.expect('>')?;
-            return Ok(None);
-        }
-        let mut options = Vec::new();
-        while !self.accept('>') {
-            if !options.is_empty() {
-                self.expect(',')?;
-            }
-            options.push(self.option()?);
-        }
-        Ok(Some(options))
-    }
-
-    fn option(&mut self) -> Result<TcpOption, Failure> {
-        let position = self.position();
-        let name = self.name()?;
-        Ok(match name.as_str() {
-            "nop" => TcpOption::Nop,
-            "eol" => TcpOption::End,
-            "mss" => TcpOption::Mss(self.integer()?),
-            "wscale" => TcpOption::WindowScale(self.integer()?),
-            "sackOK" => TcpOption::SackPermitted,
-            "sack" => TcpOption::Sack(self.sack_blocks()?),
-            "TS" => {
-                if !self.accept_word("val") {
-                    return Err(self.unexpected("`val`"));
-                }
-                let value = self.integer()?;
-                if !self.accept_word("ecr") {
-                    return Err(self.unexpected("`ecr`"));
-                }
-                TcpOption::Timestamps { value, echo: self.integer()? }
-            }
-            "raw" => {
-                let kind = self.integer()?;
-                let length: u8 = self.integer()?;
-                let data = vec![0; usize::from(length).saturating_sub(2).min(38)];
-                TcpOption::Raw { kind, length, data }
-            }
-            _ => return Err(position.failure(format!("TCP option `{name}` is not supported"))),
-        })
-    }
-
-    fn sack_blocks(&mut self) -> Result<Vec<(u32, u32)>, Failure> {
-        let mut blocks = Vec::new();
-        while matches!(self.peek(), Some(Token::Integer(_))) {
-            let left = self.integer()?;
-            self.expect(':')?;
-            blocks.push((left, self.integer()?));
-        }
-        if blocks.is_empty() || blocks.len() > 4 {
-            return Err(self.position().failure("a SACK option has one to four blocks"));
-        }
-        Ok(blocks)
     }
 
     fn icmp(&mut self, peer: u16) -> Result<Icmp, Failure> {
@@ -213,31 +190,59 @@ impl Parser {
             _ => String::new(),
         };
         let (kind, code) = icmp_type(&kind_name, &code_name).ok_or_else(|| {
-            position.failure(format!("ICMP `{kind_name} {code_name}` is not supported"))
+            position.not_supported(format!("ICMP `{}`", format!("{kind_name} {code_name}").trim()))
         })?;
-        let mtu = if self.accept_word("mtu") { self.integer()? } else { 0 };
-        self.expect('[')?;
-        let (seq, length) = self.sequence_range()?;
-        self.expect(']')?;
+        let mut mtu = if self.accept_word("mtu") { self.integer()? } else { 0 };
+        let (mut seq, mut length) = (0, 0);
+        let place = self.position();
+        if self.accept('[') {
+            if matches!(self.peek(), Some(Token::Name(_))) {
+                return Err(place.not_supported("an ICMP error that quotes no TCP segment"));
+            }
+            (seq, length) = self.sequence_range()?;
+            self.expect(']')?;
+        }
+        if self.accept_word("mtu") {
+            mtu = self.integer()?;
+        }
         Ok(Icmp { peer, kind, code, mtu, seq, length })
     }
 }
 
-/// packetdrill's names for ICMP types and codes.
+/// packetdrill's names for ICMP types and codes: names, or `type_N` and `code_N`.
 fn icmp_type(kind: &str, code: &str) -> Option<(u8, u8)> {
-    Some(match (kind, code) {
-        ("unreachable", "net_unreachable") => (3, 0),
-        ("unreachable", "host_unreachable") => (3, 1),
-        ("unreachable", "protocol_unreachable") => (3, 2),
-        ("unreachable", "port_unreachable") => (3, 3),
-        ("unreachable", "frag_needed") => (3, 4),
-        ("unreachable", "source_route_failed") => (3, 5),
-        ("unreachable", "net_prohibited") => (3, 9),
-        ("unreachable", "host_prohibited") => (3, 10),
-        ("unreachable", "packet_filtered") => (3, 13),
-        ("source_quench", "") => (4, 0),
-        ("time_exceeded", "" | "ttl_exceeded") => (11, 0),
-        ("parameter_problem", "") => (12, 0),
-        _ => return None,
-    })
+    const UNREACHABLE: &[(&str, u8)] = &[
+        ("net_unreachable", 0),
+        ("host_unreachable", 1),
+        ("protocol_unreachable", 2),
+        ("port_unreachable", 3),
+        ("frag_needed", 4),
+        ("source_route_failed", 5),
+        ("net_unknown", 6),
+        ("host_unknown", 7),
+        ("source_host_isolated", 8),
+        ("net_prohibited", 9),
+        ("host_prohibited", 10),
+        ("net_unreachable_for_tos", 11),
+        ("host_unreachable_for_tos", 12),
+        ("packet_filtered", 13),
+        ("precedence_violation", 14),
+        ("precedence_cutoff", 15),
+    ];
+    let numbered = |text: &str, prefix: &str| text.strip_prefix(prefix)?.parse().ok();
+    let type_number = match kind {
+        "unreachable" => 3,
+        "source_quench" => 4,
+        "time_exceeded" => 11,
+        "parameter_problem" => 12,
+        _ => numbered(kind, "type_")?,
+    };
+    let code_number = match code {
+        "" | "ttl_exceeded" => 0,
+        _ if type_number == 3 && UNREACHABLE.iter().any(|(name, _)| *name == code) => {
+            UNREACHABLE.iter().find(|(name, _)| *name == code)?.1
+        }
+        _ => numbered(code, "code_")?,
+    };
+    Some((type_number, code_number))
 }
