@@ -10,6 +10,7 @@ use wire::time::Duration;
 /// The fields that are known.
 pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_state", |i| linux_state(i.state)),
+    ("tcpi_options", options),
     ("tcpi_backoff", |i| i64::from(i.backoff)),
     ("tcpi_rto", |i| micros(i.rto)),
     ("tcpi_ato", |i| micros(i.ato)),
@@ -70,6 +71,18 @@ fn check_one(line: &str, info: &TcpInfo) -> Result<(), String> {
         _ => return Err(unsupported()),
     };
     if holds { Ok(()) } else { Err(format!("{claim} does not hold: {field} is {found}")) }
+}
+
+/// `TCPI_OPT_*` of linux/tcp.h.
+fn options(info: &TcpInfo) -> i64 {
+    let bits = [
+        info.timestamps,
+        info.sack,
+        info.window_scale.is_some(),
+        info.ecn,
+        info.ecn_capable_received > 0,
+    ];
+    bits.iter().rev().fold(0, |all, bit| all << 1 | i64::from(*bit))
 }
 
 fn constant(word: &str) -> Option<i64> {

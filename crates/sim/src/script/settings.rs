@@ -5,8 +5,8 @@
 
 use std::net::Ipv4Addr;
 
-use stack::Config;
 use stack::tcp::congestion;
+use stack::{Config, EcnMode};
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
@@ -16,6 +16,7 @@ use super::{DEFAULT_TOLERANCE, Failure, Position};
 pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.core.somaxconn", |c, v| c.backlog_limit = size(v)),
     ("net.ipv4.icmp_msgs_per_sec", |c, v| c.icmp_errors_per_second = capped(v)),
+    ("net.ipv4.tcp_ecn", |c, v| c.tcp.ecn = ecn_mode(v)),
     ("net.ipv4.tcp_fin_timeout", |c, v| c.fin_wait_2 = Duration::from_secs(v)),
     ("net.ipv4.tcp_max_syn_backlog", |c, v| c.syn_queue_limit = size(v)),
     ("net.ipv4.tcp_max_tw_buckets", |c, v| c.time_wait_limit = size(v)),
@@ -112,6 +113,15 @@ impl Settings {
             }
         }
         Ok(())
+    }
+}
+
+/// Beyond 2 Linux counts ways of accurate ECN, which all ask.
+fn ecn_mode(value: u64) -> EcnMode {
+    match value {
+        0 => EcnMode::Off,
+        2 => EcnMode::Accept,
+        _ => EcnMode::Request,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use crate::tcp::acked::News;
 use crate::tcp::congestion::{CongestionCause, LossSample};
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn;
 use crate::tcp::recovery::frto::{Evidence, FrtoVerdict};
 use crate::tcp::recovery::prr::{Progress, Prr};
 use crate::tcp::recovery::rack::Conditions;
@@ -85,6 +86,7 @@ fn answer_probe(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &Ne
             let flight = u64::from(news.flight_before);
             conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             conn.snd.controller.on_recovered(shared.now, flight);
+            ecn::window_reduced(conn);
         }
     }
 }
@@ -183,6 +185,7 @@ fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
         Prr::enter(u64::from(news.flight_before.saturating_sub(news.sacked_before)), threshold);
     recovery.undo.begin(snd.una);
     recovery.tlp.cancel();
+    ecn::window_reduced(conn);
     conn.deadlines.stop(Timer::LossProbe);
 }
 
