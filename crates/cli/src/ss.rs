@@ -70,6 +70,8 @@ fn details(info: &TcpInfo, now: Instant) -> String {
     let mut words: Vec<String> = Vec::new();
     words.extend(info.timestamps.then(|| "ts".into()));
     words.extend(info.sack.then(|| "sack".into()));
+    words.extend(info.ecn.then(|| "ecn".into()));
+    words.extend((info.ecn_capable_received > 0).then(|| "ecnseen".into()));
     words.push(info.congestion.into());
     words.extend(info.window_scale.map(|(theirs, ours)| format!("wscale:{theirs},{ours}")));
     words.push(format!("rto:{}", millis(info.rto)));

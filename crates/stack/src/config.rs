@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 use wire::time::Duration;
 
 use crate::tcp::congestion::{Controller, Cubic};
+use crate::tcp::ecn::EcnMode;
 
 /// The limits and defaults of one stack.
 ///
@@ -128,10 +129,13 @@ pub struct TcpOptions {
     pub user_timeout: Option<Duration>,
     /// `IP_TTL`. 64 (RFC 1122 3.2.1.7).
     pub ttl: u8,
-    /// `IP_TOS`: DSCP and ECN bits. 0.
+    /// `IP_TOS`: the DSCP, 0. The two bits of ECN belong to the stack, as on Linux.
     pub traffic_class: u8,
     /// `TCP_MAXSEG`: the largest segment to send and to ask for; `None` takes the link's MTU.
     pub max_segment: Option<u16>,
+    /// Explicit congestion notification (RFC 3168). Agrees when the peer asks, and does not ask, as
+    /// Linux has it: there are still paths that drop a SYN with the question.
+    pub ecn: EcnMode,
     /// The retransmission timeout's limits (RFC 6298).
     pub rto: RtoLimits,
     /// Spread segments over the round trip also under a controller that asks for no rate. Off, as on
@@ -164,6 +168,7 @@ impl Default for TcpOptions {
             ttl: 64,
             traffic_class: 0,
             max_segment: None,
+            ecn: EcnMode::default(),
             rto: RtoLimits::default(),
             pacing: false,
             max_pacing_rate: None,

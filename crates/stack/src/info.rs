@@ -19,6 +19,14 @@ pub struct TcpInfo {
     pub sack: bool,
     /// What is being repaired (`tcpi_ca_state`).
     pub repair: Repair,
+    /// ECN was agreed on.
+    pub ecn: bool,
+    /// Packets received that could have been marked (ECT or CE).
+    pub ecn_capable_received: u64,
+    /// Packets received with the mark (CE).
+    pub ecn_marks_received: u64,
+    /// ACKs received that echo a mark of ours (ECE).
+    pub ecn_echoes_received: u64,
     /// Window scale in our direction of sending (the peer's) and of receiving (ours).
     pub window_scale: Option<(u8, u8)>,
     /// The current retransmission timeout.

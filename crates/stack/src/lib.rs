@@ -81,6 +81,7 @@ pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;
 pub use ping::PingReply;
 pub use stack::Stack;
+pub use tcp::ecn::EcnMode;
 pub use tcp::state::State;
 pub use trace::TraceEvent;
 pub use transmit::{HeaderBuf, MAX_SLICES, Transmit};

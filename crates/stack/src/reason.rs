@@ -74,6 +74,7 @@ reasons! {
         SecondSegmentAck: "acknowledges every second full segment", "RFC 9293 3.8.6.3";
         QuickAck: "acknowledges at once while the connection starts", "RFC 5681 4.2";
         OutOfOrderAck: "a segment is missing: duplicate ACK", "RFC 5681 4.2";
+        CongestionEcho: "a router met congestion: tells the sender at once", "RFC 3168 6.1.3";
         HoleFilledAck: "the missing segment came: acknowledges at once", "RFC 5681 4.2";
         DuplicateAck: "this segment came before: tells the peer where we are", "RFC 9293 3.10.7.4";
         FinAck: "acknowledges their FIN", "RFC 9293 3.6";

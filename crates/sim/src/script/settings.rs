@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use stack::Config;
 use stack::tcp::congestion;
+use stack::{Config, EcnMode};
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
@@ -14,6 +14,7 @@ use super::{DEFAULT_TOLERANCE, Failure, Options, Problem, not_supported};
 pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.core.somaxconn", |c, v| c.backlog_limit = size(v)),
     ("net.ipv4.icmp_msgs_per_sec", |c, v| c.icmp_errors_per_second = capped(v)),
+    ("net.ipv4.tcp_ecn", |c, v| c.tcp.ecn = ecn_mode(v)),
     ("net.ipv4.tcp_fin_timeout", |c, v| c.fin_wait_2 = Duration::from_secs(v)),
     ("net.ipv4.tcp_max_syn_backlog", |c, v| c.syn_queue_limit = size(v)),
     ("net.ipv4.tcp_max_tw_buckets", |c, v| c.time_wait_limit = size(v)),
@@ -49,7 +50,6 @@ pub const FIXED: &[(&str, &[&str])] = &[
     ("net.ipv4.tcp_abort_on_overflow", &["0"]),
     ("net.ipv4.tcp_dsack", &["1"]),
     ("net.ipv4.tcp_early_retrans", &["3", "4"]),
-    ("net.ipv4.tcp_ecn", &["0"]),
     ("net.ipv4.tcp_frto", &["1", "2"]),
     ("net.ipv4.tcp_invalid_ratelimit", &["500"]),
     ("net.ipv4.tcp_mtu_probing", &["0"]),
@@ -242,6 +242,15 @@ fn address(value: &str) -> Result<Ipv4Addr, Problem> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
 fn permille(percent: f32) -> Option<u32> {
     if (0.0..=1000.0).contains(&percent) { Some((percent * 10.0) as u32) } else { None }
+}
+
+/// Beyond 2 Linux counts ways of accurate ECN, which all ask.
+fn ecn_mode(value: u64) -> EcnMode {
+    match value {
+        0 => EcnMode::Off,
+        2 => EcnMode::Accept,
+        _ => EcnMode::Request,
+    }
 }
 
 fn size(value: u64) -> usize {

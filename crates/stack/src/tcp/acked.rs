@@ -9,6 +9,7 @@ use crate::shared::Shared;
 use crate::tcp::arrives::Arrival;
 use crate::tcp::congestion::{AckSample, CongestionCause};
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn;
 use crate::tcp::recovery::newreno::{DuplicateVerdict, NewAckVerdict};
 use crate::tcp::recovery::scoreboard::{Block, Report};
 use crate::tcp::recovery::{Phase, rtt, sack};
@@ -38,6 +39,8 @@ pub(crate) struct News {
     pub(crate) flight_before: u32,
     /// When the oldest and the newest were sent of what arrived and was sent once.
     sent: Option<(Instant, Instant)>,
+    /// It echoes a router's mark (RFC 3168 6.1.2).
+    ecn_echo: bool,
     /// The round-trip time that it measured.
     rtt: Option<Duration>,
 }
@@ -54,6 +57,7 @@ impl News {
             duplicate: None,
             flight_before: conn.flight_size() - conn.snd.inflight.sacked(),
             sent: None,
+            ecn_echo: false,
             rtt: None,
         }
     }
@@ -96,6 +100,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
         conn.snd.window.update(seg.seq, seg.ack, window);
     }
     let was_fast = conn.snd.recovery.is_fast();
+    ecn::ack_arrives(conn, shared, &seg);
     let mut news = take_news(conn, shared, &seg);
     measure_round_trip(conn, shared, &seg, &mut news);
     let fin_acked = news.advanced() && advance(conn, &seg, &news);
@@ -125,6 +130,7 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
     } else {
         Report::default()
     };
+    news.ecn_echo = conn.ecn.is_echo(seg);
     news.duplicate = report.duplicate;
     news.acked = if seg.ack.is_after(una) { seg.ack.distance_from(una) } else { 0 };
     let echo = seg.timestamps().map(|theirs| theirs.echo).filter(|echo| *echo != 0);
@@ -219,6 +225,7 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
         in_recovery: was_fast || snd.recovery.is_fast(),
         round_start: sampled.is_some_and(|(_, round_start)| round_start),
         delivery: sampled.map(|(delivery, _)| delivery),
+        ecn_echo: news.ecn_echo,
         ..AckSample::default()
     };
     snd.controller.on_ack(&sample);
@@ -271,6 +278,7 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
             snd.retransmit_head = Some(Sent::FastRetransmission);
             snd.recovery.phase = Phase::Fast { until: snd.nxt };
             snd.recovery.undo.begin(snd.una, snd.inflight.resent_flying());
+            ecn::window_reduced(conn);
         }
     }
 }

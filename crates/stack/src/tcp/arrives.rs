@@ -94,6 +94,7 @@ impl Arrival<'_> {
         conn.rcv.nxt = seg.seq.plus(1);
         conn.rcv.edge = conn.rcv.nxt;
         conn.take_peer_options(&seg.header.options, shared);
+        conn.ecn.answered(seg);
         // RFC 7323 2.2: the window of a SYN is never scaled.
         conn.snd.window.set(u32::from(seg.header.window), seg.seq, seg.ack);
         if seg.acks() {

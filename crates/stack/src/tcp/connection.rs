@@ -18,6 +18,7 @@ use crate::shared::Shared;
 use crate::tcp::blind::ChallengeBudget;
 use crate::tcp::congestion::Controller;
 use crate::tcp::deadlines::Deadlines;
+use crate::tcp::ecn::Ecn;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::recovery::rto::Rto;
 use crate::tcp::recovery::rtt::RttEstimator;
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     pub(crate) rcv: ReceiveSide,
     /// Timestamps, when both sides agreed on them (RFC 7323).
     pub(crate) timestamps: Option<Timestamps>,
+    /// Marks instead of losses (RFC 3168).
+    pub(crate) ecn: Ecn,
     /// When each timer fires.
     pub(crate) deadlines: Deadlines,
     /// Challenge ACKs that may still be sent (RFC 5961 7).
@@ -272,6 +275,7 @@ impl Connection {
             state: State::Closed,
             options,
             timestamps,
+            ecn: Ecn::default(),
             deadlines: Deadlines::default(),
             challenge: ChallengeBudget::default(),
             reply: None,

@@ -7,6 +7,7 @@ use crate::tcp::Tcp;
 use crate::tcp::TimerOwner;
 use crate::tcp::congestion::CongestionCause;
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn;
 use crate::tcp::recovery::sack;
 use crate::tcp::reply::{Replies, Reply};
 use crate::tcp::state::{Event, State};
@@ -95,6 +96,7 @@ impl Connection {
         self.mark_lost_at_timeout(shared);
         let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
+        ecn::window_reduced(self);
         let resent = self.snd.inflight.resent_flying();
         self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt, resent);
         self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);

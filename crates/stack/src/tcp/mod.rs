@@ -18,6 +18,7 @@
 //! | `recv/` | the receive queue, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
 //! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
 //! | [`congestion`] | how much may be in flight | RFC 9438, RFC 9406, RFC 5681, BBR draft |
+//! | `ecn` | marks instead of losses | RFC 3168 |
 //! | `keepalive` | signs of life | RFC 9293 3.8.4 |
 //! | `icmp` | what ICMP errors do | RFC 5927, RFC 1191 |
 
@@ -27,6 +28,7 @@ mod blind;
 pub mod congestion;
 mod connection;
 mod deadlines;
+pub(crate) mod ecn;
 mod expire;
 mod icmp;
 mod inspect;
@@ -72,6 +74,7 @@ use crate::{ConnectionId, FourTuple, ListenerId};
 
 use arrives::Arrival;
 use connection::Connection;
+use ecn::Codepoint;
 use isn::IsnGenerator;
 use listen::half_open::{HalfOpenId, HalfOpenTable};
 use listen::listener::Listener;
@@ -172,7 +175,8 @@ impl Tcp {
         let packets = packets_in(length, received.meta.segment_size);
         shared.trace(Some(tuple), What::SegmentIn { header, length });
         received.frame.advance(data_offset);
-        let segment = Segment::new(tuple, header, length, packets);
+        let codepoint = Codepoint::of(received.traffic_class);
+        let segment = Segment { codepoint, ..Segment::new(tuple, header, length, packets) };
         self.dispatch(shared, interfaces, segment, received.frame);
     }
 

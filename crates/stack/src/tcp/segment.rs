@@ -3,6 +3,7 @@
 use wire::tcp::{Flags, Header, Timestamps};
 
 use crate::FourTuple;
+use crate::tcp::ecn::Codepoint;
 use crate::tcp::seq::Seq;
 
 /// The current segment: its header's fields as variables, its text beside it in a frame.
@@ -18,6 +19,8 @@ pub(crate) struct Segment {
     pub(crate) ack: Seq,
     /// The payload's length in bytes, SYN and FIN not counted.
     pub(crate) length: u32,
+    /// The ECN field of its IP header; a super-segment has that of all its packets.
+    pub(crate) codepoint: Codepoint,
     /// How many segments it was on the wire: more than one when the link joined them.
     pub(crate) packets: u32,
 }
@@ -30,6 +33,7 @@ impl Segment {
             seq: Seq(header.sequence),
             ack: Seq(header.acknowledgment),
             length,
+            codepoint: Codepoint::NotEct,
             packets,
         }
     }

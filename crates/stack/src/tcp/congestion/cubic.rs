@@ -154,7 +154,8 @@ impl Controller for Cubic {
         self.untouched = false;
         if sample.application_limited {
             self.curve.exclude(sample.now.since(self.heard));
-        } else if !sample.in_recovery {
+        } else if !sample.in_recovery && !sample.ecn_echo {
+            // RFC 3168 6.1.2: an ACK that echoes a mark opens nothing.
             self.grow(sample);
         }
         self.heard = sample.now;

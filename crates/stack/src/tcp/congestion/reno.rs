@@ -95,7 +95,8 @@ impl Controller for Reno {
 
     fn on_ack(&mut self, sample: &AckSample) {
         self.untouched = false;
-        if !sample.in_recovery && !sample.application_limited {
+        // RFC 3168 6.1.2: an ACK that echoes a mark opens nothing.
+        if !sample.in_recovery && !sample.application_limited && !sample.ecn_echo {
             if self.window < self.threshold {
                 self.slow_start(sample.acked);
             } else {

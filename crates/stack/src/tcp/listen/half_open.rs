@@ -15,6 +15,7 @@ use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::is_acceptable;
 use crate::tcp::connection::{Connection, initial_receive_window};
+use crate::tcp::ecn::{self, Ecn, EcnMode};
 use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
@@ -49,6 +50,8 @@ pub(crate) struct HalfOpen {
     scales: Option<(u8, u8)>,
     /// Both of us permit SACK.
     sack: bool,
+    /// The peer asked for ECN, and we agree.
+    ecn: bool,
     /// The peer's timestamp and the offset of our clock, when both of us use them.
     stamps: Option<(u32, u32)>,
     /// How often the SYN-ACK was sent again after a timeout.
@@ -88,6 +91,7 @@ impl HalfOpen {
             peer_window: seg.header.window,
             scales: None,
             sack: false,
+            ecn: false,
             stamps: None,
             retries: 0,
             due: Some(Sent::SynAccepted),
@@ -107,6 +111,12 @@ impl HalfOpen {
     /// RFC 2018 2: likewise for SACK.
     pub(crate) fn with_sack(mut self, shared: &Shared, seg: &Segment) -> Self {
         self.sack = shared.config.sack && seg.header.options.sack_permitted;
+        self
+    }
+
+    /// RFC 3168 6.1.1: likewise for ECN.
+    pub(crate) fn with_ecn(mut self, mode: EcnMode, seg: &Segment) -> Self {
+        self.ecn = mode != EcnMode::Off && ecn::asks(seg);
         self
     }
 
@@ -135,6 +145,7 @@ impl HalfOpen {
         self.stamps = Some((recent, offset));
         self.scales = peer.window_scale.map(|scale| (scale.min(14), our_scale));
         self.sack = peer.sack;
+        self.ecn = peer.ecn;
     }
 
     pub(crate) fn timestamps(&self) -> Option<Timestamps> {
@@ -154,6 +165,7 @@ impl HalfOpen {
         conn.rcv.scale = self.scales.map_or(0, |(_, ours)| ours);
         conn.rcv.mss = u32::from(self.our_mss);
         conn.take_peer_options(&offered, shared);
+        conn.ecn = Ecn::negotiated(self.ecn);
         conn.rcv.irs = self.irs;
         conn.rcv.nxt = self.irs.plus(1);
         conn.open_window();
@@ -185,7 +197,7 @@ impl HalfOpen {
             destination_port: self.tuple.remote.port(),
             sequence: self.iss.0,
             acknowledgment: self.irs.plus(1).0,
-            flags: Flags::SYN | Flags::ACK,
+            flags: Flags::SYN | Flags::ACK | if self.ecn { Flags::ECE } else { Flags::empty() },
             window,
             options: Options {
                 mss: Some(self.our_mss),
@@ -224,6 +236,8 @@ impl Tcp {
             {
                 *recent = theirs.value;
             }
+            // RFC 3168 6.1.1.1: the peer may ask no more, when it believes that the question is dropped.
+            entry.ecn &= ecn::asks(&seg);
             entry.due = Some(Sent::SynRepeated);
             self.half_open_ready(id);
             return shared.recycle(frame);

@@ -22,6 +22,7 @@ use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{self, Arrival};
 use crate::tcp::connection::{Opening, initial_receive_window, link_mss, scale_for};
+use crate::tcp::ecn::{self, EcnMode};
 use crate::tcp::listen::half_open::HalfOpen;
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
 use crate::tcp::reply::Reply;
@@ -123,7 +124,8 @@ impl Tcp {
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
             if shared.config.syn_cookies {
                 let options = listener.options.clone();
-                self.send_cookie(shared, seg, our_mss, &options);
+                let ecn = options.ecn != EcnMode::Off && ecn::asks(seg);
+                self.send_cookie(shared, seg, our_mss, &options, ecn);
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::SynQueueFull);
             }
@@ -136,6 +138,7 @@ impl Tcp {
         let entry = HalfOpen::new(id, seg, iss, our_mss)
             .with_scale(shared, seg, rcv_scale)
             .with_sack(shared, seg)
+            .with_ecn(listener.options.ecn, seg)
             .with_timestamps(shared, seg, self.isn.timestamp_offset(&seg.tuple));
         let half_open = self.half_open.insert(entry);
         self.register(&seg.tuple, Target::HalfOpen(half_open));
@@ -152,6 +155,7 @@ impl Tcp {
         seg: &Segment,
         our_mss: u32,
         options: &TcpOptions,
+        ecn: bool,
     ) {
         let offered = &seg.header.options;
         let mss = offered.mss.unwrap_or(536);
@@ -167,11 +171,12 @@ impl Tcp {
             let ours = Timestamps::new(self.isn.timestamp_offset(&seg.tuple));
             let value = ours.option(shared.now).value;
             let sack = offered.sack_permitted && shared.config.sack;
-            let kept = CookieOptions { window_scale: scale, sack, ..CookieOptions::default() };
+            let kept = CookieOptions { window_scale: scale, sack, ecn };
             let value = SynCookies::encode_options(value, kept);
             reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
             reply.options.window_scale = scale.map(|_| scale_for(options.receive_buffer));
             reply.options.sack_permitted = sack;
+            reply.flags.set(wire::tcp::Flags::ECE, ecn);
         }
         self.replies.push(shared, reply);
     }

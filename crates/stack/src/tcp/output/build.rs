@@ -10,6 +10,7 @@ use crate::ip::{Envelope, Interfaces, LinkHeader, Route};
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn::Codepoint;
 use crate::tcp::output::plan::Plan;
 use crate::tcp::recv::window::{self, Space, Window};
 use crate::tcp::send::inflight::Sending;
@@ -33,13 +34,14 @@ impl Connection {
         let syn = plan.flags.contains(Flags::SYN);
         let (sack, size) =
             if syn { (SackBlocks::NONE, self.snd.mss) } else { self.take_sack_blocks(plan.length) };
+        let (flags, codepoint) = self.ecn_marks(plan.seq, plan.length, plan.flags);
         let window = if syn { self.syn_window() } else { self.choose_window() };
         let segment = Header {
             source_port: self.tuple.local.port(),
             destination_port: self.tuple.remote.port(),
             sequence: plan.seq.0,
             acknowledgment: if plan.flags.contains(Flags::ACK) { self.rcv.nxt.0 } else { 0 },
-            flags: plan.flags,
+            flags,
             window: window.field,
             options: Options { sack, ..self.segment_options(shared, syn) },
             ..Header::default()
@@ -50,7 +52,7 @@ impl Connection {
             route: &self.route,
             link,
             ttl: self.options.ttl,
-            traffic_class: self.options.traffic_class,
+            traffic_class: self.options.traffic_class & !Codepoint::MASK | codepoint as u8,
         };
         let text = (plan.length > 0).then_some((body, size));
         let packet = out.packet(shared, header, &segment, plan.length, plan.reason, text);

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use crate::tcp::acked::News;
 use crate::tcp::congestion::{CongestionCause, LossSample};
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn;
 use crate::tcp::recovery::frto::{Evidence, FrtoVerdict};
 use crate::tcp::recovery::prr::{Progress, Prr};
 use crate::tcp::recovery::rack::Conditions;
@@ -85,6 +86,7 @@ fn answer_probe(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &Ne
             let flight = conn.controlled_flight();
             conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             conn.snd.controller.on_recovered(shared.now, flight);
+            ecn::window_reduced(conn);
         }
     }
 }
@@ -186,6 +188,7 @@ fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
     recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
     recovery.undo.begin(snd.una, snd.inflight.resent_flying());
     recovery.tlp.cancel();
+    ecn::window_reduced(conn);
     conn.deadlines.stop(Timer::LossProbe);
 }
 

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::event::Ready;
 use crate::reason::{Dropped, Sent};
 use crate::tcp::arrives::{Arrival, Step};
+use crate::tcp::ecn;
 use crate::tcp::recv::assembler::Inserted;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::Event;
@@ -21,6 +22,7 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
         conn.fail(arrival.shared, Error::ConnectionAborted, Event::Abort);
         return Break(());
     }
+    ecn::text_arrives(conn, &arrival.seg);
     trim_to_window(arrival);
     if arrival.seg.length == 0 {
         return nothing_new(arrival);
