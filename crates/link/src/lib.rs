@@ -62,7 +62,7 @@ use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 pub use crate::capture::{Capture, CaptureOptions};
-pub use crate::impair::{Impair, Impairment, Loss};
+pub use crate::impair::{Impair, Impairment, Loss, QueueManagement};
 pub use crate::netlink::Netlink;
 pub use crate::packet::PacketSocket;
 pub use crate::pair::{PairConfig, PairEnd, pair};

@@ -132,12 +132,14 @@ pub fn split(medium: Medium, frame: &[u8], segment_size: NonZeroU16) -> Result<P
     }
     let (headers, payload) = frame[..layout.ip.end].split_at(layout.transport + tcp_header);
     let size = usize::from(segment_size.get());
-    Ok(Pieces { headers, layout, payload, size, done: 0, finished: false })
+    Ok(Pieces { medium, headers, layout, payload, size, done: 0, finished: false })
 }
 
 /// The packets of one super-segment, in order; see [`split`].
 #[derive(Clone, Debug)]
 pub struct Pieces<'a> {
+    /// What the frames begin with.
+    medium: Medium,
     /// Every header of the super-segment.
     headers: &'a [u8],
     /// Where things are in `headers`.
@@ -157,6 +159,12 @@ impl Pieces<'_> {
     #[must_use]
     pub fn remaining(&self) -> usize {
         if self.finished { 0 } else { (self.payload.len() - self.done).div_ceil(self.size).max(1) }
+    }
+
+    /// The medium that the super-segment is for.
+    #[must_use]
+    pub fn medium(&self) -> Medium {
+        self.medium
     }
 
     /// Writes the next packet over `out`; `false` when there is none.

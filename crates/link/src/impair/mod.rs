@@ -18,14 +18,17 @@ use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 
 use wire::frame::{
-    Capabilities, FrameBuf, MAX_FRAME, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta,
+    Capabilities, FrameBuf, MAX_FRAME, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum,
+    TransmitMeta,
 };
 use wire::time::{Duration, Instant};
 
-use self::direction::{Arriving, Direction};
+pub use self::direction::{Direction, Packet};
 use crate::{Link, check, split};
 
+mod codel;
 mod direction;
+mod mark;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +64,37 @@ pub enum Loss {
     },
 }
 
+/// What a queue before the rate limiter does besides dropping what finds it full.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum QueueManagement {
+    /// Nothing.
+    #[default]
+    DropTail,
+    /// Controlled delay (RFC 8289): when packets have waited longer than `target` for all of an
+    /// `interval`, it drops one now and then, and more the longer that lasts.
+    Codel {
+        /// How long a packet may wait in a good queue. 5 ms in RFC 8289 3.2.
+        target: Duration,
+        /// How long the wait may last before something is done: a round trip of the slowest
+        /// usual sender. 100 ms in RFC 8289 3.2.
+        interval: Duration,
+        /// Marks packets of senders that understand it (ECN, RFC 3168 5) instead of dropping them.
+        ecn: bool,
+    },
+    /// Marks every packet of a sender that understands ECN, that leaves at least so many behind in
+    /// the queue; drops none.
+    MarkAbove(usize),
+}
+
+impl QueueManagement {
+    /// CoDel with the numbers of RFC 8289 3.2.
+    #[must_use]
+    pub const fn codel(ecn: bool) -> Self {
+        let (target, interval) = (Duration::from_millis(5), Duration::from_millis(100));
+        Self::Codel { target, interval, ecn }
+    }
+}
+
 /// What happens to the packets of one direction. The default does nothing.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Impairment {
@@ -87,6 +121,8 @@ pub struct Impairment {
     pub queue_packets: usize,
     /// The most bytes that wait, counted alike.
     pub queue_bytes: Option<usize>,
+    /// What the queue before the `rate` does besides.
+    pub management: QueueManagement,
 }
 
 impl Default for Impairment {
@@ -102,6 +138,7 @@ impl Default for Impairment {
             rate: None,
             queue_packets: 1000,
             queue_bytes: None,
+            management: QueueManagement::DropTail,
         }
     }
 }
@@ -109,7 +146,7 @@ impl Default for Impairment {
 /// What was done to the packets of one direction since the start.
 ///
 /// Every packet is accounted for:
-/// `offered + duplicated = delivered + lost + overflowed + failed + held`.
+/// `offered + duplicated = delivered + lost + overflowed + managed + failed + held`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
     /// Packets that came in, after super-segments were cut.
@@ -120,6 +157,10 @@ pub struct Counters {
     pub lost: u64,
     /// Packets that found the queue full.
     pub overflowed: u64,
+    /// Packets that queue management dropped.
+    pub managed: u64,
+    /// Packets that queue management marked (ECN's CE).
+    pub marked: u64,
     /// Copies that were made.
     pub duplicated: u64,
     /// Packets with a flipped bit.
@@ -138,9 +179,9 @@ pub struct Impair<L> {
     /// The link below.
     inner: L,
     /// What we send.
-    outbound: Direction,
+    outbound: Direction<&'static str>,
     /// What we receive.
-    inbound: Direction,
+    inbound: Direction<&'static str>,
     /// The link below was full when a packet's time had come; when to try again.
     retry_at: Option<Instant>,
     /// Call again at once: the link below may hold more than one call took, or has failed.
@@ -151,8 +192,6 @@ pub struct Impair<L> {
     frame: FrameBuf,
     /// For a frame that was given to us, in one piece.
     whole: Vec<u8>,
-    /// For a packet of a super-segment.
-    piece: Vec<u8>,
 }
 
 impl<L: Link> Impair<L> {
@@ -167,7 +206,6 @@ impl<L: Link> Impair<L> {
             failure: None,
             frame: FrameBuf::with_capacity(MAX_FRAME),
             whole: Vec::new(),
-            piece: Vec::new(),
         }
     }
 
@@ -183,12 +221,12 @@ impl<L: Link> Impair<L> {
 
     /// What was done to what we sent.
     pub fn outbound(&self) -> Counters {
-        counters(&self.outbound)
+        self.outbound.counters()
     }
 
     /// What was done to what we received.
     pub fn inbound(&self) -> Counters {
-        counters(&self.inbound)
+        self.inbound.counters()
     }
 
     /// The link below.
@@ -209,15 +247,16 @@ impl<L: Link> Impair<L> {
     /// Sends on what is due. `false`: the link below is full and something due is left.
     fn flush(&mut self, now: Instant) -> bool {
         self.retry_at = None;
-        while let Some(held) = self.outbound.due(now) {
-            let meta = TransmitMeta { comment: held.comment, ..TransmitMeta::default() };
-            let result = self.inner.send(now, &held.bytes, &[], &meta);
+        let medium = self.medium();
+        while let Some(packet) = self.outbound.due(now, medium) {
+            let meta = TransmitMeta { comment: packet.tag, ..TransmitMeta::default() };
+            let result = self.inner.send(now, &packet.bytes, &[], &meta);
             if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 self.retry_at = Some(now.after(RETRY));
                 return false;
             }
-            if let Some(held) = self.outbound.pop(result.is_ok()) {
-                self.outbound.recycle(held.bytes);
+            if let Some(packet) = self.outbound.pop(result.is_ok()) {
+                self.outbound.recycle(packet.bytes);
             }
             if let Err(error) = result {
                 self.failure = Some(error);
@@ -231,7 +270,7 @@ impl<L: Link> Impair<L> {
     /// sender feels it.
     fn fill(&mut self, now: Instant) -> io::Result<()> {
         for _ in 0..BATCH {
-            if self.inbound.due(now).is_some() {
+            if self.inbound.due(now, self.medium()).is_some() {
                 return Ok(());
             }
             let Some(meta) = self.inner.receive(now, &mut self.frame)? else { return Ok(()) };
@@ -242,42 +281,59 @@ impl<L: Link> Impair<L> {
     }
 
     fn take_inbound(&mut self, now: Instant, meta: ReceiveMeta) {
-        let medium = self.inner.capabilities().medium;
-        let checksum = ReceiveChecksum::Verified;
+        let medium = self.medium();
         if let Some(size) = meta.segment_size
-            && let Ok(mut pieces) = split::split(medium, &self.frame, size)
+            && let Ok(pieces) = split::split(medium, &self.frame, size)
         {
-            while pieces.next_into(&mut self.piece) {
-                let packet = Arriving { bytes: &self.piece, checksum, comment: "" };
-                self.inbound.take(now, medium, &packet);
-            }
-            return;
+            return take_pieces(&mut self.inbound, now, pieces, ReceiveChecksum::Verified, "");
         }
         // What never left the machine has no checksum yet; a flipped bit could not be noticed.
         let completed = meta.checksum == ReceiveChecksum::Partial
             && split::fill_checksum(medium, &mut self.frame);
-        let checksum = if completed { checksum } else { meta.checksum };
-        self.inbound.take(now, medium, &Arriving { bytes: &self.frame, checksum, comment: "" });
+        let checksum = if completed { ReceiveChecksum::Verified } else { meta.checksum };
+        let mut bytes = self.inbound.buffer();
+        bytes.extend_from_slice(&self.frame);
+        self.inbound.take(now, medium, Packet { bytes, checksum, tag: "" });
     }
 
     fn take_outbound(&mut self, now: Instant, meta: &TransmitMeta) -> io::Result<()> {
-        let medium = self.inner.capabilities().medium;
-        let (checksum, comment) = (ReceiveChecksum::Unverified, meta.comment);
+        let medium = self.medium();
+        let (checksum, tag) = (ReceiveChecksum::Unverified, meta.comment);
         let Some(size) = meta.segment_size else {
             if let TransmitChecksum::Partial { start, offset } = meta.checksum {
                 split::complete_checksum(&mut self.whole, start, offset);
             }
-            let packet = Arriving { bytes: &self.whole, checksum, comment };
-            self.outbound.take(now, medium, &packet);
+            let mut bytes = self.outbound.buffer();
+            bytes.extend_from_slice(&self.whole);
+            self.outbound.take(now, medium, Packet { bytes, checksum, tag });
             return Ok(());
         };
-        let mut pieces = split::split(medium, &self.whole, size)
+        let pieces = split::split(medium, &self.whole, size)
             .map_err(|why| check::invalid(why.to_string()))?;
-        while pieces.next_into(&mut self.piece) {
-            let packet = Arriving { bytes: &self.piece, checksum, comment };
-            self.outbound.take(now, medium, &packet);
-        }
+        take_pieces(&mut self.outbound, now, pieces, checksum, tag);
         Ok(())
+    }
+
+    fn medium(&self) -> Medium {
+        self.inner.capabilities().medium
+    }
+}
+
+/// Gives each packet of a super-segment to a direction.
+fn take_pieces<T: Copy>(
+    direction: &mut Direction<T>,
+    now: Instant,
+    mut pieces: split::Pieces<'_>,
+    checksum: ReceiveChecksum,
+    tag: T,
+) {
+    let medium = pieces.medium();
+    loop {
+        let mut bytes = direction.buffer();
+        if !pieces.next_into(&mut bytes) {
+            return direction.recycle(bytes);
+        }
+        direction.take(now, medium, Packet { bytes, checksum, tag });
     }
 }
 
@@ -295,7 +351,7 @@ impl<L: Link> Link for Impair<L> {
             return Err(error);
         }
         let filled = self.fill(now);
-        if self.inbound.due(now).is_none() {
+        if self.inbound.due(now, self.medium()).is_none() {
             // What was under way when the link below ended still arrives.
             let ended = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
             let under_way = self.inbound.held() > 0 && filled.as_ref().is_err_and(ended);
@@ -349,8 +405,4 @@ impl<L: Link> Link for Impair<L> {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inner.descriptor()
     }
-}
-
-fn counters(direction: &Direction) -> Counters {
-    Counters { held: direction.held() as u64, ..direction.counters }
 }

@@ -45,8 +45,12 @@ fn run_out(a: &mut Impair<PairEnd>, b: &mut PairEnd) -> Vec<(Instant, u32)> {
 }
 
 fn assert_accounted(counters: &Counters) {
-    let sum =
-        counters.delivered + counters.lost + counters.overflowed + counters.failed + counters.held;
+    let sum = counters.delivered
+        + counters.lost
+        + counters.overflowed
+        + counters.managed
+        + counters.failed
+        + counters.held;
     assert_eq!(counters.offered + counters.duplicated, sum, "{counters:?}");
 }
 
@@ -111,6 +115,29 @@ fn a_rate_spaces_packets_and_its_queue_overflows() {
     assert_eq!(a.outbound().overflowed, 2);
     assert_eq!(run_out(&mut a, &mut b), [(ms(11), 0), (ms(12), 1), (ms(13), 2)]);
     assert_accounted(&a.outbound());
+}
+
+#[test]
+fn codel_keeps_a_standing_queue_short_of_its_limit() {
+    // 1 ms a packet, and 11 packets come in 10 ms: a tail of ever more waits, unless it is managed.
+    let run = |management| {
+        let rate = NonZeroU64::new(800_000);
+        let (mut a, mut b) = impaired(Impairment { rate, management, ..Impairment::default() }, 1);
+        for number in 0..5_500u32 {
+            let now = Instant::from_micros(u64::from(number) * 10_000 / 11);
+            while a.next_deadline().is_some_and(|deadline| deadline <= now) {
+                arrived(&mut a, now);
+                arrived(&mut b, now);
+            }
+            send(&mut a, now, number).unwrap();
+        }
+        let counters = a.outbound();
+        assert_accounted(&counters);
+        (counters.managed, counters.held)
+    };
+    assert_eq!(run(QueueManagement::DropTail), (0, 501));
+    let (managed, held) = run(QueueManagement::codel(true));
+    assert!(managed > 300 && held < 150, "{managed} dropped (they carry no ECN), {held} wait");
 }
 
 #[test]
@@ -342,7 +369,13 @@ fn any_impairment() -> impl Strategy<Value = Impairment> {
     let chances = (0.0..1.0, 0.0..1.0, 0u32..5);
     let queue =
         (prop::option::of(1_000u64..10_000_000), 1usize..50, prop::option::of(50usize..9000));
-    (loss, times, chances, queue).prop_map(|(loss, times, chances, queue)| Impairment {
+    let management = prop_oneof![
+        Just(QueueManagement::DropTail),
+        any::<bool>().prop_map(QueueManagement::codel),
+        (0usize..5).prop_map(QueueManagement::MarkAbove),
+    ];
+    let parts = (loss, times, chances, queue, management);
+    parts.prop_map(|(loss, times, chances, queue, management)| Impairment {
         loss,
         delay: Duration::from_millis(times.0),
         jitter: Duration::from_millis(times.1),
@@ -353,6 +386,7 @@ fn any_impairment() -> impl Strategy<Value = Impairment> {
         rate: queue.0.and_then(NonZeroU64::new),
         queue_packets: queue.1,
         queue_bytes: queue.2,
+        management,
     })
 }
 
