@@ -112,6 +112,9 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     } else if is_duplicate(conn, &seg, same_window) {
         newreno_duplicate(conn, shared);
     }
+    if conn.snd.inflight.copies() == 0 {
+        conn.snd.recovery.undo.copies_gone();
+    }
     if fin_acked {
         conn.transition(shared, Event::RcvAckOfFin);
     }
@@ -277,7 +280,7 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
             snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             snd.retransmit_head = Some(Sent::FastRetransmission);
             snd.recovery.phase = Phase::Fast { until: snd.nxt };
-            snd.recovery.undo.begin(snd.una, snd.inflight.resent_flying());
+            snd.recovery.undo.begin(snd.una, snd.inflight.copies());
             ecn::window_reduced(conn);
         }
     }

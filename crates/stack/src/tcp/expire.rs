@@ -97,7 +97,7 @@ impl Connection {
         let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
         ecn::window_reduced(self);
-        let resent = self.snd.inflight.resent_flying();
+        let resent = self.snd.inflight.copies();
         self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt, resent);
         self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
         self.snd.resending = Sent::AfterTimeout;

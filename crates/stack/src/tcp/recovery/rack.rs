@@ -26,6 +26,8 @@ pub(crate) struct Rack {
     multiplier: u8,
     /// RACK.reo_wnd_persist: recoveries until the multiplier is 1 again.
     persistence: u8,
+    /// By how much a segment that was overtaken came later than one that was sent after it, at most.
+    lateness: Duration,
     /// RACK.dsack_round: the multiplier grows once in a round trip, which ends here.
     dsack_round: Option<Seq>,
 }
@@ -54,6 +56,7 @@ impl Rack {
             reordering_seen: false,
             multiplier: 1,
             persistence: PERSISTENCE,
+            lateness: Duration::ZERO,
             dsack_round: None,
         }
     }
@@ -69,8 +72,8 @@ impl Rack {
         min_rtt: Option<Duration>,
         echoes_original: bool,
     ) {
-        self.detect_reordering(record);
         let rtt = now.since(record.sent_at);
+        self.detect_reordering(record, rtt);
         // A copy that is answered within less than any round trip was not needed.
         if record.resent && (echoes_original || min_rtt.is_some_and(|least| rtt < least)) {
             return;
@@ -84,11 +87,22 @@ impl Rack {
     }
 
     /// RFC 8985 6.2 step 3: what arrives below what arrived before, and was sent once, was reordered.
-    fn detect_reordering(&mut self, record: &Record) {
+    fn detect_reordering(&mut self, record: &Record, rtt: Duration) {
         match self.fack {
-            Some(fack) if record.end.is_before(fack) => self.reordering_seen |= !record.resent,
+            Some(fack) if record.end.is_before(fack) => {
+                if !record.resent {
+                    self.reordered(rtt);
+                }
+            }
             _ => self.fack = Some(record.end),
         }
+    }
+
+    /// A segment was overtaken, and arrived `rtt` after it was sent.
+    fn reordered(&mut self, rtt: Duration) {
+        self.reordering_seen = true;
+        self.lateness = self.lateness.max(rtt.saturating_sub(self.rtt));
+        self.persistence = PERSISTENCE;
     }
 
     /// RFC 8985 6.2 step 4: a duplicate was reported, so something was sent again without need, or
@@ -107,6 +121,7 @@ impl Rack {
         self.persistence = self.persistence.saturating_sub(1);
         if self.persistence == 0 {
             self.multiplier = 1;
+            self.lateness = Duration::ZERO;
         }
     }
 
@@ -118,8 +133,9 @@ impl Rack {
     }
 
     /// What was sent again had only been late: it was reordered, though nobody saw it overtaken.
-    pub(crate) fn on_spurious(&mut self) {
-        self.reordering_seen = true;
+    /// `rtt` is how long the original took, where that is known.
+    pub(crate) fn on_spurious(&mut self, rtt: Option<Duration>) {
+        self.reordered(rtt.unwrap_or_default());
     }
 
     /// Whether segments were ever seen to overtake one another.
@@ -128,6 +144,10 @@ impl Rack {
     }
 
     /// RACK.reo_wnd: how long a segment may be late (RFC 8985 6.2 step 4).
+    ///
+    /// Beside the RFC's quarters of the least round trip it is as long as a segment was seen to be late,
+    /// for as many recoveries: where packets overtake by more than that, each would otherwise be
+    /// sent again in vain until enough duplicates were reported.
     pub(crate) fn window(&self, conditions: &Conditions) -> Duration {
         if !self.reordering_seen {
             let many = DUPLICATE_THRESHOLD.saturating_mul(conditions.mss);
@@ -136,7 +156,7 @@ impl Rack {
             }
         }
         let quarters = conditions.min_rtt / 4 * u32::from(self.multiplier);
-        quarters.min(conditions.smoothed)
+        quarters.max(self.lateness + self.lateness / 8).min(conditions.smoothed)
     }
 
     /// RFC 8985 6.2 step 5: whether a segment that was sent at `sent` and ends at `end` is lost.

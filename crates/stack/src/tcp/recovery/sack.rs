@@ -1,6 +1,8 @@
 //! Loss recovery with a peer that says what it has (RFC 6675): RACK finds the losses (RFC 8985),
 //! proportional rate reduction paces their repair (RFC 9937), and what proves wrong is undone.
 
+use wire::time::Duration;
+
 use crate::shared::Shared;
 use crate::tcp::acked::News;
 use crate::tcp::congestion::{CongestionCause, LossSample};
@@ -72,7 +74,7 @@ fn notice_duplicate(conn: &mut Connection, shared: &Shared, news: &News) {
     let segments = right.distance_from(left).div_ceil(conn.snd.mss.max(1));
     recovery.duplicates += u64::from(segments);
     if recovery.undo.on_duplicate(left, right) {
-        undo(conn, shared);
+        undo(conn, shared, None);
     }
 }
 
@@ -99,7 +101,8 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
     };
     let echo = seg.timestamps().map(|theirs| theirs.echo);
     if news.advanced() && conn.snd.recovery.undo.echoes_original(echo) {
-        return undo(conn, shared);
+        let took = echo.and_then(|echo| conn.timestamps?.round_trip(echo, shared.now));
+        return undo(conn, shared, took);
     }
     if conn.snd.recovery.is_fast() {
         return;
@@ -111,19 +114,20 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
         has_new: conn.has_new_data(),
     };
     if conn.snd.recovery.frto.on_ack(&evidence) == FrtoVerdict::Spurious {
-        undo(conn, shared);
+        undo(conn, shared, None);
     }
 }
 
 /// RFC 4015: back to where we were; what waits to be sent again is on its way after all.
-fn undo(conn: &mut Connection, shared: &Shared) {
+/// `took` is how long the original of what was sent again was under way, where that is known.
+fn undo(conn: &mut Connection, shared: &Shared, took: Option<Duration>) {
     conn.snd.controller.on_spurious(shared.now);
     conn.snd.inflight.unmark_lost();
     conn.snd.retransmit_head = None;
     conn.snd.recovery.newreno.cancel();
     let recovery = &mut conn.snd.recovery;
     if !matches!(recovery.phase, Phase::Timeout { .. }) {
-        recovery.rack.on_spurious();
+        recovery.rack.on_spurious(took);
     }
     recovery.undo.end();
     recovery.frto = Default::default();
@@ -186,7 +190,7 @@ fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
     let recovery = &mut snd.recovery;
     recovery.phase = Phase::Fast { until: snd.nxt };
     recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
-    recovery.undo.begin(snd.una, snd.inflight.resent_flying());
+    recovery.undo.begin(snd.una, snd.inflight.copies());
     recovery.tlp.cancel();
     ecn::window_reduced(conn);
     conn.deadlines.stop(Timer::LossProbe);
@@ -205,7 +209,7 @@ fn loss_sample(shared: &Shared, record: &Record, lost: u64) -> LossSample {
 
 impl Connection {
     /// RACK.reo_wnd, as things stand.
-    fn reordering_window(&self) -> core::time::Duration {
+    fn reordering_window(&self) -> Duration {
         let snd = &self.snd;
         snd.recovery.rack.window(&Conditions {
             in_recovery: snd.recovery.is_repairing(),

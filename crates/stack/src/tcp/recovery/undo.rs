@@ -7,14 +7,14 @@ use crate::tcp::seq::Seq;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Undo {
     account: Option<Account>,
+    /// RetransmitTS of RFC 3522 3.2: our timestamp in the oldest copy that may be out still.
+    stamp: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
     /// SND.UNA at the reaction: duplicates below it are of an earlier one.
     since: Seq,
-    /// RetransmitTS of RFC 3522 3.2: our timestamp in the first segment that was sent again.
-    stamp: Option<u32>,
     /// Bytes that were sent again and are not reported to have arrived twice.
     unexplained: u64,
     /// Something was sent again.
@@ -26,7 +26,7 @@ impl Undo {
     /// before, in an earlier repair.
     pub(crate) fn begin(&mut self, una: Seq, resent: u32) {
         let unexplained = u64::from(resent);
-        self.account = Some(Account { since: una, stamp: None, unexplained, resent: false });
+        self.account = Some(Account { since: una, unexplained, resent: false });
     }
 
     /// It was right, or it is undone.
@@ -34,26 +34,28 @@ impl Undo {
         self.account = None;
     }
 
-    /// `bytes` from `start` on were sent again, in a segment that carried our timestamp `stamp`.
-    ///
-    /// Only for the oldest segment an advance of SND.UNA tells which copy was answered: the advance
-    /// over another may be the work of something that an earlier repair had sent.
-    pub(crate) fn on_resent(&mut self, start: Seq, bytes: u32, stamp: Option<u32>) {
+    /// `bytes` were sent again, in a segment that carried our timestamp `stamp`.
+    pub(crate) fn on_resent(&mut self, bytes: u32, stamp: Option<u32>) {
+        self.stamp = self.stamp.or(stamp);
         if let Some(account) = &mut self.account {
-            if !account.resent && start == account.since {
-                account.stamp = stamp;
-            }
             account.resent = true;
             account.unexplained = account.unexplained.saturating_add(u64::from(bytes));
         }
     }
 
-    /// RFC 3522 3.2: whether an ACK that echoes `echo` was caused by the original of what was sent
-    /// again: its timestamp is older than that of the copy.
+    /// No copy is out any more.
+    pub(crate) fn copies_gone(&mut self) {
+        self.stamp = None;
+    }
+
+    /// RFC 3522 3.2: whether an ACK that echoes `echo` was caused by the original of something that
+    /// was sent again: its timestamp is older than that of every copy which is out, be it of this
+    /// repair or of one before.
     pub(crate) fn echoes_original(&self, echo: Option<u32>) -> bool {
-        let stamp = self.account.and_then(|account| account.stamp);
-        match (stamp, echo) {
-            (Some(stamp), Some(echo)) if echo != 0 => Seq(echo).is_before(Seq(stamp)),
+        match (self.account, self.stamp, echo) {
+            (Some(account), Some(stamp), Some(echo)) if echo != 0 => {
+                account.resent && Seq(echo).is_before(Seq(stamp))
+            }
             _ => false,
         }
     }
@@ -85,8 +87,8 @@ mod tests {
     fn rfc3522_3_2_an_echo_from_before_the_copy_answers_the_original() {
         let mut undo = begun();
         assert!(!undo.echoes_original(Some(1)), "nothing was sent again yet");
-        undo.on_resent(Seq(1000), 1000, Some(500));
-        undo.on_resent(Seq(2000), 1000, Some(900));
+        undo.on_resent(1000, Some(500));
+        undo.on_resent(1000, Some(900));
         assert!(undo.echoes_original(Some(499)));
         assert!(!undo.echoes_original(Some(500)), "the copy's own");
         assert!(!undo.echoes_original(None));
@@ -98,8 +100,8 @@ mod tests {
     fn rfc3708_all_copies_must_be_duplicates() {
         let mut undo = begun();
         assert!(!undo.on_duplicate(Seq(1000), Seq(2000)), "a duplicate of the network's");
-        undo.on_resent(Seq(1000), 1000, None);
-        undo.on_resent(Seq(2000), 1000, None);
+        undo.on_resent(1000, None);
+        undo.on_resent(1000, None);
         assert!(!undo.on_duplicate(Seq(500), Seq(1000)), "of an earlier reaction");
         assert!(!undo.on_duplicate(Seq(1000), Seq(2000)));
         assert!(undo.on_duplicate(Seq(2000), Seq(3000)));
@@ -108,10 +110,16 @@ mod tests {
     #[test]
     fn what_an_earlier_repair_had_sent_proves_nothing() {
         let mut undo = Undo::default();
+        undo.on_resent(1000, Some(400));
         undo.begin(Seq(1000), 1000);
-        undo.on_resent(Seq(5000), 1000, Some(500));
-        assert!(!undo.echoes_original(Some(499)), "the ACK of the copy at 1000");
+        undo.on_resent(1000, Some(500));
+        assert!(!undo.echoes_original(Some(499)), "may be the ACK of the first copy");
+        assert!(undo.echoes_original(Some(399)));
+        undo.copies_gone();
+        undo.on_resent(1000, Some(600));
+        assert!(undo.echoes_original(Some(499)));
         assert!(!undo.on_duplicate(Seq(1000), Seq(2000)), "the copy of before");
-        assert!(undo.on_duplicate(Seq(5000), Seq(6000)));
+        assert!(!undo.on_duplicate(Seq(5000), Seq(6000)));
+        assert!(undo.on_duplicate(Seq(7000), Seq(8000)));
     }
 }

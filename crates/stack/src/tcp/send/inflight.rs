@@ -79,6 +79,8 @@ pub(crate) struct InFlight {
     sacked: u32,
     /// Bytes that wait to be sent again.
     lost: u32,
+    /// Bytes on their way that were sent before.
+    copies: u32,
     /// Every record before this that was sent once only is judged: sacked or lost.
     fresh: Seq,
     /// No record before this is lost.
@@ -100,6 +102,11 @@ impl Record {
     pub(crate) fn new(start: Seq, end: Seq, sending: Sending) -> Self {
         let Sending { at: sent_at, size, stamp } = sending;
         Self { start, end, sent_at, size, fate: Fate::Flying, resent: false, stamp }
+    }
+
+    /// It is on its way, and not for the first time.
+    fn is_copy(&self) -> bool {
+        self.resent && self.fate == Fate::Flying
     }
 
     /// Its sequence numbers.
@@ -136,9 +143,8 @@ impl InFlight {
     }
 
     /// Bytes on their way that were sent before.
-    pub(crate) fn resent_flying(&self) -> u32 {
-        let flying = |record: &&Record| record.resent && record.fate == Fate::Flying;
-        self.records.iter().filter(flying).map(Record::length).sum()
+    pub(crate) fn copies(&self) -> u32 {
+        self.copies
     }
 
     /// The oldest record.
@@ -174,7 +180,7 @@ impl InFlight {
             let whole = front.end.is_at_or_before(ack);
             let gone = Record { end: front.end.earlier_of(ack), ..*front };
             front.start = gone.end;
-            self.uncount(gone.fate, gone.length());
+            self.uncount(&gone);
             if whole {
                 self.records.pop_front();
             }
@@ -352,6 +358,9 @@ impl InFlight {
             if self.records[index].fate == Fate::Lost {
                 self.set_fate(index, Fate::Flying);
             }
+            if !self.records[index].is_copy() {
+                self.copies += self.records[index].length();
+            }
             let record = &mut self.records[index];
             *record = Record { resent: true, sent_at: at, size, stamp, ..*record };
             index += 1;
@@ -402,11 +411,12 @@ impl InFlight {
     }
 
     fn set_fate(&mut self, index: usize, fate: Fate) {
-        let record = &mut self.records[index];
-        let (before, start, length) = (record.fate, record.start, record.length());
-        record.fate = fate;
-        self.uncount(before, length);
+        let before = self.records[index];
+        self.uncount(&before);
+        self.records[index].fate = fate;
+        let (start, length) = (before.start, before.length());
         match fate {
+            Fate::Flying if before.resent => self.copies += length,
             Fate::Flying => {}
             Fate::Sacked => self.sacked += length,
             Fate::Lost => {
@@ -417,8 +427,10 @@ impl InFlight {
         }
     }
 
-    fn uncount(&mut self, fate: Fate, length: u32) {
-        match fate {
+    fn uncount(&mut self, record: &Record) {
+        let length = record.length();
+        match record.fate {
+            Fate::Flying if record.resent => self.copies -= length,
             Fate::Flying => {}
             Fate::Sacked => self.sacked -= length,
             Fate::Lost => self.lost -= length,
@@ -663,6 +675,9 @@ mod tests {
                 prop_assert_eq!(out.sacked() as usize, count(Fate::Sacked));
                 prop_assert_eq!(out.lost() as usize, count(Fate::Lost));
                 prop_assert_eq!(out.pipe() as usize, count(Fate::Flying));
+                let copies: u32 =
+                    out.records.iter().filter(|r| r.is_copy()).map(Record::length).sum();
+                prop_assert_eq!(out.copies(), copies);
             }
         }
     }
