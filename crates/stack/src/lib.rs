@@ -72,7 +72,7 @@ pub mod trace;
 mod transmit;
 mod udp;
 
-pub use config::{Config, KeepAlive, RtoLimits, TcpOptions};
+pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
 pub use counters::Counters;
 pub use error::Error;
 pub use event::{Event, Ready, SocketId};

@@ -29,7 +29,9 @@ impl Tcp {
             return None;
         }
         let tuple = opening.tuple;
-        let id = self.connections.insert_with_key(|id| Box::new(Connection::new(id, opening)));
+        let config = &shared.config;
+        let id =
+            self.connections.insert_with_key(|id| Box::new(Connection::new(id, opening, config)));
         self.register(&tuple, Target::Connection(id));
         Some(id)
     }

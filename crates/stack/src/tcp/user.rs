@@ -10,8 +10,9 @@ use crate::event::{Ready as Readiness, SocketId};
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::stack::Stack;
-use crate::tcp::connection::{Connection, Opening, scale_for};
+use crate::tcp::connection::{Connection, Opening, receive_scale};
 use crate::tcp::listen::listener::Listener;
+use crate::tcp::recv::autotune;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
@@ -145,7 +146,7 @@ impl Stack {
         let iss = tcp.isn.next(self.shared.now, &tuple);
         let offset = tcp.isn.timestamp_offset(&tuple);
         let timestamps = self.shared.config.timestamps.then(|| Timestamps::new(offset));
-        let scale = scale_for(options.receive_buffer);
+        let scale = receive_scale(&options, &self.shared.config);
         let opening = Opening { tuple, options, route, iss, timestamps };
         let id = tcp.create(&self.shared, opening).ok_or(Error::LimitReached)?;
         let conn = &mut *tcp.connections[id];
@@ -201,7 +202,8 @@ impl Stack {
     /// [`Error::BrokenPipe`] after `shutdown` or after the connection failed, and the reason of a
     /// failure, once.
     pub fn write(&mut self, now: Instant, id: ConnectionId, data: &[u8]) -> Result<usize, Error> {
-        let conn = self.connection_mut(now, id)?;
+        self.connection_mut(now, id)?;
+        let conn = &mut *self.tcp.connections[id];
         if let Some(error) = conn.user.error.take() {
             return Err(error);
         }
@@ -213,7 +215,8 @@ impl Stack {
             State::Established | State::CloseWait if !conn.snd.fin_queued => {}
             _ => return Err(Error::BrokenPipe),
         }
-        let free = conn.options.send_buffer.saturating_sub(conn.snd.queue.len());
+        conn.expand_send_buffer(&self.shared);
+        let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
         let count = data.len().min(free);
         if count == 0 && !data.is_empty() {
             conn.user.wants_room = true;
@@ -246,6 +249,7 @@ impl Stack {
             return conn.nothing_to_read(into.is_empty());
         }
         let count = conn.rcv.queue.read(into, &mut shared.spare);
+        autotune::program_reads(conn, shared, count);
         if shared.trace.is_on() {
             shared.trace(Some(conn.tuple), What::Command { call: Call::Read(count) });
         }
@@ -448,7 +452,7 @@ impl Connection {
         let handshake = matches!(self.state, State::SynSent | State::SynReceived);
         let read_closed = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
         let write_closed = self.user.failed || self.snd.fin_queued;
-        let room = self.snd.queue.len() < self.options.send_buffer;
+        let room = self.snd.queue.len() < self.send_buffer();
         ready.set(Readiness::READ_CLOSED, read_closed);
         ready.set(Readiness::WRITE_CLOSED, write_closed);
         ready.set(Readiness::READ, read_closed || !self.rcv.queue.is_empty());

@@ -9,6 +9,7 @@ use crate::reason::{Dropped, Sent};
 use crate::tcp::arrives::{Arrival, Step};
 use crate::tcp::ecn;
 use crate::tcp::recv::assembler::Inserted;
+use crate::tcp::recv::autotune;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::Event;
 
@@ -23,6 +24,7 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
         return Break(());
     }
     ecn::text_arrives(conn, &arrival.seg);
+    autotune::text_arrives(conn, &arrival.seg, arrival.shared.now);
     trim_to_window(arrival);
     if arrival.seg.length == 0 {
         return nothing_new(arrival);
@@ -93,7 +95,7 @@ fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
     let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
     // RFC 5681 4.2: at once, so that the peer's fast retransmit works.
     conn.rcv.ack.owe_duplicate();
-    let limit = shared.config.out_of_order_limit.min(conn.options.receive_buffer.saturating_mul(2));
+    let limit = shared.config.out_of_order_limit.min(conn.receive_buffer().saturating_mul(2));
     let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
     match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
         Inserted::New | Inserted::Partial | Inserted::Duplicate => {
