@@ -56,6 +56,14 @@ pub struct Config {
     pub reply_limit: usize,
     /// How many frames may be on their way from the stack to itself. 4096.
     pub loopback_limit: usize,
+    /// How many bytes the buffers of all TCP connections pin together, at most: unread, out of order,
+    /// not acknowledged. Beyond it data is dropped (the peer sends it again), `write` has to wait and
+    /// new connections are refused. 512 MiB: what 85 connections fill at their largest, or some
+    /// ten thousand at the size that they begin with.
+    pub memory_limit: usize,
+    /// From so many bytes on memory is short: buffers stop growing and nothing is kept behind a hole,
+    /// so that the rest serves what is in order. 384 MiB, three quarters.
+    pub memory_pressure: usize,
     /// How many out-of-order bytes a connection keeps, besides its receive buffer's limit. Both
     /// bound the memory that a peer can pin. 6 MiB, the largest receive window.
     pub out_of_order_limit: usize,
@@ -100,6 +108,8 @@ impl Default for Config {
             connection_limit: 1 << 20,
             reply_limit: 1024,
             loopback_limit: 4096,
+            memory_limit: 512 << 20,
+            memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
             icmp_errors_per_second: 1000,

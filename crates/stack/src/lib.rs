@@ -62,6 +62,7 @@ mod flow;
 mod icmp;
 pub mod info;
 pub mod ip;
+mod memory;
 mod ping;
 pub mod reason;
 mod shared;

@@ -13,6 +13,7 @@ use crate::config::{Config, TcpOptions};
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
 use crate::ip::Route;
+use crate::memory::Charge;
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::blind::ChallengeBudget;
@@ -69,6 +70,8 @@ pub(crate) struct Connection {
     pub(crate) route: Route,
     /// The program's side: who holds it, what it was told.
     pub(crate) user: UserSide,
+    /// What the stack's books count for its buffers.
+    pub(crate) charge: Charge,
     /// It stands in the queue of those that may have something to send.
     pub(crate) queued: bool,
     /// It waits for the next hop's hardware address, and is in no queue until that is known.
@@ -185,6 +188,8 @@ pub(crate) struct UserSide {
     pub(crate) failed: bool,
     /// `write` said `WouldBlock`; the next room is announced.
     pub(crate) wants_room: bool,
+    /// It did because the stack's memory is short, and waits for others to give some back.
+    pub(crate) starved: bool,
     /// Events announced and not fetched.
     pub(crate) pending: Pending,
 }
@@ -289,6 +294,7 @@ impl Connection {
             keepalive_probes: 0,
             route,
             user: UserSide::default(),
+            charge: Charge::default(),
             queued: false,
             parked: false,
             counts: Counts::default(),
@@ -418,6 +424,11 @@ impl Connection {
         let bytes = self.rcv.queue.len() + self.rcv.assembler.bytes();
         let pinned = self.rcv.queue.held() + self.rcv.assembler.held();
         self.receive_buffer().saturating_sub(bytes.max(pinned / 2))
+    }
+
+    /// What its buffers pin, in bytes.
+    pub(crate) fn pinned(&self) -> usize {
+        self.snd.queue.capacity() + self.rcv.queue.held() + self.rcv.assembler.held()
     }
 
     /// The window of our SYN: no more than its unscaled field holds, and whole segments of it.

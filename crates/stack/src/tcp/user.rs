@@ -7,7 +7,7 @@ use wire::time::{Duration, Instant};
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
-use crate::reason::Sent;
+use crate::reason::{Sent, Withheld};
 use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::connection::{Connection, Opening, receive_scale};
@@ -19,6 +19,9 @@ use crate::tcp::timestamps::Timestamps;
 use crate::tcp::wildcard;
 use crate::trace::{Call, Timer, What};
 use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
+
+/// What a write is cut to when memory does not suffice for all of it: the smallest chunk of a queue.
+const SMALL_WRITE: usize = 2048;
 
 /// Passive and active OPEN (RFC 9293 3.10.1).
 impl Stack {
@@ -216,14 +219,21 @@ impl Stack {
             _ => return Err(Error::BrokenPipe),
         }
         conn.expand_send_buffer(&self.shared);
+        let tuple = conn.tuple;
         let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
         let count = data.len().min(free);
         if count == 0 && !data.is_empty() {
             conn.user.wants_room = true;
             return Err(Error::WouldBlock);
         }
+        let count = conn.affordable(&self.shared, count);
+        if count == 0 && !data.is_empty() {
+            self.tcp.wait_for_memory(id);
+            self.shared.withhold(Some(tuple), Withheld::MemoryShort);
+            return Err(Error::WouldBlock);
+        }
         conn.snd.queue.write(&data[..count]);
-        let (tuple, call) = (conn.tuple, Call::Write(count));
+        let call = Call::Write(count);
         if self.shared.trace.is_on() {
             self.shared.trace(Some(tuple), What::Command { call });
         }
@@ -256,6 +266,8 @@ impl Stack {
         if conn.window_update_due() {
             conn.rcv.window_update = true;
             self.tcp.settle(shared, id);
+        } else {
+            self.tcp.settle_memory(shared, id);
         }
         Ok(count)
     }
@@ -401,6 +413,21 @@ impl Connection {
             State::SynSent | State::SynReceived => Err(Error::NotConnected),
             _ => Err(Error::WouldBlock),
         }
+    }
+
+    /// How many of `count` bytes the stack's memory has room for. A first write may go beyond the
+    /// mark where memory is short, so that nobody is shut out by who came before.
+    fn affordable(&self, shared: &Shared, count: usize) -> usize {
+        let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.queue);
+        let room = if queue.is_empty() {
+            memory.room(&self.charge, pinned)
+        } else {
+            memory.spare_room(&self.charge, pinned)
+        };
+        // A small piece where the whole does not fit, and what costs nothing in any case.
+        let fits = |count: &usize| queue.growth(*count) <= room;
+        let least = queue.spare().min(count);
+        [count, count.min(SMALL_WRITE)].into_iter().find(fits).unwrap_or(least)
     }
 
     /// CLOSE of the sending side (RFC 9293 3.10.4): FIN follows what is queued.

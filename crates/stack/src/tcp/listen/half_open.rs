@@ -291,6 +291,10 @@ impl Tcp {
             shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullAck);
             return shared.recycle(frame);
         }
+        if shared.memory.is_spent() {
+            shared.drop_packet(Some(seg.tuple), Dropped::MemoryLimit);
+            return shared.recycle(frame);
+        }
         self.take_half_open(id);
         self.promote(shared, interfaces, &entry, seg, frame);
     }

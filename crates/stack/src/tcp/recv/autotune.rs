@@ -104,13 +104,17 @@ pub(crate) fn text_arrives(conn: &mut Connection, seg: &Segment, now: Instant) {
     }
 }
 
-/// The program read `count` bytes: its buffer may grow.
+/// The program read `count` bytes: its buffer may grow. Not while memory is short: what a peer may
+/// send cannot be taken back.
 pub(crate) fn program_reads(conn: &mut Connection, shared: &Shared, count: usize) {
     let (now, segment) = (shared.now, conn.rcv.mss);
     let round_trip = conn.rcv.autotune.round_trip.or(conn.snd.rtt.smoothed());
     let round_trip = round_trip.unwrap_or(ASSUMED_ROUND_TRIP);
     let tune = &mut conn.rcv.autotune;
     let Some(wanted) = tune.on_read(now, count, round_trip, segment) else { return };
+    if shared.memory.is_short() {
+        return;
+    }
     let most = shared.config.receive_buffer.max;
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(most);
     tune.size = tune.size.max(wanted);

@@ -12,8 +12,11 @@ impl Connection {
         self.options.send_buffer.unwrap_or(self.snd.buffer)
     }
 
-    /// The congestion window may have grown.
+    /// The congestion window may have grown. Not while memory is short.
     pub(crate) fn expand_send_buffer(&mut self, shared: &Shared) {
+        if shared.memory.is_short() {
+            return;
+        }
         let wanted = self.snd.controller.window().saturating_mul(2);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let most = shared.config.send_buffer.max;
