@@ -56,6 +56,14 @@ pub struct Config {
     pub reply_limit: usize,
     /// How many frames may be on their way from the stack to itself. 4096.
     pub loopback_limit: usize,
+    /// How many bytes the buffers of all TCP connections pin together, at most: unread, out of order,
+    /// not acknowledged. Beyond it data is dropped (the peer sends it again), `write` has to wait and
+    /// new connections are refused. 512 MiB: what 85 connections fill at their largest, or some
+    /// ten thousand at the size that they begin with.
+    pub memory_limit: usize,
+    /// From so many bytes on memory is short: buffers stop growing and nothing is kept behind a hole,
+    /// so that the rest serves what is in order. 384 MiB, three quarters.
+    pub memory_pressure: usize,
     /// How many out-of-order bytes a connection keeps, besides its receive buffer's limit. Both
     /// bound the memory that a peer can pin. 6 MiB, the largest receive window.
     pub out_of_order_limit: usize,
@@ -65,6 +73,12 @@ pub struct Config {
     /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
     /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
     pub icmp_errors_per_second: u32,
+    /// The receive buffer of a TCP socket that set none. From 128 KiB, Linux's `tcp_rmem`, so that
+    /// the first round trips of slow start fit, to its 6 MiB: 480 Mbit/s over 100 ms.
+    pub receive_buffer: BufferRange,
+    /// The send buffer of a TCP socket that set none. From 64 KiB, one super-segment (what Linux's
+    /// 16 KiB of `tcp_wmem` come to with the first window), to its 4 MiB.
+    pub send_buffer: BufferRange,
     /// Datagrams' bytes a UDP socket queues for its reader. 208 KiB, Linux's `rmem_default`.
     pub udp_receive_buffer: usize,
     /// Datagrams' bytes a UDP socket queues for the link. 208 KiB, Linux's `wmem_default`.
@@ -94,14 +108,27 @@ impl Default for Config {
             connection_limit: 1 << 20,
             reply_limit: 1024,
             loopback_limit: 4096,
+            memory_limit: 512 << 20,
+            memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
             icmp_errors_per_second: 1000,
+            receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
+            send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
             udp_receive_buffer: 208 << 10,
             udp_send_buffer: 208 << 10,
             trace_limit: 65_536,
         }
     }
+}
+
+/// How large a buffer is that sizes itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BufferRange {
+    /// Where it begins, in bytes. It never shrinks below.
+    pub initial: usize,
+    /// The largest it gets, in bytes.
+    pub max: usize,
 }
 
 /// What a program can set on a TCP socket, by the names of `setsockopt`.
@@ -118,12 +145,13 @@ pub struct TcpOptions {
     /// `SO_LINGER`: `None` closes in the background; zero sends RST and throws unsent data away;
     /// another time is for the socket layer, whose `close` waits that long for `DRAINED`.
     pub linger: Option<Duration>,
-    /// `SO_SNDBUF`: how many bytes `write` takes before it says `WouldBlock`. 4 MiB, the largest
-    /// that Linux grows to; memory is used only for bytes that are really there.
-    pub send_buffer: usize,
-    /// `SO_RCVBUF`: how many unread bytes the peer may send, in all. 6 MiB, as `tcp_rmem`'s
-    /// maximum; it decides the window scale at the handshake.
-    pub receive_buffer: usize,
+    /// `SO_SNDBUF`: how many bytes `write` takes before it says `WouldBlock`. `None`, the default,
+    /// lets it grow with the congestion window, within [`Config::send_buffer`].
+    pub send_buffer: Option<usize>,
+    /// `SO_RCVBUF`: how many unread bytes the peer may send, in all. `None`, the default, lets it
+    /// grow with what the program reads in a round trip, within [`Config::receive_buffer`]. What a
+    /// socket has before its handshake decides the window scale.
+    pub receive_buffer: Option<usize>,
     /// `TCP_USER_TIMEOUT` (RFC 5482): give up when sent data stays unacknowledged for this long.
     /// `None` counts retries instead.
     pub user_timeout: Option<Duration>,
@@ -162,8 +190,8 @@ impl Default for TcpOptions {
             cork: false,
             keepalive: None,
             linger: None,
-            send_buffer: 4 << 20,
-            receive_buffer: 6 << 20,
+            send_buffer: None,
+            receive_buffer: None,
             user_timeout: None,
             ttl: 64,
             traffic_class: 0,

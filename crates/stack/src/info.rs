@@ -55,6 +55,12 @@ pub struct TcpInfo {
     pub snd_wnd: u32,
     /// Our window as the peer knows it, in bytes.
     pub rcv_wnd: u32,
+    /// The receive buffer in bytes, set or grown.
+    pub receive_buffer: usize,
+    /// The send buffer in bytes, set or grown.
+    pub send_buffer: usize,
+    /// The round trip as the receiving side measured it.
+    pub rcv_rtt: Option<Duration>,
     /// Bytes sent and not acknowledged.
     pub unacked: u32,
     /// Bytes of those that the peer has behind a hole.

@@ -62,6 +62,7 @@ mod flow;
 mod icmp;
 pub mod info;
 pub mod ip;
+mod memory;
 mod ping;
 pub mod reason;
 mod shared;
@@ -72,7 +73,7 @@ pub mod trace;
 mod transmit;
 mod udp;
 
-pub use config::{Config, KeepAlive, RtoLimits, TcpOptions};
+pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
 pub use counters::Counters;
 pub use error::Error;
 pub use event::{Event, Ready, SocketId};

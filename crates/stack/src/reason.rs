@@ -190,6 +190,7 @@ reasons! {
         CongestionWindow: "the congestion window is full", "RFC 5681 3.1";
         AckDelayed: "the ACK waits for data to ride on, or 40 ms", "RFC 9293 3.8.6.3";
         SillyWindowUpdate: "the window opened too little to speak of", "RFC 9293 3.8.6.2.2";
+        MemoryShort: "the stack's memory is short: the program has to wait", "Config::memory_pressure";
         NeighborPending: "waits for the next hop's hardware address", "RFC 1122 2.3.2.2";
     }
 }

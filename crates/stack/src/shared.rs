@@ -8,6 +8,7 @@ use crate::FourTuple;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::event::EventQueue;
+use crate::memory::Memory;
 use crate::reason::{Dropped, Withheld};
 use crate::trace::{TraceLog, What};
 
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     /// The time of the call that is under way.
     pub(crate) now: Instant,
     pub(crate) config: Config,
+    /// What the buffers of all connections pin.
+    pub(crate) memory: Memory,
     pub(crate) events: EventQueue,
     pub(crate) trace: TraceLog,
     pub(crate) counters: Counters,
@@ -34,6 +37,7 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             now: Instant::ZERO,
+            memory: Memory::new(&config),
             events: EventQueue::default(),
             trace: TraceLog::new(config.trace_limit),
             counters: Counters::default(),

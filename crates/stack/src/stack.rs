@@ -67,6 +67,12 @@ impl Stack {
         self.interfaces.add(capabilities)
     }
 
+    /// How many bytes the buffers of all connections pin, of [`Config::memory_limit`].
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.shared.memory.used()
+    }
+
     /// A frame came from `interface`. The stack keeps it, or offers its buffer again through
     /// [`Stack::spare_frame`].
     pub fn handle_frame(

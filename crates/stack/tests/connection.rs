@@ -159,6 +159,8 @@ fn lost_segments_come_again_and_fin_is_never_forgotten() {
         let mut pair = Pair::new(plain());
         let (client, server) = pair.connected();
         let data = pattern(200_000);
+        let options = TcpOptions { send_buffer: Some(200_000), ..TcpOptions::default() };
+        pair.a.stack.set_tcp_options(pair.now, client, options).unwrap();
         pair.a.stack.write(pair.now, client, &data).unwrap();
         pair.a.stack.close(pair.now, client);
         let (mut got, mut buffer, mut count, mut ended) = (Vec::new(), [0; 9000], 0, false);

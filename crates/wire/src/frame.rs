@@ -67,6 +67,12 @@ impl FrameBuf {
         self.end = self.end.min(self.start.saturating_add(length));
     }
 
+    /// How many bytes fit behind the frame.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes.len() - self.end
+    }
+
     /// Appends as many of `bytes` as the buffer has room for behind the frame, and says how many.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let room = &mut self.bytes[self.end..];

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use stack::tcp::congestion;
-use stack::{Config, EcnMode};
+use stack::{BufferRange, Config, EcnMode};
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
@@ -30,11 +30,11 @@ pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.ipv4.tcp_window_scaling", |c, v| c.window_scaling = v != 0),
 ];
 
-/// The settings that are three numbers: least, default and most. Buffers have their most from the
-/// start here, and use memory only for bytes that are there.
+/// The settings that are three numbers: least, default and most. A script's buffers have their most
+/// from the start, and use memory only for bytes that are there.
 pub const BUFFERS: &[(&str, Setter)] = &[
-    ("net.ipv4.tcp_rmem", |c, v| c.tcp.receive_buffer = size(v)),
-    ("net.ipv4.tcp_wmem", |c, v| c.tcp.send_buffer = size(v)),
+    ("net.ipv4.tcp_rmem", |c, v| c.receive_buffer = fixed(v)),
+    ("net.ipv4.tcp_wmem", |c, v| c.send_buffer = fixed(v)),
 ];
 
 /// The setting whose value is a controller's name: `cubic`, `reno`.
@@ -73,7 +73,7 @@ pub const WITHOUT_MEANING: &[(&str, &str)] = &[
     ("net.ipv4.tcp_limit_output_bytes", "the link has no queue"),
     ("net.ipv4.tcp_low_latency", "Linux took it out"),
     ("net.ipv4.tcp_min_tso_segs", "the link has no offload"),
-    ("net.ipv4.tcp_moderate_rcvbuf", "buffers have their most from the start"),
+    ("net.ipv4.tcp_moderate_rcvbuf", "a buffer whose range is set has its most from the start"),
     ("net.ipv4.tcp_pacing_ca_ratio", "the link has no queue that paces"),
     ("net.ipv4.tcp_pacing_ss_ratio", "the link has no queue that paces"),
     ("net.ipv4.tcp_slow_start_after_idle", "the restart after idle time is always on"),
@@ -251,6 +251,10 @@ fn ecn_mode(value: u64) -> EcnMode {
         2 => EcnMode::Accept,
         _ => EcnMode::Request,
     }
+}
+
+fn fixed(most: u64) -> BufferRange {
+    BufferRange { initial: size(most), max: size(most) }
 }
 
 fn size(value: u64) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use stack::{ConnectionId, KeepAlive, ListenerId, Stack, TcpOptions};
+use stack::{Config, ConnectionId, KeepAlive, ListenerId, Stack, TcpOptions};
 use wire::time::{Duration, Instant};
 
 use super::calls::Epoll;
@@ -234,8 +234,8 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
         "SO_LINGER" if value == LINGER_OFF => options.linger = None,
         "SO_LINGER" if value == 0 => options.linger = Some(Duration::ZERO),
         "SO_LINGER" => return Err(not_supported("a linger time other than zero").into()),
-        "SO_RCVBUF" => options.receive_buffer = bytes.map_err(|_| wrong)?,
-        "SO_SNDBUF" => options.send_buffer = bytes.map_err(|_| wrong)?,
+        "SO_RCVBUF" => options.receive_buffer = Some(bytes.map_err(|_| wrong)?),
+        "SO_SNDBUF" => options.send_buffer = Some(bytes.map_err(|_| wrong)?),
         "TCP_NODELAY" => options.nodelay = value != 0,
         "TCP_CORK" => options.cork = value != 0,
         "TCP_USER_TIMEOUT" => {
@@ -253,7 +253,7 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
 }
 
 /// `getsockopt`: the value of the option called `name`.
-pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, Problem> {
+pub(super) fn get(options: &TcpOptions, first: &Config, name: &str) -> Result<i64, Problem> {
     let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
     let keepalive = options.keepalive.unwrap_or_default();
     let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -263,8 +263,12 @@ pub(super) fn get(options: &TcpOptions, name: &str) -> Result<i64, Problem> {
         "TCP_KEEPINTVL" => seconds(keepalive.interval),
         "TCP_KEEPCNT" => i64::from(keepalive.probes),
         // Linux tells the double: it counts what it needs to keep the bytes, too.
-        "SO_RCVBUF" => number(options.receive_buffer.saturating_mul(2)),
-        "SO_SNDBUF" => number(options.send_buffer.saturating_mul(2)),
+        "SO_RCVBUF" => {
+            number(options.receive_buffer.unwrap_or(first.receive_buffer.initial).saturating_mul(2))
+        }
+        "SO_SNDBUF" => {
+            number(options.send_buffer.unwrap_or(first.send_buffer.initial).saturating_mul(2))
+        }
         "TCP_MAXSEG" => i64::from(options.max_segment.unwrap_or(536)),
         "TCP_NODELAY" => i64::from(options.nodelay),
         "TCP_CORK" => i64::from(options.cork),

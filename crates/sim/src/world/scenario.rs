@@ -54,7 +54,7 @@ impl Scenario {
             .map(|pair| if cookies { pair.with_cookies() } else { pair })
             .collect();
         // Window scale is agreed on before accept, so the listener has the buffers of all.
-        let options = TcpOptions { receive_buffer: 65_536, ..TcpOptions::default() };
+        let options = TcpOptions { receive_buffer: Some(65_536), ..TcpOptions::default() };
         let server = &mut hosts[0];
         let address = SocketAddrV4::new(server.address, PORT).into();
         let listener = server.stack.listen(Instant::ZERO, address, 16, options);
@@ -129,8 +129,8 @@ fn plan(dice: &mut Dice, rough: bool) -> Plan {
     let buffer = dice.one_of(&[2_048, 8_192, 65_536]);
     let mut options = TcpOptions {
         nodelay: dice.chance(300),
-        receive_buffer: buffer,
-        send_buffer: dice.one_of(&[1_000, 16_384, 65_536]),
+        receive_buffer: Some(buffer),
+        send_buffer: Some(dice.one_of(&[1_000, 16_384, 65_536])),
         max_segment: dice.one_of(&[None, None, Some(400)]),
         ..TcpOptions::default()
     };

@@ -310,8 +310,9 @@ fn settle_timers(conn: &mut Connection, shared: &Shared, news: &News) {
 
 /// Tells the program that there is room to write, or that everything is through.
 fn announce_room(conn: &mut Connection, shared: &mut Shared) {
-    let free = conn.options.send_buffer.saturating_sub(conn.snd.queue.len());
-    if conn.user.wants_room && free >= conn.options.send_buffer / 4 {
+    conn.expand_send_buffer(shared);
+    let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
+    if conn.user.wants_room && free >= conn.send_buffer() / 4 {
         conn.user.wants_room = false;
         conn.announce(shared, Ready::WRITE);
     }

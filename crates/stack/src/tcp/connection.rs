@@ -9,10 +9,11 @@ use wire::frame::FrameBuf;
 use wire::tcp::Options;
 use wire::time::{Duration, Instant};
 
-use crate::config::TcpOptions;
+use crate::config::{Config, TcpOptions};
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
 use crate::ip::Route;
+use crate::memory::Charge;
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::blind::ChallengeBudget;
@@ -24,6 +25,7 @@ use crate::tcp::recovery::rto::Rto;
 use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
 use crate::tcp::recv::assembler::Assembler;
+use crate::tcp::recv::autotune::ReceiveAutotune;
 use crate::tcp::recv::queue::ReceiveQueue;
 use crate::tcp::recv::sack::SackReport;
 use crate::tcp::send::inflight::InFlight;
@@ -68,6 +70,8 @@ pub(crate) struct Connection {
     pub(crate) route: Route,
     /// The program's side: who holds it, what it was told.
     pub(crate) user: UserSide,
+    /// What the stack's books count for its buffers.
+    pub(crate) charge: Charge,
     /// It stands in the queue of those that may have something to send.
     pub(crate) queued: bool,
     /// It waits for the next hop's hardware address, and is in no queue until that is known.
@@ -103,6 +107,8 @@ pub(crate) struct SendSide {
     pub(crate) small_end: Option<Seq>,
     /// Bytes that are not acknowledged, sent or not.
     pub(crate) queue: SendQueue,
+    /// How many bytes that queue holds, where the program did not say.
+    pub(crate) buffer: usize,
     /// The program will write nothing more: FIN follows the queue's last byte.
     pub(crate) fin_queued: bool,
     /// Our FIN was acknowledged, and with it everything.
@@ -151,6 +157,8 @@ pub(crate) struct ReceiveSide {
     pub(crate) mss: u32,
     /// In order, not read.
     pub(crate) queue: ReceiveQueue,
+    /// How large the buffer is, where the program did not say.
+    pub(crate) autotune: ReceiveAutotune,
     /// Out of order.
     pub(crate) assembler: Assembler,
     /// SACK: whether it was agreed on, and what the next ACK reports (RFC 2018, RFC 2883).
@@ -180,6 +188,8 @@ pub(crate) struct UserSide {
     pub(crate) failed: bool,
     /// `write` said `WouldBlock`; the next room is announced.
     pub(crate) wants_room: bool,
+    /// It did because the stack's memory is short, and waits for others to give some back.
+    pub(crate) starved: bool,
     /// Events announced and not fetched.
     pub(crate) pending: Pending,
 }
@@ -224,7 +234,7 @@ const TIMESTAMPS_LENGTH: u32 = 12;
 
 impl Connection {
     /// A connection in CLOSED, about to leave it. Allocates only its controller.
-    pub(crate) fn new(id: ConnectionId, opening: Opening) -> Self {
+    pub(crate) fn new(id: ConnectionId, opening: Opening, config: &Config) -> Self {
         let Opening { tuple, options, route, iss, timestamps } = opening;
         let mss = link_mss(&tuple, route.mtu, &options);
         Self {
@@ -241,6 +251,7 @@ impl Connection {
                 overdue: false,
                 small_end: None,
                 queue: SendQueue::new(),
+                buffer: config.send_buffer.initial,
                 fin_queued: false,
                 fin_acked: false,
                 mss,
@@ -264,6 +275,7 @@ impl Connection {
                 scale: 0,
                 mss,
                 queue: ReceiveQueue::new(),
+                autotune: ReceiveAutotune::new(config.receive_buffer.initial),
                 assembler: Assembler::new(),
                 sack: SackReport::default(),
                 fin: None,
@@ -282,6 +294,7 @@ impl Connection {
             keepalive_probes: 0,
             route,
             user: UserSide::default(),
+            charge: Charge::default(),
             queued: false,
             parked: false,
             counts: Counts::default(),
@@ -410,12 +423,17 @@ impl Connection {
     pub(crate) fn receive_space(&self) -> usize {
         let bytes = self.rcv.queue.len() + self.rcv.assembler.bytes();
         let pinned = self.rcv.queue.held() + self.rcv.assembler.held();
-        self.options.receive_buffer.saturating_sub(bytes.max(pinned / 2))
+        self.receive_buffer().saturating_sub(bytes.max(pinned / 2))
+    }
+
+    /// What its buffers pin, in bytes.
+    pub(crate) fn pinned(&self) -> usize {
+        self.snd.queue.capacity() + self.rcv.queue.held() + self.rcv.assembler.held()
     }
 
     /// The window of our SYN: no more than its unscaled field holds, and whole segments of it.
     pub(crate) fn initial_window(&self) -> u32 {
-        initial_receive_window(self.options.receive_buffer, self.rcv.mss)
+        initial_receive_window(self.receive_buffer(), self.rcv.mss)
     }
 
     /// The peer has our SYN: the window that it announced is the one to keep.
@@ -494,7 +512,17 @@ pub(crate) fn initial_receive_window(buffer: usize, mss: u32) -> u32 {
     (most / mss * mss).max(most.min(mss))
 }
 
+/// The receive buffer that a connection begins with.
+pub(crate) fn first_receive_buffer(options: &TcpOptions, config: &Config) -> usize {
+    options.receive_buffer.unwrap_or(config.receive_buffer.initial)
+}
+
+/// The shift that fits the largest receive buffer that a connection may come to have.
+pub(crate) fn receive_scale(options: &TcpOptions, config: &Config) -> u8 {
+    scale_for(options.receive_buffer.unwrap_or(config.receive_buffer.max))
+}
+
 /// The smallest shift with which a window of `buffer` bytes fits its field (RFC 7323 2.3).
-pub(crate) fn scale_for(buffer: usize) -> u8 {
+fn scale_for(buffer: usize) -> u8 {
     (0..14).find(|scale| buffer >> scale <= usize::from(u16::MAX)).unwrap_or(14)
 }

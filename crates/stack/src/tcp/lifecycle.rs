@@ -22,14 +22,20 @@ use crate::tcp::{Ready, Target, Tcp, TimerOwner};
 use crate::trace::{Timer, What};
 use crate::{ConnectionId, FourTuple};
 
+/// How many programs that wait for memory are woken by one event.
+const WOKEN_AT_ONCE: usize = 16;
+
 impl Tcp {
-    /// A new connection in CLOSED, in all tables. `None` when there are too many.
+    /// A new connection in CLOSED, in all tables. `None` when there are too many, or the memory is
+    /// spent.
     pub(super) fn create(&mut self, shared: &Shared, opening: Opening) -> Option<ConnectionId> {
-        if self.connections.len() >= shared.config.connection_limit {
+        if self.connections.len() >= shared.config.connection_limit || shared.memory.is_spent() {
             return None;
         }
         let tuple = opening.tuple;
-        let id = self.connections.insert_with_key(|id| Box::new(Connection::new(id, opening)));
+        let config = &shared.config;
+        let id =
+            self.connections.insert_with_key(|id| Box::new(Connection::new(id, opening, config)));
         self.register(&tuple, Target::Connection(id));
         Some(id)
     }
@@ -47,6 +53,46 @@ impl Tcp {
                 self.arm(id);
                 self.queue(id);
             }
+        }
+        self.settle_memory(shared, id);
+    }
+
+    /// Brings the stack's books in line with what a connection pins, and wakes who waits for memory.
+    pub(super) fn settle_memory(&mut self, shared: &mut Shared, id: ConnectionId) {
+        if let Some(conn) = self.connections.get_mut(id) {
+            let pinned = conn.pinned();
+            shared.memory.charge(&mut conn.charge, pinned);
+        }
+        // Not all at once, for there is not enough for all; whoever gets some settles again.
+        for _ in 0..WOKEN_AT_ONCE.min(self.starved.len()) {
+            if shared.memory.is_spent() {
+                return;
+            }
+            let Some(starved) = self.starved.pop_front() else { return };
+            let Some(conn) = self.connections.get_mut(starved) else { continue };
+            if shared.memory.is_short() && !conn.snd.queue.is_empty() {
+                self.starved.push_back(starved);
+                continue;
+            }
+            (conn.user.starved, conn.user.wants_room) = (false, false);
+            conn.announce(shared, Readiness::WRITE);
+        }
+    }
+
+    /// A program could not write because memory is short: it is told when there is some.
+    pub(super) fn wait_for_memory(&mut self, id: ConnectionId) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        conn.user.wants_room = true;
+        if !core::mem::replace(&mut conn.user.starved, true) {
+            self.starved.push_back(id);
+        }
+    }
+
+    /// Takes a connection out of its table, and what it pins out of the books.
+    fn remove(&mut self, shared: &mut Shared, id: ConnectionId) {
+        if let Some(mut conn) = self.connections.remove(id) {
+            conn.rcv.queue.clear(&mut shared.spare);
+            shared.memory.charge(&mut conn.charge, 0);
         }
     }
 
@@ -128,15 +174,13 @@ impl Tcp {
         } else if !conn.user.orphaned {
             return;
         }
-        self.connections[id].rcv.queue.clear(&mut shared.spare);
-        self.connections.remove(id);
+        self.remove(shared, id);
     }
 
     /// The program closed a connection that is in no table any more: nothing is left of it.
     pub(super) fn remove_closed(&mut self, shared: &mut Shared, id: ConnectionId) {
-        if let Some(mut conn) = self.connections.remove(id) {
-            conn.rcv.queue.clear(&mut shared.spare);
-        }
+        self.remove(shared, id);
+        self.settle_memory(shared, id);
     }
 
     /// 2 MSL are over.

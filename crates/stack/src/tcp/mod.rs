@@ -100,6 +100,8 @@ pub(crate) struct Tcp {
     wheel: Wheel<TimerOwner>,
     /// Endpoints that may have something to send, first come first served.
     ready: VecDeque<Ready>,
+    /// Whose program waits for memory to write into, the longest first.
+    starved: VecDeque<ConnectionId>,
     replies: Replies,
     isn: IsnGenerator,
     ports: PortAllocator,
@@ -140,6 +142,7 @@ impl Tcp {
             demux: Demux::new(key_pair(rng)),
             wheel: Wheel::new(),
             ready: VecDeque::new(),
+            starved: VecDeque::new(),
             replies: Replies::default(),
             isn: IsnGenerator::new(key(rng)),
             ports: PortAllocator::new(key(rng), config.ephemeral_ports.clone()),

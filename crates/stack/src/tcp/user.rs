@@ -7,17 +7,21 @@ use wire::time::{Duration, Instant};
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
-use crate::reason::Sent;
+use crate::reason::{Sent, Withheld};
 use crate::shared::Shared;
 use crate::stack::Stack;
-use crate::tcp::connection::{Connection, Opening, scale_for};
+use crate::tcp::connection::{Connection, Opening, receive_scale};
 use crate::tcp::listen::listener::Listener;
+use crate::tcp::recv::autotune;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::tcp::wildcard;
 use crate::trace::{Call, Timer, What};
 use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
+
+/// What a write is cut to when memory does not suffice for all of it: the smallest chunk of a queue.
+const SMALL_WRITE: usize = 2048;
 
 /// Passive and active OPEN (RFC 9293 3.10.1).
 impl Stack {
@@ -145,7 +149,7 @@ impl Stack {
         let iss = tcp.isn.next(self.shared.now, &tuple);
         let offset = tcp.isn.timestamp_offset(&tuple);
         let timestamps = self.shared.config.timestamps.then(|| Timestamps::new(offset));
-        let scale = scale_for(options.receive_buffer);
+        let scale = receive_scale(&options, &self.shared.config);
         let opening = Opening { tuple, options, route, iss, timestamps };
         let id = tcp.create(&self.shared, opening).ok_or(Error::LimitReached)?;
         let conn = &mut *tcp.connections[id];
@@ -201,7 +205,8 @@ impl Stack {
     /// [`Error::BrokenPipe`] after `shutdown` or after the connection failed, and the reason of a
     /// failure, once.
     pub fn write(&mut self, now: Instant, id: ConnectionId, data: &[u8]) -> Result<usize, Error> {
-        let conn = self.connection_mut(now, id)?;
+        self.connection_mut(now, id)?;
+        let conn = &mut *self.tcp.connections[id];
         if let Some(error) = conn.user.error.take() {
             return Err(error);
         }
@@ -213,14 +218,22 @@ impl Stack {
             State::Established | State::CloseWait if !conn.snd.fin_queued => {}
             _ => return Err(Error::BrokenPipe),
         }
-        let free = conn.options.send_buffer.saturating_sub(conn.snd.queue.len());
+        conn.expand_send_buffer(&self.shared);
+        let tuple = conn.tuple;
+        let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
         let count = data.len().min(free);
         if count == 0 && !data.is_empty() {
             conn.user.wants_room = true;
             return Err(Error::WouldBlock);
         }
+        let count = conn.affordable(&self.shared, count);
+        if count == 0 && !data.is_empty() {
+            self.tcp.wait_for_memory(id);
+            self.shared.withhold(Some(tuple), Withheld::MemoryShort);
+            return Err(Error::WouldBlock);
+        }
         conn.snd.queue.write(&data[..count]);
-        let (tuple, call) = (conn.tuple, Call::Write(count));
+        let call = Call::Write(count);
         if self.shared.trace.is_on() {
             self.shared.trace(Some(tuple), What::Command { call });
         }
@@ -246,12 +259,15 @@ impl Stack {
             return conn.nothing_to_read(into.is_empty());
         }
         let count = conn.rcv.queue.read(into, &mut shared.spare);
+        autotune::program_reads(conn, shared, count);
         if shared.trace.is_on() {
             shared.trace(Some(conn.tuple), What::Command { call: Call::Read(count) });
         }
         if conn.window_update_due() {
             conn.rcv.window_update = true;
             self.tcp.settle(shared, id);
+        } else {
+            self.tcp.settle_memory(shared, id);
         }
         Ok(count)
     }
@@ -399,6 +415,21 @@ impl Connection {
         }
     }
 
+    /// How many of `count` bytes the stack's memory has room for. A first write may go beyond the
+    /// mark where memory is short, so that nobody is shut out by who came before.
+    fn affordable(&self, shared: &Shared, count: usize) -> usize {
+        let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.queue);
+        let room = if queue.is_empty() {
+            memory.room(&self.charge, pinned)
+        } else {
+            memory.spare_room(&self.charge, pinned)
+        };
+        // A small piece where the whole does not fit, and what costs nothing in any case.
+        let fits = |count: &usize| queue.growth(*count) <= room;
+        let least = queue.spare().min(count);
+        [count, count.min(SMALL_WRITE)].into_iter().find(fits).unwrap_or(least)
+    }
+
     /// CLOSE of the sending side (RFC 9293 3.10.4): FIN follows what is queued.
     fn close_sending(&mut self, shared: &mut Shared) {
         if !self.snd.fin_queued {
@@ -448,7 +479,7 @@ impl Connection {
         let handshake = matches!(self.state, State::SynSent | State::SynReceived);
         let read_closed = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
         let write_closed = self.user.failed || self.snd.fin_queued;
-        let room = self.snd.queue.len() < self.options.send_buffer;
+        let room = self.snd.queue.len() < self.send_buffer();
         ready.set(Readiness::READ_CLOSED, read_closed);
         ready.set(Readiness::WRITE_CLOSED, write_closed);
         ready.set(Readiness::READ, read_closed || !self.rcv.queue.is_empty());

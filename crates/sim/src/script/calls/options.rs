@@ -72,9 +72,15 @@ impl Runner {
             }
             (_, Kind::Connection(id)) => {
                 let options = self.stack.tcp_options(id).map_err(|error| error.to_string())?;
-                sockets::get(options, name)?
+                let mut options = options.clone();
+                let info = self.stack.info(id).map_err(|error| error.to_string())?;
+                options.receive_buffer = Some(info.receive_buffer);
+                options.send_buffer = Some(info.send_buffer);
+                sockets::get(&options, self.stack.config(), name)?
             }
-            (_, Kind::Fresh | Kind::Listener(_)) => sockets::get(&socket.options, name)?,
+            (_, Kind::Fresh | Kind::Listener(_)) => {
+                sockets::get(&socket.options, self.stack.config(), name)?
+            }
         };
         compare(name, found, wanted)
     }

@@ -9,12 +9,12 @@ use wire::frame::FrameBuf;
 use wire::tcp::{Flags, Header, Options};
 use wire::time::{Duration, Instant};
 
-use crate::config::TcpOptions;
+use crate::config::{Config, TcpOptions};
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::is_acceptable;
-use crate::tcp::connection::{Connection, initial_receive_window};
+use crate::tcp::connection::{Connection, first_receive_buffer, initial_receive_window};
 use crate::tcp::ecn::{self, Ecn, EcnMode};
 use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
@@ -182,8 +182,9 @@ impl HalfOpen {
     }
 
     /// The window of our SYN-ACK, and of the connection that follows.
-    fn window(&self, options: &TcpOptions) -> u32 {
-        initial_receive_window(options.receive_buffer, u32::from(self.our_mss))
+    fn window(&self, options: &TcpOptions, config: &Config) -> u32 {
+        let buffer = first_receive_buffer(options, config);
+        initial_receive_window(buffer, u32::from(self.our_mss))
     }
 
     /// The SYN-ACK, as it stands now.
@@ -242,7 +243,10 @@ impl Tcp {
             self.half_open_ready(id);
             return shared.recycle(frame);
         }
-        let window = self.listeners.get(entry.listener).map_or(0, |l| entry.window(&l.options));
+        let window = self
+            .listeners
+            .get(entry.listener)
+            .map_or(0, |l| entry.window(&l.options, &shared.config));
         if seg.rst() {
             // RFC 5961 3.2: only the exact number counts; the entry is too cheap for a challenge.
             if seg.seq == next {
@@ -287,6 +291,10 @@ impl Tcp {
             shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullAck);
             return shared.recycle(frame);
         }
+        if shared.memory.is_spent() {
+            shared.drop_packet(Some(seg.tuple), Dropped::MemoryLimit);
+            return shared.recycle(frame);
+        }
         self.take_half_open(id);
         self.promote(shared, interfaces, &entry, seg, frame);
     }
@@ -319,7 +327,7 @@ impl Tcp {
         entry.queued = false;
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
-        let window = u16::try_from(entry.window(options)).unwrap_or(u16::MAX);
+        let window = u16::try_from(entry.window(options, &shared.config)).unwrap_or(u16::MAX);
         let segment = entry.syn_ack(shared.now, window);
         let (ttl, traffic_class) = (options.ttl, options.traffic_class);
         if entry.timer.is_none() {

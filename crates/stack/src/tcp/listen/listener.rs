@@ -21,7 +21,9 @@ use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{self, Arrival};
-use crate::tcp::connection::{Opening, initial_receive_window, link_mss, scale_for};
+use crate::tcp::connection::{
+    Opening, first_receive_buffer, initial_receive_window, link_mss, receive_scale,
+};
 use crate::tcp::ecn::{self, EcnMode};
 use crate::tcp::listen::half_open::HalfOpen;
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
@@ -132,7 +134,7 @@ impl Tcp {
             return;
         }
         listener.half_open += 1;
-        let rcv_scale = scale_for(listener.options.receive_buffer);
+        let rcv_scale = receive_scale(&listener.options, &shared.config);
         let iss = self.isn.next(shared.now, &seg.tuple);
         let iss = isn_floor.map_or(iss, |floor| iss.later_of(floor));
         let entry = HalfOpen::new(id, seg, iss, our_mss)
@@ -163,7 +165,7 @@ impl Tcp {
         let mut reply =
             Reply::ack(seg.tuple, cookie, seg.seq.plus(1), Sent::SynCookie).with(options);
         reply.flags |= wire::tcp::Flags::SYN;
-        let window = initial_receive_window(options.receive_buffer, our_mss);
+        let window = initial_receive_window(first_receive_buffer(options, &shared.config), our_mss);
         reply.window = u16::try_from(window).unwrap_or(u16::MAX);
         reply.options.mss = u16::try_from(our_mss).ok();
         if let (Some(theirs), true) = (offered.timestamps, shared.config.timestamps) {
@@ -174,7 +176,7 @@ impl Tcp {
             let kept = CookieOptions { window_scale: scale, sack, ecn };
             let value = SynCookies::encode_options(value, kept);
             reply.options.timestamps = Some(wire::tcp::Timestamps { value, echo: theirs.value });
-            reply.options.window_scale = scale.map(|_| scale_for(options.receive_buffer));
+            reply.options.window_scale = scale.map(|_| receive_scale(options, &shared.config));
             reply.options.sack_permitted = sack;
             reply.flags.set(wire::tcp::Flags::ECE, ecn);
         }
@@ -217,7 +219,7 @@ impl Tcp {
                 theirs.value,
                 self.isn.timestamp_offset(&seg.tuple),
                 options,
-                scale_for(listener.options.receive_buffer),
+                receive_scale(&listener.options, &shared.config),
             );
         }
         self.promote(shared, interfaces, &entry, seg, frame);

@@ -191,7 +191,7 @@ impl Connection {
     fn space(&self) -> Space {
         Space {
             free: u32::try_from(self.receive_space()).unwrap_or(u32::MAX),
-            capacity: u32::try_from(self.options.receive_buffer).unwrap_or(u32::MAX),
+            capacity: u32::try_from(self.receive_buffer()).unwrap_or(u32::MAX),
             mss: self.rcv.mss,
         }
     }

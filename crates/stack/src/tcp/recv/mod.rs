@@ -2,6 +2,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod assembler;
+pub(crate) mod autotune;
 pub(crate) mod queue;
 pub(crate) mod sack;
 pub(crate) mod text;

@@ -17,12 +17,17 @@ const KEPT_FRACTION: usize = 4;
 /// The buffers that small payloads are copied into grow with what is waiting, from this size ...
 const SMALLEST_CHUNK: usize = 2 * 1024;
 /// ... to this one.
-const LARGEST_CHUNK: usize = 64 * 1024;
+pub(crate) const LARGEST_CHUNK: usize = 64 * 1024;
 
 /// Whether a frame, narrowed to its payload, is kept (the alternative is to copy the payload):
 /// it is when it holds 1024 bytes or more and they fill at least a quarter of its buffer.
 pub(crate) fn is_worth_keeping(frame: &FrameBuf) -> bool {
     frame.len() >= WORTH_KEEPING && frame.len() * KEPT_FRACTION >= frame.capacity()
+}
+
+/// The next chunk of a queue that holds `held` bytes and gets `rest` more.
+fn chunk_size(held: usize, rest: usize) -> usize {
+    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALLEST_CHUNK)
 }
 
 /// The bytes of one connection that the reader may have.
@@ -61,6 +66,17 @@ impl ReceiveQueue {
         self.held
     }
 
+    /// By how much [`ReceiveQueue::held`] would grow if `frame` were pushed.
+    pub(crate) fn growth(&self, frame: &FrameBuf) -> usize {
+        if is_worth_keeping(frame) {
+            return frame.capacity();
+        }
+        let spare = self.frames.back().map_or(0, FrameBuf::room);
+        let rest = frame.len().saturating_sub(spare);
+        // A payload that is not kept is smaller than the largest chunk.
+        if rest == 0 { 0 } else { chunk_size(self.length + frame.len() - rest, rest) }
+    }
+
     /// Appends a payload: a frame that was narrowed to it. The frame is kept if
     /// [`is_worth_keeping`] says so; otherwise the payload is copied and the frame goes to `spare`.
     pub(crate) fn push(&mut self, frame: FrameBuf, spare: &mut Vec<FrameBuf>) {
@@ -81,9 +97,7 @@ impl ReceiveQueue {
             rest = &rest[count..];
         }
         while !rest.is_empty() {
-            let wanted = self.length.max(rest.len()).min(LARGEST_CHUNK);
-            let capacity = wanted.next_power_of_two().max(SMALLEST_CHUNK);
-            let mut chunk = FrameBuf::with_capacity(capacity);
+            let mut chunk = FrameBuf::with_capacity(chunk_size(self.length, rest.len()));
             let count = chunk.append(rest);
             rest = &rest[count..];
             self.keep(chunk);
@@ -230,7 +244,10 @@ mod tests {
                 let bytes = |length| -> Vec<u8> { (0..length).map(|n| (n + salt) as u8).collect() };
                 match step {
                     Step::Push { length, capacity } => {
-                        queue.push(frame(&bytes(length), capacity), &mut spare);
+                        let frame = frame(&bytes(length), capacity);
+                        let expected = queue.held() + queue.growth(&frame);
+                        queue.push(frame, &mut spare);
+                        prop_assert!(queue.held() <= expected);
                         model.extend(bytes(length));
                         frames += 1;
                     }

@@ -3,12 +3,18 @@
 
 use core::ops::ControlFlow::{Break, Continue};
 
+use wire::frame::FrameBuf;
+
 use crate::error::Error;
 use crate::event::Ready;
 use crate::reason::{Dropped, Sent};
+use crate::shared::Shared;
 use crate::tcp::arrives::{Arrival, Step};
+use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
 use crate::tcp::recv::assembler::Inserted;
+use crate::tcp::recv::autotune;
+use crate::tcp::recv::queue::LARGEST_CHUNK;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::Event;
 
@@ -23,17 +29,13 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
         return Break(());
     }
     ecn::text_arrives(conn, &arrival.seg);
+    autotune::text_arrives(conn, &arrival.seg, arrival.shared.now);
     trim_to_window(arrival);
     if arrival.seg.length == 0 {
         return nothing_new(arrival);
     }
     arrival.conn.counts.last_data_received = Some(arrival.shared.now);
-    if arrival.seg.seq == arrival.conn.rcv.nxt {
-        in_order(arrival);
-        Continue(())
-    } else {
-        out_of_order(arrival)
-    }
+    if arrival.seg.seq == arrival.conn.rcv.nxt { in_order(arrival) } else { out_of_order(arrival) }
 }
 
 /// Leaves of the segment what lies in the window and was not received before.
@@ -63,7 +65,10 @@ fn nothing_new(arrival: &mut Arrival<'_>) -> Step {
     Continue(())
 }
 
-fn in_order(arrival: &mut Arrival<'_>) {
+fn in_order(arrival: &mut Arrival<'_>) -> Step {
+    if !arrival.conn.make_room(arrival.shared, &arrival.frame) {
+        return arrival.drop_segment(Dropped::MemoryLimit);
+    }
     let frame = core::mem::take(&mut arrival.frame);
     let (conn, shared, seg) = (&mut *arrival.conn, &mut *arrival.shared, &arrival.seg);
     let fills_hole = !conn.rcv.assembler.is_empty();
@@ -86,6 +91,7 @@ fn in_order(arrival: &mut Arrival<'_>) {
     conn.counts.bytes_received += u64::from(count);
     conn.rcv.ack.on_text(shared.now, seg.length, seg.packets);
     conn.announce(shared, Ready::READ);
+    Continue(())
 }
 
 fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
@@ -93,7 +99,11 @@ fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
     let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
     // RFC 5681 4.2: at once, so that the peer's fast retransmit works.
     conn.rcv.ack.owe_duplicate();
-    let limit = shared.config.out_of_order_limit.min(conn.options.receive_buffer.saturating_mul(2));
+    let limit = shared.config.out_of_order_limit.min(conn.receive_buffer().saturating_mul(2));
+    // What comes again is no use of memory that is short.
+    let spare = shared.memory.spare_room(&conn.charge, conn.pinned());
+    let affordable = conn.rcv.assembler.held().saturating_add(spare);
+    let (short, limit) = (affordable < limit, affordable.min(limit));
     let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
     match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
         Inserted::New | Inserted::Partial | Inserted::Duplicate => {
@@ -102,8 +112,24 @@ fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
         }
         Inserted::Refused => {
             // What was not kept must not let a FIN behind it count.
-            arrival.drop_segment(Dropped::ReassemblyFull)
+            let why = if short { Dropped::MemoryLimit } else { Dropped::ReassemblyFull };
+            arrival.drop_segment(why)
         }
+    }
+}
+
+impl Connection {
+    /// Whether the stack's memory has room for text in order. What waits behind a hole gives way to
+    /// it: the peer has not forgotten that before we acknowledge it (RFC 2018 8).
+    fn make_room(&mut self, shared: &mut Shared, text: &FrameBuf) -> bool {
+        let growth = self.rcv.queue.growth(text);
+        // Pieces that follow may have to be copied together into one more chunk.
+        let follows = if self.rcv.assembler.is_empty() { 0 } else { LARGEST_CHUNK };
+        if growth + follows <= shared.memory.room(&self.charge, self.pinned()) {
+            return true;
+        }
+        self.rcv.assembler.clear(&mut shared.spare);
+        growth <= shared.memory.room(&self.charge, self.pinned())
     }
 }
 

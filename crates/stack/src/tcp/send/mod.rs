@@ -1,5 +1,6 @@
 //! What is sent, and how much of it may be.
 
+pub(crate) mod autotune;
 pub(crate) mod inflight;
 pub(crate) mod nagle;
 pub(crate) mod pacing;

@@ -58,8 +58,33 @@ impl SendQueue {
         self.chunks.is_empty()
     }
 
+    /// The capacity of all chunks, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// By how much [`SendQueue::capacity`] would grow if `count` bytes were written.
+    pub(crate) fn growth(&self, count: usize) -> usize {
+        let (mut held, mut growth) = (self.len(), 0);
+        let spare = self.spare();
+        let mut rest = count.saturating_sub(spare);
+        held += count - rest;
+        while rest > 0 {
+            let chunk = chunk_size(held, rest);
+            growth += chunk;
+            held += rest.min(chunk);
+            rest -= rest.min(chunk);
+        }
+        growth
+    }
+
+    /// How many bytes can be written without growth.
+    pub(crate) fn spare(&self) -> usize {
+        self.chunks.back().map_or(0, |tail| tail.bytes.capacity() - tail.bytes.len())
+    }
+
     /// How many bytes of memory the queue has allocated.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for a budget of memory"))]
+    #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         self.capacity + self.chunks.capacity() * size_of::<Chunk>()
     }
@@ -72,8 +97,7 @@ impl SendQueue {
             data = &data[count..];
         }
         while !data.is_empty() {
-            let wanted = self.len().max(data.len()).min(LARGEST_CHUNK);
-            let mut bytes = Vec::with_capacity(wanted.next_power_of_two().max(SMALLEST_CHUNK));
+            let mut bytes = Vec::with_capacity(chunk_size(self.len(), data.len()));
             let count = data.len().min(bytes.capacity());
             bytes.extend_from_slice(&data[..count]);
             data = &data[count..];
@@ -184,6 +208,11 @@ impl Chunk {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+}
+
+/// The next chunk of a queue that holds `held` bytes and gets `rest` more.
+fn chunk_size(held: usize, rest: usize) -> usize {
+    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALLEST_CHUNK)
 }
 
 /// Gives back the spare room of a buffer that is less than half full.
@@ -307,7 +336,9 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Write(bytes) => {
+                        let expected = queue.capacity() + queue.growth(bytes.len());
                         queue.write(&bytes);
+                        prop_assert_eq!(queue.capacity(), expected);
                         model.extend(bytes);
                     }
                     Step::PushOwned(bytes, spare) => {
