@@ -116,8 +116,9 @@ const LOST: &str = "\
 6. A lost segment is sent again
 -------------------------------
 The wire swallows the first segment with data, once. Nothing tells us: the ACK is missing, that is
-all. A timer of about the round-trip time, never under 200 ms, runs out; we send the same bytes with
-the same numbers again, and the kernel's program never knows (RFC 6298).
+all. A timer of two round trips, and of as long as a host may hold the ACK of a lone segment back,
+runs out; we send the same bytes with the same numbers again, and the kernel's program never knows
+(RFC 8985 7). Were this probe lost too, the retransmission timer would be next (RFC 6298).
 ";
 
 const END: &str = "\

@@ -235,9 +235,9 @@ fn the_story_is_told_with_live_connections() {
         "both sides opened at once",
         "first number (ISN)",
         "CLOSE-WAIT",
-        "retransmission timer",
+        "loss probe timer",
         "FIN,ACK",
-        "the oldest data is sent again",
+        "asks with a segment",
     ] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
