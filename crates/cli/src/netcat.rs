@@ -29,11 +29,18 @@ fn request(arguments: &Nc) -> anyhow::Result<String> {
             let address: IpAddr = address.parse().ok().with_context(|| {
                 format!("'{address}' is no IP address; names are not looked up here")
             })?;
+            if address.is_multicast() || address.is_unspecified() || is_broadcast(address) {
+                bail!("{address} is no host: a connection needs the address of one");
+            }
             Ok(format!("connect {}", SocketAddr::new(address, port(number)?)))
         }
         (true, _) => bail!("with -l give the PORT alone: the stack has one address"),
         (false, _) => bail!("give an ADDRESS and a PORT, or -l and a PORT"),
     }
+}
+
+fn is_broadcast(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if address.is_broadcast())
 }
 
 fn port(number: &str) -> anyhow::Result<u16> {
@@ -56,6 +63,8 @@ mod tests {
         for wrong in [nc(false, &["80"]), nc(true, &["10.77.0.1", "80"]), nc(true, &["0"])] {
             assert!(wrong.is_err());
         }
-        assert!(nc(false, &["localhost", "80"]).is_err());
+        for nobody in ["localhost", "224.0.0.1", "255.255.255.255", "0.0.0.0"] {
+            assert!(nc(false, &[nobody, "80"]).is_err());
+        }
     }
 }

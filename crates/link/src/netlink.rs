@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NetlinkPayload, Nla,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
@@ -27,6 +27,9 @@ use wire::ethernet::EthernetAddress;
 
 use crate::packet::no_such;
 use crate::sys::interface;
+
+/// `IFLA_TUN_PI` (linux/if_link.h).
+const TUN_PACKET_INFORMATION: u16 = 4;
 
 /// A conversation with the kernel about the network namespace that it was opened in.
 ///
@@ -193,7 +196,40 @@ impl Netlink {
     }
 
     /// Sends one request and waits for its answer, which the kernel gives before it returns.
+    /// Whether a TUN or TAP puts packet information before each packet; `None` where the kernel
+    /// does not tell. TUNGETIFF cannot: it says "no filter" with the same bit as `IFF_NO_PI`.
+    pub(crate) fn has_packet_information(&mut self, name: &str) -> io::Result<Option<bool>> {
+        let message = self.link(name)?;
+        let answer = self.ask(RouteNetlinkMessage::GetLink(message), 0)?;
+        let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = answer else {
+            return Ok(None);
+        };
+        let facts = link.attributes.iter().filter_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(facts) => Some(facts),
+            _ => None,
+        });
+        let about_tun = facts.flatten().filter_map(|fact| match fact {
+            LinkInfo::Data(InfoData::Tun(facts)) => Some(facts),
+            _ => None,
+        });
+        let value = about_tun.flatten().find(|fact| fact.kind() == TUN_PACKET_INFORMATION);
+        Ok(value.map(|fact| {
+            let mut bytes = vec![0; fact.value_len()];
+            fact.emit_value(&mut bytes);
+            bytes.iter().any(|byte| *byte != 0)
+        }))
+    }
+
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.ask(message, flags).map(|_| ())
+    }
+
+    /// Sends a request, and gives its first answer back.
+    fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> io::Result<NetlinkPayload<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -217,7 +253,7 @@ impl Netlink {
             }
             return match answer.payload {
                 NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-                _ => Ok(()),
+                payload => Ok(payload),
             };
         }
     }

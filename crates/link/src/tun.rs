@@ -15,7 +15,7 @@ use wire::time::Instant;
 
 use crate::frame_device::FrameDevice;
 use crate::sys::{interface, tun_device as sys};
-use crate::{Link, check};
+use crate::{Link, Netlink, check};
 
 /// Where TUN and TAP devices come from.
 const DEVICE: &str = "/dev/net/tun";
@@ -146,6 +146,13 @@ impl TunBuilder {
         let (name, _) = sys::attached(device.as_fd()).map_err(|error| {
             check::invalid(format!("the descriptor is not attached to a TUN or TAP: {error}"))
         })?;
+        // An interface of another namespace tells nothing here: its opener is believed.
+        let prefixed = Netlink::open()?.has_packet_information(&name).unwrap_or_default();
+        if prefixed == Some(true) {
+            return Err(check::invalid(format!(
+                "{name} was opened with packet information: open it with IFF_NO_PI"
+            )));
+        }
         rustix::io::ioctl_fionbio(&device, true)?;
         let mtu = match self.mtu {
             Some(mtu) => mtu,
@@ -178,11 +185,6 @@ impl TunBuilder {
     fn finish(&self, device: OwnedFd, mtu: u16) -> io::Result<Tun> {
         // Not what was asked for: a further queue gets the flags of the first.
         let (name, flags) = sys::attached(device.as_fd())?;
-        if flags & sys::IFF_NO_PI == 0 {
-            return Err(check::invalid(format!(
-                "{name} was opened with packet information: open it with IFF_NO_PI"
-            )));
-        }
         let layer = if flags & sys::IFF_TAP != 0 { Layer::Tap } else { Layer::Tun };
         let vnet = flags & sys::IFF_VNET_HDR != 0;
         if vnet {
