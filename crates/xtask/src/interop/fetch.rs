@@ -12,6 +12,9 @@ const LINKS: [(&str, &[&str]); 3] =
 /// What a bad link does.
 const BAD: [&str; 6] = ["--loss", "2%", "--delay", "5ms", "--reorder", "2%"];
 
+/// What a very bad link does: 10 MB must still pass within a minute.
+const VERY_BAD: [&str; 6] = ["--loss", "5%", "--delay", "10ms", "--reorder", "5%"];
+
 /// A server's configuration without anything of the system's.
 const NGINX: &str = "\
 user root root;
@@ -52,6 +55,8 @@ pub(super) fn files() -> Vec<Case> {
         }));
     }
     cases
+        .push(Case::new("file-10mb-very-bad-link", 75, |bench| file(bench, 10_000_000, &VERY_BAD)));
+    cases
 }
 
 /// Our client at the servers of others.
@@ -65,6 +70,7 @@ pub(super) fn from_servers() -> Vec<Case> {
             from_server(bench, r#"nginx -p "$PWD/" -c nginx.conf -e error.log &"#)
         }),
         Case::new("client-socat", 30, from_socat),
+        Case::new("client-10mb-very-bad-link", 75, over_very_bad_link),
     ]
 }
 
@@ -113,5 +119,23 @@ fn from_socat(bench: &Bench) -> Result<()> {
         estab nc 10.77.0.1 7000 < back > again
         cmp again file";
     bench.lab(&[], script)?;
+    Ok(())
+}
+
+/// The kernel sends, and our client gets, over the same link as the other way.
+fn over_very_bad_link(bench: &Bench) -> Result<()> {
+    bench.write_bytes("file", 10_000_000)?;
+    let script = "
+        python3 -m http.server 8080 --bind 10.77.0.1 > log 2>&1 &
+        listening 8080
+        printf 'GET /file HTTP/1.0\\r\\nHost: 10.77.0.1\\r\\n\\r\\n' |
+            timeout 60 estab nc 10.77.0.1 8080 > answer
+        head -n 1 answer
+        body answer | sha256sum
+        sha256sum < file";
+    let outcome = bench.lab(&VERY_BAD, script)?;
+    outcome.prints(&["200 OK"])?;
+    let sums: Vec<&str> = outcome.out.lines().skip(1).collect();
+    ensure!(sums.len() == 2 && sums[0] == sums[1], "sums differ: {sums:?}");
     Ok(())
 }
