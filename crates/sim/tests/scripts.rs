@@ -43,7 +43,7 @@ fn every_script_passes_but_those_in_the_table() {
             (Ok(()), None) => println!("ok      {shown}"),
             (Err(_), Some(reason)) => println!("fails   {shown}: {reason}"),
             (Ok(()), Some(_)) => {
-                wrong.push(format!("{shown} passes now: take it out of the table"))
+                wrong.push(format!("{shown} passes now: take it out of the table"));
             }
             (Err(failure), None) => {
                 println!("FAILED  {shown}");
