@@ -190,38 +190,47 @@ impl Settings {
     pub(super) fn commands(&mut self, text: &str) -> Result<(), Problem> {
         for effect in commands::effects(text)? {
             if let Effect::Set(name, value) = effect {
-                self.set(&name, &value)?;
+                set(&mut self.config, &name, &value)?;
             }
         }
         Ok(())
     }
+}
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
-        let unknown = || not_supported(format!("the setting {name}={value}"));
-        let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
-        if name == CONGESTION_CONTROL {
-            self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
-            return Ok(());
-        }
-        if name == FAST_OPEN {
-            let flags = number(value).ok_or_else(wrong)?;
-            return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
-        }
-        if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
-            return Ok(());
-        }
-        if let Some((_, values)) = FIXED.iter().find(|(known, _)| *known == name) {
-            return if values.contains(&value) { Ok(()) } else { Err(unknown()) };
-        }
-        if let Some((_, set)) = BUFFERS.iter().find(|(known, _)| *known == name) {
-            let most = value.split_whitespace().nth(2).ok_or_else(wrong)?;
-            set(&mut self.config, most.parse().map_err(|_| wrong())?);
-            return Ok(());
-        }
-        let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
-        set(&mut self.config, number(value).ok_or_else(wrong)?);
-        Ok(())
+/// Sets what has the sysctl name `name` to `value`: for other runners of the same scripts.
+///
+/// # Errors
+/// When the name is not known, or the value is none that the stack can have.
+pub fn configure(config: &mut Config, name: &str, value: &str) -> Result<(), String> {
+    set(config, name, value)
+        .map_err(|problem| super::Position { line: 0, column: 0 }.failure(problem).message)
+}
+
+fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Problem> {
+    let unknown = || not_supported(format!("the setting {name}={value}"));
+    let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
+    if name == CONGESTION_CONTROL {
+        config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
+        return Ok(());
     }
+    if name == FAST_OPEN {
+        let flags = number(value).ok_or_else(wrong)?;
+        return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
+    }
+    if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
+        return Ok(());
+    }
+    if let Some((_, values)) = FIXED.iter().find(|(known, _)| *known == name) {
+        return if values.contains(&value) { Ok(()) } else { Err(unknown()) };
+    }
+    if let Some((_, set)) = BUFFERS.iter().find(|(known, _)| *known == name) {
+        let most = value.split_whitespace().nth(2).ok_or_else(wrong)?;
+        set(config, most.parse().map_err(|_| wrong())?);
+        return Ok(());
+    }
+    let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
+    set(config, number(value).ok_or_else(wrong)?);
+    Ok(())
 }
 
 /// Decimal, or hexadecimal after `0x`.
