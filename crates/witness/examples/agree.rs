@@ -2,18 +2,29 @@
 //!
 //! `cargo run -p estab-witness --example agree -- PACKETDRILL LIBRARY SCRIPT-OR-DIRECTORY…`
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use sim::script::{Kind, Options, ast::Action};
+use sim::script::ast::Action;
+use sim::script::{Kind, Options};
+use sim::segment::Flags;
 
 /// packetdrill itself waits up to a second here and there.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 /// What stands in a script that only our runner reads.
 const OURS: [&str; 5] = ["peer(", "raw ", "bad_checksum", "#", ", ttl"];
+
+/// What packetdrill says when it does not judge a script, and what that means.
+const REFUSALS: [(&str, &str); 4] = [
+    ("parse error", "not of packetdrill's grammar"),
+    ("semantic error", "packetdrill sends no such segment"),
+    ("Unknown system call", "a call that packetdrill does not know"),
+    ("unable to infer live TS ecr", "packetdrill echoes no timestamp that was not sent"),
+];
 
 /// What came out for one script.
 enum Comparison {
@@ -63,6 +74,9 @@ fn compare(packetdrill: &Path, library: &Path, script: &Path) -> std::io::Result
         let ours: &'static str = ours;
         return Ok(Comparison::LeftOut(ours));
     }
+    if begins_again(&text) {
+        return Ok(Comparison::LeftOut("packetdrill numbers one connection, and here are two"));
+    }
     let Some((text, flags)) = for_packetdrill(&text) else {
         return Ok(Comparison::LeftOut("settings that change on the way"));
     };
@@ -74,11 +88,29 @@ fn compare(packetdrill: &Path, library: &Path, script: &Path) -> std::io::Result
         Err(_) => return Ok(Comparison::LeftOut("not supported by our runner")),
     };
     let (theirs, said) = run_packetdrill(packetdrill, library, &text, &flags)?;
+    if let Some((_, why)) = REFUSALS.iter().find(|(words, _)| said.contains(words)) {
+        return Ok(Comparison::LeftOut(why));
+    }
     Ok(match (ours, theirs) {
         (a, b) if a == b => Comparison::Agree,
         (true, _) => Comparison::Differ(format!("packetdrill alone fails: {said}")),
         (false, _) => Comparison::Differ("packetdrill alone passes".to_string()),
     })
+}
+
+/// Whether SYNs with two numbers arrive, and the stack answers the second with a SYN of its own.
+fn begins_again(text: &str) -> bool {
+    let Ok(script) = sim::script::parse(text, &Options::default()) else { return false };
+    let syns = script.events.iter().filter_map(|event| match &event.action {
+        Action::Arrives(packet) if packet.flags.has(Flags::SYN) => Some(packet.seq),
+        _ => None,
+    });
+    let answers = script.events.iter().filter(|event| match &event.action {
+        Action::Leaves(packet) => packet.flags.has(Flags::SYN),
+        _ => false,
+    });
+    let numbers: BTreeSet<u32> = syns.collect();
+    numbers.len() > 1 && answers.count() > 1
 }
 
 /// The script without commands and code, and its settings; `None` when they change on the way.

@@ -307,7 +307,7 @@ impl Runner {
         self.log(&format!("< icmp type {} code {}", icmp.kind, icmp.code));
         let flow = self.flow(icmp.peer);
         let mut quoted = Segment::new(flow.local, flow.remote);
-        quoted.seq = flow.to_wire(icmp.seq);
+        quoted.seq = flow.to_wire(icmp.seq, false);
         quoted.flags = Flags::ACK;
         quoted.payload = vec![0; icmp.length as usize];
         // A router quotes the IP header and at least 8 bytes (RFC 792).
