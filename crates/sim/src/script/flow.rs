@@ -59,6 +59,11 @@ impl Flow {
         }
     }
 
+    /// Whether a SYN came from here.
+    pub(super) fn is_used(&self) -> bool {
+        self.remote_start.is_some()
+    }
+
     /// The program connects from `local`: what follows is another connection.
     pub(super) fn connects_from(&mut self, local: SocketAddrV4) {
         self.local = local;

@@ -1,6 +1,7 @@
 //! The options at a script's top and on the command line, and the settings by their sysctl names.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 
 use stack::tcp::congestion;
 use stack::{BufferRange, Config, EcnMode};
@@ -97,6 +98,8 @@ pub struct Settings {
     /// Segments of the stack are compared one by one, never several as one.
     pub(super) strict_segments: bool,
     pub(super) mtu: u16,
+    /// `--mss=`: larger segments arrive as several of this size that a device joined.
+    pub(super) segment_size: Option<NonZeroU16>,
     pub(super) local: Ipv4Addr,
     pub(super) remote: Ipv4Addr,
     pub(super) bind_port: u16,
@@ -121,6 +124,7 @@ impl Settings {
             compares_timestamps: false,
             strict_segments: options.strict,
             mtu: 1500,
+            segment_size: None,
             local: Ipv4Addr::new(192, 168, 0, 1),
             remote: Ipv4Addr::new(192, 0, 2, 1),
             bind_port: 8080,
@@ -161,6 +165,7 @@ impl Settings {
             "tcp_ts_tick_usecs" if value == "1000" => self.compares_timestamps = true,
             "strict_segments" if value.is_empty() => self.strict_segments = true,
             "mtu" => self.mtu = port()?,
+            "mss" => self.segment_size = NonZeroU16::new(port()?),
             "local_ip" => self.local = address(value)?,
             "remote_ip" => self.remote = address(value)?,
             // The script's remote host is the gateway, whatever its address.
