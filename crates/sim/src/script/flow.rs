@@ -1,9 +1,10 @@
 //! A script's numbers and the stack's.
 //!
-//! A script counts from its own initial sequence numbers, usually 0. The remote side is the
-//! script's, so its numbers go over the wire as they are written. Our side's initial number is the
-//! stack's secret: the first SYN that a script expects tells how far the two are apart, and a new
-//! connection between the same ports tells it anew.
+//! As in packetdrill, a SYN has the initial number that the script gives it, usually 0, and all other
+//! segments count from the two SYNs. The remote side is the script's, so its initial number goes
+//! over the wire as it is written. Our side's is the stack's secret: the first SYN that a script
+//! expects tells how far the two are apart, and a new connection between the same ports tells it
+//! anew.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -58,6 +59,11 @@ impl Flow {
         }
     }
 
+    /// Whether a SYN came from here.
+    pub(super) fn is_used(&self) -> bool {
+        self.remote_start.is_some()
+    }
+
     /// The program connects from `local`: what follows is another connection.
     pub(super) fn connects_from(&mut self, local: SocketAddrV4) {
         self.local = local;
@@ -73,15 +79,16 @@ impl Flow {
         } else if syn && self.remote_start != Some(packet.seq) {
             self.candidate = Some(packet.seq);
         }
-        let first = packet.seq.wrapping_add(u32::from(syn));
+        let seq = packet.seq.wrapping_add(self.remote_base(syn));
+        let first = seq.wrapping_add(u32::from(syn));
         let mut options = packet.options.clone().unwrap_or_default();
         for option in &mut options {
             match option {
                 TcpOption::Timestamps { echo, .. } => *echo = self.wire_timestamp(*echo),
                 TcpOption::Sack(blocks) => {
                     for (left, right) in blocks {
-                        *left = self.to_wire(*left);
-                        *right = self.to_wire(*right);
+                        *left = self.to_wire(*left, syn);
+                        *right = self.to_wire(*right, syn);
                     }
                 }
                 _ => {}
@@ -95,8 +102,8 @@ impl Flow {
             },
             ttl: packet.ttl.unwrap_or(64),
             flags: packet.flags,
-            seq: packet.seq,
-            ack: packet.ack.map_or(0, |ack| self.to_wire(ack)),
+            seq,
+            ack: packet.ack.map_or(0, |ack| self.to_wire(ack, syn)),
             window: packet.window.unwrap_or(0),
             urgent: packet.urgent.unwrap_or(0),
             options,
@@ -137,22 +144,43 @@ impl Flow {
         let mut segment = seen.clone();
         // Before the first SYN was compared, it is where our numbers begin.
         let is_first = self.offset.is_none() && segment.flags.has(Flags::SYN);
-        segment.seq = if is_first { 0 } else { self.to_script(segment.seq) };
+        let syn = segment.flags.has(Flags::SYN);
+        segment.seq = if is_first { 0 } else { segment.seq.wrapping_sub(self.local_base(syn)) };
+        let base = self.remote_base(syn);
+        if segment.flags.has(Flags::ACK) {
+            segment.ack = segment.ack.wrapping_sub(base);
+        }
         for option in &mut segment.options {
-            if let TcpOption::Timestamps { value, .. } = option {
-                *value = self.script_timestamp(*value);
+            match option {
+                TcpOption::Timestamps { value, .. } => *value = self.script_timestamp(*value),
+                TcpOption::Sack(blocks) => blocks.iter_mut().for_each(|(left, right)| {
+                    *left = left.wrapping_sub(base);
+                    *right = right.wrapping_sub(base);
+                }),
+                _ => {}
             }
         }
         segment
     }
 
-    /// A sequence number of ours as it is on the wire.
-    pub(super) fn to_wire(&self, number: u32) -> u32 {
-        number.wrapping_add(self.offset.unwrap_or(0))
+    /// A sequence number of ours as it is on the wire, in a SYN or in another segment.
+    pub(super) fn to_wire(&self, number: u32, syn: bool) -> u32 {
+        number.wrapping_add(self.local_base(syn))
     }
 
-    fn to_script(&self, number: u32) -> u32 {
-        number.wrapping_sub(self.offset.unwrap_or(0))
+    /// A number of the remote end as it is on the wire, in a segment that is no SYN.
+    pub(super) fn remote_to_wire(&self, number: u32) -> u32 {
+        number.wrapping_add(self.remote_base(false))
+    }
+
+    fn local_base(&self, syn: bool) -> u32 {
+        let start = if syn { 0 } else { self.local_start };
+        self.offset.unwrap_or(0).wrapping_add(start)
+    }
+
+    /// What the remote end's numbers count from.
+    fn remote_base(&self, syn: bool) -> u32 {
+        if syn { 0 } else { self.remote_start.unwrap_or(0) }
     }
 
     /// Makes `length` more bytes to write.
@@ -169,7 +197,7 @@ impl Flow {
     /// Whether the payload of a segment of the stack is what the program wrote there. `seq` is in
     /// the script's numbers.
     pub(super) fn payload_was_written(&self, seq: u32, payload: &[u8]) -> bool {
-        let at = seq.wrapping_sub(self.local_start).wrapping_sub(1) as usize;
+        let at = seq.wrapping_sub(1) as usize;
         // A keep-alive probe may carry a byte of garbage that was acknowledged long ago.
         payload.is_empty() || self.written.get(at..at + payload.len()) == Some(payload)
     }

@@ -1,6 +1,7 @@
 //! The options at a script's top and on the command line, and the settings by their sysctl names.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
 
 use stack::tcp::congestion;
 use stack::{BufferRange, Config, EcnMode};
@@ -97,6 +98,8 @@ pub struct Settings {
     /// Segments of the stack are compared one by one, never several as one.
     pub(super) strict_segments: bool,
     pub(super) mtu: u16,
+    /// `--mss=`: larger segments arrive as several of this size that a device joined.
+    pub(super) segment_size: Option<NonZeroU16>,
     pub(super) local: Ipv4Addr,
     pub(super) remote: Ipv4Addr,
     pub(super) bind_port: u16,
@@ -121,6 +124,7 @@ impl Settings {
             compares_timestamps: false,
             strict_segments: options.strict,
             mtu: 1500,
+            segment_size: None,
             local: Ipv4Addr::new(192, 168, 0, 1),
             remote: Ipv4Addr::new(192, 0, 2, 1),
             bind_port: 8080,
@@ -161,6 +165,7 @@ impl Settings {
             "tcp_ts_tick_usecs" if value == "1000" => self.compares_timestamps = true,
             "strict_segments" if value.is_empty() => self.strict_segments = true,
             "mtu" => self.mtu = port()?,
+            "mss" => self.segment_size = NonZeroU16::new(port()?),
             "local_ip" => self.local = address(value)?,
             "remote_ip" => self.remote = address(value)?,
             // The script's remote host is the gateway, whatever its address.
@@ -190,38 +195,47 @@ impl Settings {
     pub(super) fn commands(&mut self, text: &str) -> Result<(), Problem> {
         for effect in commands::effects(text)? {
             if let Effect::Set(name, value) = effect {
-                self.set(&name, &value)?;
+                set(&mut self.config, &name, &value)?;
             }
         }
         Ok(())
     }
+}
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
-        let unknown = || not_supported(format!("the setting {name}={value}"));
-        let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
-        if name == CONGESTION_CONTROL {
-            self.config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
-            return Ok(());
-        }
-        if name == FAST_OPEN {
-            let flags = number(value).ok_or_else(wrong)?;
-            return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
-        }
-        if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
-            return Ok(());
-        }
-        if let Some((_, values)) = FIXED.iter().find(|(known, _)| *known == name) {
-            return if values.contains(&value) { Ok(()) } else { Err(unknown()) };
-        }
-        if let Some((_, set)) = BUFFERS.iter().find(|(known, _)| *known == name) {
-            let most = value.split_whitespace().nth(2).ok_or_else(wrong)?;
-            set(&mut self.config, most.parse().map_err(|_| wrong())?);
-            return Ok(());
-        }
-        let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
-        set(&mut self.config, number(value).ok_or_else(wrong)?);
-        Ok(())
+/// Sets what has the sysctl name `name` to `value`: for other runners of the same scripts.
+///
+/// # Errors
+/// When the name is not known, or the value is none that the stack can have.
+pub fn configure(config: &mut Config, name: &str, value: &str) -> Result<(), String> {
+    set(config, name, value)
+        .map_err(|problem| super::Position { line: 0, column: 0 }.failure(problem).message)
+}
+
+fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Problem> {
+    let unknown = || not_supported(format!("the setting {name}={value}"));
+    let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
+    if name == CONGESTION_CONTROL {
+        config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
+        return Ok(());
     }
+    if name == FAST_OPEN {
+        let flags = number(value).ok_or_else(wrong)?;
+        return if flags & FAST_OPEN_WITHOUT_COOKIE == 0 { Ok(()) } else { Err(unknown()) };
+    }
+    if WITHOUT_MEANING.iter().any(|(known, _)| *known == name) {
+        return Ok(());
+    }
+    if let Some((_, values)) = FIXED.iter().find(|(known, _)| *known == name) {
+        return if values.contains(&value) { Ok(()) } else { Err(unknown()) };
+    }
+    if let Some((_, set)) = BUFFERS.iter().find(|(known, _)| *known == name) {
+        let most = value.split_whitespace().nth(2).ok_or_else(wrong)?;
+        set(config, most.parse().map_err(|_| wrong())?);
+        return Ok(());
+    }
+    let (_, set) = SYSCTLS.iter().find(|(known, _)| *known == name).ok_or_else(unknown)?;
+    set(config, number(value).ok_or_else(wrong)?);
+    Ok(())
 }
 
 /// Decimal, or hexadecimal after `0x`.

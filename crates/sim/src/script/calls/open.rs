@@ -39,6 +39,7 @@ impl Runner {
             Err(error) => failed(errno::name(error)),
             Ok(id) => {
                 socket.kind = Kind::Listener(id);
+                self.listens();
                 returned(0)
             }
         }
@@ -83,6 +84,7 @@ impl Runner {
                 let local = self.stack.local_address(id).map_err(|error| error.to_string())?;
                 if let (Some(peer), SocketAddr::V4(local)) = (peer, local) {
                     self.flow(peer).connects_from(local);
+                    self.connects_to(peer);
                 }
             }
         }

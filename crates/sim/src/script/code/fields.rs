@@ -102,6 +102,8 @@ fn options(info: &TcpInfo) -> i64 {
         | i64::from(info.window_scale.is_some()) << 2
         | i64::from(info.ecn) << 3
         | i64::from(info.ecn_capable_received > 0) << 4
+        | i64::from(info.ecn) << 3
+        | i64::from(info.ecn_capable_received > 0) << 4
 }
 
 /// The names in Linux's `tcp_states.h`, where they are not the RFC's.

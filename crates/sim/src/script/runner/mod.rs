@@ -36,6 +36,9 @@ const MAX_TURNS_AT_ONCE: u32 = 10_000;
 /// How many timers may fire in one script: an idle connection with keep-alive could go on for ever.
 const MAX_TIMERS: u32 = 1_000_000;
 
+/// The numbers of remote ends that come after a later `listen` begin behind this one.
+const FIRST_LATER_PEER: u16 = 10_000;
+
 /// How many packets that no line asked for are kept.
 const MAX_SEEN: usize = 100_000;
 
@@ -77,6 +80,10 @@ pub(super) struct Runner {
     pub(super) activity: BTreeMap<SocketId, Activity>,
     /// The remote ends, by their number.
     flows: BTreeMap<u16, Flow>,
+    /// The remote end of segments that name none: 0, or who came after a later `listen`.
+    default_peer: u16,
+    /// `listen` was called: the next SYN comes from somebody new, as with packetdrill.
+    listens_anew: bool,
     interface: InterfaceId,
     /// What left the stack and no line expected yet, with its number.
     seen: VecDeque<(u64, Seen)>,
@@ -114,6 +121,8 @@ impl Runner {
             sockets: Sockets::default(),
             activity: BTreeMap::new(),
             flows: BTreeMap::new(),
+            default_peer: 0,
+            listens_anew: false,
             interface,
             seen: VecDeque::new(),
             seen_count: 0,
@@ -284,12 +293,17 @@ impl Runner {
 
     fn inject(&mut self, packet: Vec<u8>) {
         let frame = FrameBuf::from(packet);
-        self.stack.handle_frame(self.now, self.interface, frame, ReceiveMeta::default());
+        let segment_size = self.settings.segment_size;
+        let meta = ReceiveMeta { segment_size, ..ReceiveMeta::default() };
+        self.stack.handle_frame(self.now, self.interface, frame, meta);
     }
 
     fn arrives(&mut self, packet: &Packet) {
         if self.settings.log {
             self.log(&format!("< {}", matcher::display_packet(packet)));
+        }
+        if packet.flags.has(Flags::SYN) && !packet.flags.has(Flags::ACK) {
+            self.meets_somebody(packet);
         }
         let peer = self.peer_of_packet(packet, packet.ports.map(|(source, _)| source));
         let mut segment = self.flow(peer).inbound(packet);
@@ -305,9 +319,10 @@ impl Runner {
 
     fn icmp(&mut self, icmp: &Icmp) {
         self.log(&format!("< icmp type {} code {}", icmp.kind, icmp.code));
-        let flow = self.flow(icmp.peer);
+        let peer = if icmp.peer == 0 { self.default_peer } else { icmp.peer };
+        let flow = self.flow(peer);
         let mut quoted = Segment::new(flow.local, flow.remote);
-        quoted.seq = flow.to_wire(icmp.seq);
+        quoted.seq = flow.to_wire(icmp.seq, false);
         quoted.flags = Flags::ACK;
         quoted.payload = vec![0; icmp.length as usize];
         // A router quotes the IP header and at least 8 bytes (RFC 792).
@@ -331,9 +346,33 @@ impl Runner {
         outcome
     }
 
+    /// The first SYN after `listen` comes from a port that was not used yet.
+    fn meets_somebody(&mut self, syn: &Packet) {
+        let unnamed = syn.peer == 0 && syn.ports.is_none();
+        let known = self.flows.get(&self.default_peer).is_some_and(Flow::is_used);
+        if unnamed && std::mem::take(&mut self.listens_anew) && known {
+            let last = self.flows.keys().next_back().copied().unwrap_or(0);
+            self.default_peer = last.max(FIRST_LATER_PEER).wrapping_add(1);
+        }
+    }
+
+    /// `listen` succeeded.
+    pub(super) fn listens(&mut self) {
+        self.listens_anew = true;
+    }
+
+    /// The program connects to the remote end `peer`: unnamed segments are of that conversation.
+    pub(super) fn connects_to(&mut self, peer: u16) {
+        self.listens_anew = false;
+        if peer == 0 {
+            self.default_peer = 0;
+        }
+    }
+
     /// The number of the remote end that `packet` comes from or goes to.
     fn peer_of_packet(&self, packet: &Packet, remote_port: Option<u16>) -> u16 {
-        remote_port.map_or(packet.peer, |port| port.wrapping_sub(self.settings.connect_port))
+        let unnamed = if packet.peer == 0 { self.default_peer } else { packet.peer };
+        remote_port.map_or(unnamed, |port| port.wrapping_sub(self.settings.connect_port))
     }
 
     /// The remote end with this number.

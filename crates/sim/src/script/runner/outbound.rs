@@ -141,6 +141,7 @@ impl Runner {
         if !self.settings.relaxed {
             return Ok(false);
         }
+        let ack = self.flow(peer).remote_to_wire(ack);
         self.advance_to_ack(peer, ack, limit, at)?;
         let remote = self.flow(peer).remote;
         let covers = |segment: &Segment| {
