@@ -110,9 +110,10 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     } else if news.advanced() {
         newreno_ack(conn, shared, &seg, &news, was_fast);
     } else if is_duplicate(conn, &seg, same_window) {
+        sack::undo_if_spurious(conn, shared, &seg, &news);
         newreno_duplicate(conn, shared);
     }
-    if conn.snd.inflight.copies() == 0 {
+    if !conn.snd.inflight.has_copies() {
         conn.snd.recovery.undo.copies_gone();
     }
     if fin_acked {
@@ -143,11 +144,13 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
         _ => false,
     };
     let snd = &mut conn.snd;
+    let segment = snd.mss;
     let (rate, recovery, min_rtt) = (&mut snd.rate, &mut snd.recovery, snd.rtt.min());
     let timeout = match recovery.phase {
         Phase::Timeout { until } => Some(until),
         _ => None,
     };
+    let mut repaired = false;
     let mut each = |record: &Record| {
         if record.fate == Fate::Sacked {
             return;
@@ -155,7 +158,9 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
         news.delivered += u64::from(record.length());
         rate.on_delivered(now, record);
         recovery.rack.on_delivered(now, record, min_rtt, answers_original(record));
-        if !record.resent {
+        if record.resent {
+            repaired |= record.end.is_at_or_before(seg.ack);
+        } else {
             let at = record.sent_at;
             news.original |= timeout.is_some_and(|until| record.end.is_at_or_before(until));
             news.sent = Some(news.sent.map_or((at, at), |(a, b)| (a.min(at), b.max(at))));
@@ -163,7 +168,11 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
     };
     snd.inflight.acknowledge(seg.ack, &mut each);
     let inflight = &mut snd.inflight;
-    recovery.scoreboard.news(&report, |(left, right)| inflight.sack(left, right, &mut each));
+    recovery.scoreboard.news(&report, segment, |(l, r)| inflight.sack(l, r, &mut each));
+    if repaired {
+        // RFC 6298 3: what lay behind a hole that a copy filled was not acknowledged when it came.
+        news.sent = None;
+    }
     news
 }
 
@@ -225,7 +234,9 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
         smoothed_rtt: snd.rtt.smoothed(),
         min_rtt: snd.rtt.min(),
         application_limited: !limited,
-        in_recovery: was_fast || snd.recovery.is_fast(),
+        // RFC 5681 3.1: the window grows by what is acknowledged cumulatively. A block alone means
+        // that something is missing: what follows is sent instead of what arrived, and no more.
+        in_recovery: was_fast || snd.recovery.is_fast() || !news.advanced(),
         round_start: sampled.is_some_and(|(_, round_start)| round_start),
         delivery: sampled.map(|(delivery, _)| delivery),
         ecn_echo: news.ecn_echo,
@@ -249,7 +260,9 @@ fn newreno_ack(
     let snd = &mut conn.snd;
     snd.retransmit_head = None;
     match verdict {
-        NewAckVerdict::Normal => sack::end_timeout(conn),
+        NewAckVerdict::Normal => {
+            sack::end_timeout(conn);
+        }
         NewAckVerdict::Full => {
             let flight = u64::from(snd.nxt.distance_from(snd.una));
             snd.controller.on_recovered(shared.now, flight);
@@ -276,11 +289,12 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
     match snd.recovery.newreno.on_duplicate_ack(snd.una, snd.nxt, snd.mss, window) {
         DuplicateVerdict::Count | DuplicateVerdict::Inflate => {}
         DuplicateVerdict::EnterRecovery => {
-            let flight = u64::from(snd.nxt.distance_from(snd.una));
+            // RFC 5681 3.2, step 2: what limited transmit sent beyond the window does not count.
+            let flight = u64::from(snd.nxt.distance_from(snd.una)).min(window);
             snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             snd.retransmit_head = Some(Sent::FastRetransmission);
             snd.recovery.phase = Phase::Fast { until: snd.nxt };
-            snd.recovery.undo.begin(snd.una, snd.inflight.copies());
+            snd.recovery.undo.begin(snd.inflight.copies());
             ecn::window_reduced(conn);
         }
     }

@@ -6,6 +6,7 @@
 use core::ops::ControlFlow::{self, Break, Continue};
 use wire::frame::FrameBuf;
 use wire::tcp::Flags;
+use wire::time::Duration;
 
 use crate::error::Error;
 use crate::event::Ready;
@@ -179,6 +180,7 @@ impl Arrival<'_> {
         }
         match self.seg.timestamps() {
             None => self.drop_segment(Dropped::NoTimestamp),
+            Some(theirs) if self.is_overtaken_ack(ours.age(theirs.value)) => Continue(()),
             Some(theirs) if ours.is_old(theirs.value, self.shared.now) => {
                 self.note_duplicate();
                 self.answer(Sent::PawsAck);
@@ -186,6 +188,16 @@ impl Arrival<'_> {
             }
             Some(_) => Continue(()),
         }
+    }
+
+    /// A bare ACK that a later one overtook, by less than a retransmission timeout: what it reports is
+    /// true, and it can be no duplicate of a wrapped number. (As Linux has it: `tcp_disordered_ack`.)
+    fn is_overtaken_ack(&self, age: Duration) -> bool {
+        let (seg, conn) = (&self.seg, &self.conn);
+        seg.sequence_length() == 0
+            && seg.acks()
+            && seg.seq == conn.rcv.nxt
+            && age <= conn.retransmission_timeout()
     }
 
     fn is_syn_ack_of_simultaneous_open(&self) -> bool {

@@ -97,8 +97,8 @@ impl Connection {
         let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
         ecn::window_reduced(self);
-        let resent = self.snd.inflight.copies();
-        self.snd.recovery.on_timeout(self.snd.una, self.snd.nxt, resent);
+        let snd = &mut self.snd;
+        snd.recovery.on_timeout(snd.una, snd.nxt, snd.inflight.copies());
         self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
         self.snd.resending = Sent::AfterTimeout;
         self.deadlines.stop(Timer::LossProbe);

@@ -72,6 +72,13 @@ impl Timestamps {
         Seq(value).is_before(Seq(self.recent)) && now.since(self.recent_set) < OUTDATED
     }
 
+    /// By how much the peer's `value` is older than TS.Recent, if its clock ticks in milliseconds; zero
+    /// for one that is not older.
+    pub(crate) fn age(&self, value: u32) -> Duration {
+        let age = self.recent.wrapping_sub(value);
+        if age < 1 << 31 { Duration::from_millis(u64::from(age)) } else { Duration::ZERO }
+    }
+
     /// The round trip that an echoed timestamp measures (RFC 7323 4.1), to a millisecond; `None`
     /// for an echo of the future or of nothing.
     pub(crate) fn round_trip(&self, echo: u32, now: Instant) -> Option<Duration> {

@@ -32,6 +32,7 @@ pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_sacked", |i, _| i64::from(i.sacked.div_ceil(i.snd_mss.max(1)))),
     ("tcpi_lost", |i, _| i64::from(i.lost.div_ceil(i.snd_mss.max(1)))),
     ("tcpi_dsack_dups", |i, _| signed(i.duplicates_reported)),
+    ("tcpi_reord_seen", |i, _| i64::from(i.reordering_seen)),
     ("tcpi_pacing_rate", |i, _| i.pacing_rate.map_or(-1, signed)),
     ("tcpi_notsent_bytes", |i, _| signed(i.notsent)),
     ("tcpi_total_retrans", |i, _| signed(i.total_retrans)),

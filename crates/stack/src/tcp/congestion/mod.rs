@@ -192,8 +192,8 @@ pub struct AckSample {
     /// The program or the peer's window, and not the congestion window, was what held the sender
     /// back: the window was not tested, so it should not grow (RFC 7661 4.3).
     pub application_limited: bool,
-    /// The sender is in fast recovery, and this ACK did not end it. After a timeout it is not:
-    /// then the window grows by slow start.
+    /// The sender is in fast recovery, or this ACK only reported what lies behind a hole: the window
+    /// should not grow. After a timeout it is not: then the window grows by slow start.
     pub in_recovery: bool,
     /// Everything that was in flight when the round before began is acknowledged: a new round
     /// trip begins with this ACK.

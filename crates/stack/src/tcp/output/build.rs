@@ -148,7 +148,8 @@ impl Connection {
             self.counts.total_retrans += segments;
             self.counts.bytes_retrans += u64::from(plan.length);
             snd.inflight.resend(plan.seq, end, sending);
-            snd.recovery.undo.on_resent(space, self.timestamps.map(|ours| ours.at(now)));
+            let stamp = self.timestamps.map(|ours| ours.at(now));
+            snd.recovery.undo.on_resent(plan.seq, end, stamp);
         } else {
             snd.inflight.push(plan.seq, end, sending);
             snd.nxt = end;

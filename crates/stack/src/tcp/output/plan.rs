@@ -96,7 +96,7 @@ impl Connection {
             // A peer that took a part of its window back takes this much.
             end = end.earlier_of(edge);
         }
-        Some(self.plan_again(start, end, reason))
+        Some(self.plan_again(start, self.with_fin(end), reason))
     }
 
     /// The lowest of what is lost.
@@ -125,7 +125,17 @@ impl Connection {
             Phase::Fast { .. } => Sent::SackRetransmission,
             _ => self.snd.resending,
         };
+        let end = if self.last_is_lost() { self.with_fin(end) } else { end };
         Some(self.plan_again(start, end, reason))
+    }
+
+    fn last_is_lost(&self) -> bool {
+        self.snd.inflight.last().is_some_and(|last| last.fate == Fate::Lost)
+    }
+
+    /// A FIN needs no room: it goes again with the data before it, as it went the first time.
+    fn with_fin(&self, end: Seq) -> Seq {
+        if end == self.queue_end() && self.fin_sent() { end.plus(1) } else { end }
     }
 
     /// What was sent before, from `start` to `end`; a FIN among it has the last number.
@@ -154,8 +164,9 @@ impl Connection {
             plan
         } else {
             let last = *self.snd.inflight.last().filter(|last| last.fate == Fate::Flying)?;
-            let length = last.length().min(self.payload_limit());
-            let mut plan = self.plan_again(last.end.minus(length), last.end, Sent::TailLossProbe);
+            let text_end = last.end.earlier_of(self.queue_end());
+            let start = last.start.later_of(text_end.minus(self.payload_limit()));
+            let mut plan = self.plan_again(start, last.end, Sent::TailLossProbe);
             plan.reason = Sent::TailLossProbe;
             plan
         };
@@ -238,8 +249,9 @@ impl Connection {
     /// What there is and what limits it.
     fn offer(&self, left: u32, in_flight: u32) -> Offer {
         let snd = &self.snd;
-        // RFC 3042 2; with SACK it follows from what is known to have left the network.
-        let limited_transmit = match self.rcv.sack.agreed {
+        // RFC 3042 2; with SACK it follows from what is known to have left the network, and after a
+        // timeout there are lost segments to send.
+        let limited_transmit = match self.rcv.sack.agreed || snd.recovery.is_repairing() {
             true => 0,
             false => snd.recovery.newreno.limited_transmit(snd.mss),
         };

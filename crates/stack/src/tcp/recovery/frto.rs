@@ -19,8 +19,10 @@ pub(crate) enum Frto {
 /// What an ACK after a timeout answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum FrtoVerdict {
-    /// The timeout was right, or it is not known yet.
+    /// Nothing was asked, or it is not known yet.
     Continue,
+    /// Step 3a: the new data tells of no original. The timeout was right.
+    Needed,
     /// Step 3b: it was spurious. Undo it.
     Spurious,
 }
@@ -54,9 +56,10 @@ impl Frto {
             *self = Frto::Idle;
             return FrtoVerdict::Spurious;
         }
+        let asked = *self == Frto::NewData;
         let may_ask = *self == Frto::HeadResent && evidence.has_new && !evidence.covered;
         *self = if may_ask && evidence.advanced { Frto::NewData } else { Frto::Idle };
-        FrtoVerdict::Continue
+        if asked { FrtoVerdict::Needed } else { FrtoVerdict::Continue }
     }
 
     /// New data goes before what waits to be sent again.

@@ -29,7 +29,7 @@ use frto::Frto;
 use newreno::NewReno;
 use prr::Prr;
 use rack::Rack;
-use scoreboard::Scoreboard;
+use scoreboard::{Block, Scoreboard};
 use tlp::Tlp;
 use undo::Undo;
 
@@ -112,14 +112,14 @@ impl Recovery {
         }
     }
 
-    /// The retransmission timer expired; `nxt` is SND.NXT, `una` SND.UNA, and `resent` bytes of
-    /// what was sent again are on their way.
-    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq, resent: u32) {
+    /// The retransmission timer expired; `nxt` is SND.NXT, `una` SND.UNA, and `resent` is what is
+    /// on its way and was sent again before.
+    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq, resent: impl Iterator<Item = Block>) {
         let again = matches!(self.phase, Phase::Timeout { until } if una.is_before(until));
         self.phase = Phase::Timeout { until: nxt };
         self.frto.on_timeout(again);
         self.tlp.cancel();
-        self.undo.begin(una, resent);
+        self.undo.begin(resent);
         self.newreno.on_timeout(nxt);
         self.scoreboard.forget();
     }

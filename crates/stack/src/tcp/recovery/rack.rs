@@ -9,7 +9,7 @@ use crate::tcp::seq::Seq;
 /// Recoveries in which a window that was widened stays so (RFC 8985 6.2 step 4).
 const PERSISTENCE: u8 = 16;
 /// Segments behind a hole that mean a loss while no reordering was seen (RFC 8985 3.2, DupThresh).
-const DUPLICATE_THRESHOLD: u32 = 3;
+pub(crate) const DUPLICATE_THRESHOLD: u32 = 3;
 
 /// What RACK remembers of one connection (RFC 8985 5.3).
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Rack {
     newest: Option<(Instant, Seq)>,
     /// RACK.rtt: how long that one took.
     rtt: Duration,
+    /// The same two of the segments that were sent once.
+    original: Option<(Instant, Seq, Duration)>,
     /// RACK.fack: the highest sequence number that is known to have arrived.
     fack: Option<Seq>,
     /// RACK.reordering_seen.
@@ -37,10 +39,8 @@ pub(crate) struct Rack {
 pub(crate) struct Conditions {
     /// Fast recovery or recovery from a timeout is under way.
     pub(crate) in_recovery: bool,
-    /// Bytes that the peer has behind a hole.
+    /// RACK.segs_sacked: segments that the peer has behind a hole.
     pub(crate) sacked: u32,
-    /// The size of a segment.
-    pub(crate) mss: u32,
     /// The least round trip of the last minutes.
     pub(crate) min_rtt: Duration,
     /// SRTT.
@@ -52,6 +52,7 @@ impl Rack {
         Self {
             newest: None,
             rtt: Duration::ZERO,
+            original: None,
             fack: None,
             reordering_seen: false,
             multiplier: 1,
@@ -84,6 +85,20 @@ impl Rack {
             self.newest = Some((record.sent_at, record.end));
             self.rtt = rtt;
         }
+        if !record.resent
+            && self
+                .original
+                .is_none_or(|(at, end, _)| is_after(record.sent_at, record.end, at, end))
+        {
+            self.original = Some((record.sent_at, record.end, rtt));
+        }
+    }
+
+    /// A reaction proved wrong: what was sent again was not needed, so it was the originals that were
+    /// acknowledged, and what left between them and the copies is not late.
+    pub(crate) fn doubt_copies(&mut self) {
+        self.newest = self.original.map(|(at, end, _)| (at, end));
+        self.rtt = self.original.map_or(self.rtt, |(_, _, rtt)| rtt);
     }
 
     /// RFC 8985 6.2 step 3: what arrives below what arrived before, and was sent once, was reordered.
@@ -149,11 +164,9 @@ impl Rack {
     /// for as many recoveries: where packets overtake by more than that, each would otherwise be
     /// sent again in vain until enough duplicates were reported.
     pub(crate) fn window(&self, conditions: &Conditions) -> Duration {
-        if !self.reordering_seen {
-            let many = DUPLICATE_THRESHOLD.saturating_mul(conditions.mss);
-            if conditions.in_recovery || conditions.sacked >= many {
-                return Duration::ZERO;
-            }
+        let many = conditions.in_recovery || conditions.sacked >= DUPLICATE_THRESHOLD;
+        if many && !self.reordering_seen {
+            return Duration::ZERO;
         }
         let quarters = conditions.min_rtt / 4 * u32::from(self.multiplier);
         quarters.max(self.lateness + self.lateness / 8).min(conditions.smoothed)
@@ -209,13 +222,7 @@ mod tests {
     }
 
     fn conditions() -> Conditions {
-        Conditions {
-            in_recovery: false,
-            sacked: 0,
-            mss: 1000,
-            min_rtt: span(40),
-            smoothed: span(100),
-        }
+        Conditions { in_recovery: false, sacked: 0, min_rtt: span(40), smoothed: span(100) }
     }
 
     #[test]
@@ -243,6 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn rfc8985_6_2_step_2_copies_that_were_not_needed_say_nothing() {
+        let mut rack = Rack::new();
+        rack.on_delivered(ms(50), &record(0, 0, false), None, false);
+        rack.on_delivered(ms(99), &record(1000, 55, true), None, false);
+        rack.doubt_copies();
+        assert_eq!((rack.newest, rack.rtt), (Some((ms(0), Seq(1000))), span(50)));
+    }
+
+    #[test]
     fn rfc8985_6_2_step_3_a_late_original_is_reordering() {
         let mut rack = Rack::new();
         rack.on_delivered(ms(50), &record(3000, 3, false), None, false);
@@ -256,7 +272,7 @@ mod tests {
     fn rfc8985_6_2_step_4_no_window_while_nothing_is_reordered_and_three_are_missing() {
         let mut rack = Rack::new();
         assert_eq!(rack.window(&conditions()), span(10), "a quarter of the least round trip");
-        let three = Conditions { sacked: 3000, ..conditions() };
+        let three = Conditions { sacked: 3, ..conditions() };
         assert_eq!(rack.window(&three), span(0));
         assert_eq!(rack.window(&Conditions { in_recovery: true, ..conditions() }), span(0));
         rack.reordering_seen = true;

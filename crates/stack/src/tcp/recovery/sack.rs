@@ -10,7 +10,7 @@ use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
 use crate::tcp::recovery::frto::{Evidence, FrtoVerdict};
 use crate::tcp::recovery::prr::{Progress, Prr};
-use crate::tcp::recovery::rack::Conditions;
+use crate::tcp::recovery::rack::{Conditions, DUPLICATE_THRESHOLD};
 use crate::tcp::recovery::tlp::{ProbeVerdict, Tlp};
 use crate::tcp::recovery::{Phase, UNMEASURED};
 use crate::tcp::segment::Segment;
@@ -28,10 +28,11 @@ pub(crate) fn ack_arrives(
     notice_duplicate(conn, shared, news);
     answer_probe(conn, shared, seg, news);
     undo_if_spurious(conn, shared, seg, news);
-    end_fast(conn, shared);
-    end_timeout(conn);
+    let ended = end_fast(conn, shared) | end_timeout(conn);
     news.lost = detect_losses(conn, shared);
-    if news.lost > 0 && conn.snd.recovery.phase == Phase::Open {
+    // What was lost behind the recovery's end, and is known for long, begins another.
+    let lost = news.lost > 0 || (ended && conn.snd.inflight.lost() > 0);
+    if lost && conn.snd.recovery.phase == Phase::Open {
         enter_recovery(conn, shared, news);
     }
     reduce_rate(conn, news.delivered, news.advanced() && news.lost == 0);
@@ -88,6 +89,8 @@ fn answer_probe(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &Ne
             let flight = conn.controlled_flight();
             conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             conn.snd.controller.on_recovered(shared.now, flight);
+            // A duplicate that is reported later belongs to an earlier reaction.
+            conn.snd.recovery.undo.end();
             ecn::window_reduced(conn);
         }
     }
@@ -113,8 +116,14 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
         covered: conn.snd.una.is_at_or_after(until),
         has_new: conn.has_new_data(),
     };
-    if conn.snd.recovery.frto.on_ack(&evidence) == FrtoVerdict::Spurious {
-        undo(conn, shared, None);
+    match conn.snd.recovery.frto.on_ack(&evidence) {
+        FrtoVerdict::Spurious => undo(conn, shared, None),
+        // RFC 5682 2.1, step 3a: three segments may be out now, and two are. What a peer has that
+        // reports nothing stays in flight for us, so the third goes whatever the window says.
+        FrtoVerdict::Needed if !conn.rcv.sack.agreed => {
+            conn.snd.retransmit_head = Some(conn.snd.resending);
+        }
+        FrtoVerdict::Needed | FrtoVerdict::Continue => {}
     }
 }
 
@@ -131,15 +140,16 @@ fn undo(conn: &mut Connection, shared: &Shared, took: Option<Duration>) {
     }
     recovery.undo.end();
     recovery.frto = Default::default();
+    recovery.rack.doubt_copies();
     recovery.phase = Phase::Open;
     recovery.undone += 1;
 }
 
-/// A fast recovery ends when everything that was out when it began is acknowledged.
-fn end_fast(conn: &mut Connection, shared: &Shared) {
-    let Phase::Fast { until } = conn.snd.recovery.phase else { return };
+/// A fast recovery ends when everything that was out when it began is acknowledged. Whether it did.
+fn end_fast(conn: &mut Connection, shared: &Shared) -> bool {
+    let Phase::Fast { until } = conn.snd.recovery.phase else { return false };
     if conn.snd.una.is_before(until) {
-        return;
+        return false;
     }
     // Rate reduction brought the flight to the threshold already, so no burst follows when the
     // window is the threshold again (RFC 9937 6).
@@ -148,16 +158,20 @@ fn end_fast(conn: &mut Connection, shared: &Shared) {
     conn.snd.controller.on_recovered(shared.now, flight);
     conn.snd.recovery.phase = Phase::Open;
     conn.snd.recovery.rack.on_recovered();
+    true
 }
 
 /// The same for the repair after a timeout.
-pub(crate) fn end_timeout(conn: &mut Connection) {
+pub(crate) fn end_timeout(conn: &mut Connection) -> bool {
     let recovery = &mut conn.snd.recovery;
-    if matches!(recovery.phase, Phase::Timeout { until } if conn.snd.una.is_at_or_after(until)) {
+    let ended =
+        matches!(recovery.phase, Phase::Timeout { until } if conn.snd.una.is_at_or_after(until));
+    if ended {
         recovery.phase = Phase::Open;
         recovery.frto = Default::default();
         recovery.rack.on_recovered();
     }
+    ended
 }
 
 /// RFC 8985 6.2 step 5: marks what is lost by now, and arms the timer for what may be soon. Gives
@@ -190,7 +204,7 @@ fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
     let recovery = &mut snd.recovery;
     recovery.phase = Phase::Fast { until: snd.nxt };
     recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
-    recovery.undo.begin(snd.una, snd.inflight.copies());
+    recovery.undo.begin(snd.inflight.copies());
     recovery.tlp.cancel();
     ecn::window_reduced(conn);
     conn.deadlines.stop(Timer::LossProbe);
@@ -213,8 +227,7 @@ impl Connection {
         let snd = &self.snd;
         snd.recovery.rack.window(&Conditions {
             in_recovery: snd.recovery.is_repairing(),
-            sacked: snd.inflight.sacked(),
-            mss: snd.mss,
+            sacked: snd.inflight.sacked_segments(DUPLICATE_THRESHOLD),
             min_rtt: snd.rtt.min().unwrap_or(UNMEASURED),
             smoothed: snd.rtt.smoothed().unwrap_or(UNMEASURED),
         })

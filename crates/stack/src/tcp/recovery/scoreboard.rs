@@ -65,13 +65,14 @@ impl Report {
 }
 
 impl Scoreboard {
-    /// Calls `each` with what of the report was not in the one before.
-    pub(crate) fn news(&mut self, report: &Report, mut each: impl FnMut(Block)) {
+    /// Calls `each` with what of the report was not in the one before, and the `segment` bytes
+    /// beside it: a block may have ended inside a segment, which is whole now.
+    pub(crate) fn news(&mut self, report: &Report, segment: u32, mut each: impl FnMut(Block)) {
         if report.blocks.is_empty() {
             return;
         }
         for &block in &report.blocks {
-            self.unseen(block, &mut each);
+            self.unseen(block, segment, &mut each);
         }
         self.seen.clone_from(&report.blocks);
     }
@@ -82,16 +83,16 @@ impl Scoreboard {
     }
 
     /// The parts of a block that lie beside the one it had grown from.
-    fn unseen(&self, (left, right): Block, each: &mut impl FnMut(Block)) {
+    fn unseen(&self, (left, right): Block, segment: u32, each: &mut impl FnMut(Block)) {
         let overlaps = |(from, to): &&Block| from.is_before(right) && left.is_before(*to);
         let Some(&(from, to)) = self.seen.iter().find(overlaps) else {
             return each((left, right));
         };
         if left.is_before(from) {
-            each((left, from));
+            each((left, from.plus(segment).earlier_of(right)));
         }
         if to.is_before(right) {
-            each((to, right));
+            each((to.minus(segment).later_of(left), right));
         }
     }
 }
@@ -153,12 +154,12 @@ mod tests {
         let mut board = Scoreboard::default();
         let mut news = |blocks: &[(u32, u32)]| {
             let mut all = Vec::new();
-            board.news(&read(blocks, 1000, 1000, 9000), |block| all.push(block));
+            board.news(&read(blocks, 1000, 1000, 9000), 100, |block| all.push(block));
             all
         };
         assert_eq!(news(&[(3000, 4000)]), [block(3000, 4000)]);
         assert_eq!(news(&[(3000, 4000)]), []);
-        assert_eq!(news(&[(2000, 5000)]), [block(2000, 3000), block(4000, 5000)]);
+        assert_eq!(news(&[(2000, 5000)]), [block(2000, 3100), block(3900, 5000)]);
         assert_eq!(news(&[(6000, 7000), (2000, 5000)]), [block(6000, 7000)]);
     }
 }
