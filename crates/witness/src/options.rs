@@ -1,7 +1,7 @@
 //! setsockopt, getsockopt and ioctl, by Linux's numbers.
 
 use stack::tcp::congestion;
-use stack::{ConnectionId, KeepAlive, TcpOptions};
+use stack::{Config, ConnectionId, KeepAlive, TcpOptions};
 use wire::time::Duration;
 
 use crate::errno;
@@ -48,7 +48,9 @@ impl World {
             (_, libc::SOL_SOCKET, libc::SO_ERROR) => return number(0),
             _ => None,
         };
-        let Some(id) = connection else { return get(&socket.options, level, name) };
+        let Some(id) = connection else {
+            return get(&socket.options, self.stack.config(), level, name);
+        };
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_ERROR) => match self.stack.take_error(id) {
                 Ok(None) => number(0),
@@ -58,7 +60,10 @@ impl World {
                 let info = self.stack.info(id).map_err(errno::number)?;
                 number(i32::try_from(info.snd_mss).unwrap_or(i32::MAX))
             }
-            _ => get(self.stack.tcp_options(id).map_err(errno::number)?, level, name),
+            _ => {
+                let options = self.stack.tcp_options(id).map_err(errno::number)?;
+                get(options, self.stack.config(), level, name)
+            }
         }
     }
 
@@ -106,8 +111,8 @@ fn set(options: &mut TcpOptions, level: i32, name: i32, value: &[u8]) -> Result<
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => {
             options.keepalive = (value != 0).then_some(keepalive);
         }
-        (libc::SOL_SOCKET, libc::SO_RCVBUF) => options.receive_buffer = size?,
-        (libc::SOL_SOCKET, libc::SO_SNDBUF) => options.send_buffer = size?,
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) => options.receive_buffer = Some(size?),
+        (libc::SOL_SOCKET, libc::SO_SNDBUF) => options.send_buffer = Some(size?),
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => options.nodelay = value != 0,
         (libc::IPPROTO_TCP, libc::TCP_CORK) => options.cork = value != 0,
         (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => {
@@ -141,14 +146,18 @@ fn set(options: &mut TcpOptions, level: i32, name: i32, value: &[u8]) -> Result<
     Ok(())
 }
 
-fn get(options: &TcpOptions, level: i32, name: i32) -> Result<Vec<u8>, i32> {
+fn get(options: &TcpOptions, config: &Config, level: i32, name: i32) -> Result<Vec<u8>, i32> {
     let keepalive = options.keepalive.unwrap_or_default();
     let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
     let size = |bytes: usize| i32::try_from(bytes.saturating_mul(2)).unwrap_or(i32::MAX);
     let value = match (level, name) {
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => i32::from(options.keepalive.is_some()),
-        (libc::SOL_SOCKET, libc::SO_RCVBUF) => size(options.receive_buffer),
-        (libc::SOL_SOCKET, libc::SO_SNDBUF) => size(options.send_buffer),
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) => {
+            size(options.receive_buffer.unwrap_or(config.receive_buffer.initial))
+        }
+        (libc::SOL_SOCKET, libc::SO_SNDBUF) => {
+            size(options.send_buffer.unwrap_or(config.send_buffer.initial))
+        }
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => i32::from(options.nodelay),
         (libc::IPPROTO_TCP, libc::TCP_CORK) => i32::from(options.cork),
         (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => seconds(keepalive.idle),

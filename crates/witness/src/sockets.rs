@@ -19,7 +19,7 @@ pub(crate) struct Sockets {
 }
 
 enum What {
-    Socket(Socket),
+    Socket(Box<Socket>),
     Epoll(Epoll),
 }
 
@@ -96,7 +96,7 @@ impl World {
         }
         let nonblocking = kind & libc::SOCK_NONBLOCK != 0;
         let socket = Socket::new(Kind::Fresh, self.defaults.tcp.clone(), nonblocking);
-        self.sockets.open(What::Socket(socket))
+        self.sockets.open(What::Socket(Box::new(socket)))
     }
 
     pub(crate) fn bind(&mut self, fd: i32, address: SocketAddrV4) -> Result<i32, i32> {
@@ -127,7 +127,9 @@ impl World {
             Err(error) => Outcome::Over(Err(errno::number(error))),
             Ok((id, remote)) => {
                 let socket = Socket::new(Kind::Connection(id), options, false);
-                Outcome::Over(self.sockets.open(What::Socket(socket)).map(|fd| (fd, remote)))
+                Outcome::Over(
+                    self.sockets.open(What::Socket(Box::new(socket))).map(|fd| (fd, remote)),
+                )
             }
         }
     }
