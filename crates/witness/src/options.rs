@@ -49,7 +49,7 @@ impl World {
             _ => None,
         };
         let Some(id) = connection else {
-            return get(self.stack.config(), &socket.options, level, name);
+            return get(&socket.options, self.stack.config(), level, name);
         };
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_ERROR) => match self.stack.take_error(id) {
@@ -61,13 +61,8 @@ impl World {
                 number(i32::try_from(info.snd_mss).unwrap_or(i32::MAX))
             }
             _ => {
-                let info = self.stack.info(id).map_err(errno::number)?;
-                let options = TcpOptions {
-                    receive_buffer: Some(info.receive_buffer),
-                    send_buffer: Some(info.send_buffer),
-                    ..self.stack.tcp_options(id).map_err(errno::number)?.clone()
-                };
-                get(self.stack.config(), &options, level, name)
+                let options = self.stack.tcp_options(id).map_err(errno::number)?;
+                get(options, self.stack.config(), level, name)
             }
         }
     }
@@ -151,7 +146,7 @@ fn set(options: &mut TcpOptions, level: i32, name: i32, value: &[u8]) -> Result<
     Ok(())
 }
 
-fn get(config: &Config, options: &TcpOptions, level: i32, name: i32) -> Result<Vec<u8>, i32> {
+fn get(options: &TcpOptions, config: &Config, level: i32, name: i32) -> Result<Vec<u8>, i32> {
     let keepalive = options.keepalive.unwrap_or_default();
     let seconds = |time: Duration| i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
     let size = |bytes: usize| i32::try_from(bytes.saturating_mul(2)).unwrap_or(i32::MAX);
