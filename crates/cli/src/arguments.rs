@@ -324,7 +324,7 @@ pub(crate) struct Nc {
 /// made small and printed as one line that replays it.
 #[derive(Args, Debug)]
 #[command(
-    group = clap::ArgGroup::new("what").required(true).args(["scenario", "seeds", "minutes", "replay"]),
+    group = clap::ArgGroup::new("what").required(true).args(["scenario", "seeds", "minutes", "replay", "tables"]),
     after_help = "\
 A scenario:
   title = \"CUBIC and a short loss of the path\"
@@ -371,6 +371,9 @@ pub(crate) struct Sim {
     /// Run one world again, by its seed or its address.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) replay: Option<Address>,
+    /// Print the book's tables of what the controllers achieve.
+    #[arg(long, hide = true)]
+    pub(crate) tables: bool,
     /// Print every packet, loss and drop of the replayed world.
     #[arg(long, requires = "replay")]
     pub(crate) trace: bool,

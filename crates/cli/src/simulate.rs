@@ -27,6 +27,9 @@ pub(crate) fn run(arguments: &Sim) -> anyhow::Result<ExitCode> {
     if let Some(address) = &arguments.replay {
         return replay(address, arguments.trace);
     }
+    if arguments.tables {
+        return print(&study::tables::book().context("a table")?);
+    }
     let first = arguments.first;
     let last = arguments.seeds.map_or(u64::MAX, |seeds| first.saturating_add(seeds));
     let limit = arguments.minutes.map(|minutes| Duration::from_secs(minutes * 60));

@@ -29,9 +29,14 @@ struct Panel {
     unit: &'static str,
     value: fn(&Point, f64) -> Option<f64>,
     /// A second, thin line.
-    also: Option<(&'static str, fn(&Point) -> Option<f64>)>,
+    also: Option<Also>,
     losses: bool,
+    /// Over how many points its mean is taken: what arrives comes in lumps.
+    mean: usize,
 }
+
+/// What the legend of a second line says, and its value.
+type Also = (&'static str, fn(&Point) -> Option<f64>);
 
 const PANELS: &[Panel] = &[
     Panel {
@@ -42,6 +47,7 @@ const PANELS: &[Panel] = &[
             point.threshold.map(|threshold| threshold as f64 / 1e3)
         })),
         losses: true,
+        mean: 1,
     },
     Panel {
         title: "smoothed round-trip time",
@@ -49,6 +55,7 @@ const PANELS: &[Panel] = &[
         value: |point, _| point.rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
         also: None,
         losses: false,
+        mean: 1,
     },
     Panel {
         title: "in flight",
@@ -56,6 +63,7 @@ const PANELS: &[Panel] = &[
         value: |point, _| Some(point.in_flight as f64 / 1e3),
         also: None,
         losses: false,
+        mean: 1,
     },
     Panel {
         title: "throughput",
@@ -63,6 +71,7 @@ const PANELS: &[Panel] = &[
         value: |point, step| Some(point.read as f64 * 8.0 / step / 1e6),
         also: None,
         losses: false,
+        mean: 10,
     },
 ];
 
@@ -118,17 +127,16 @@ fn draw_panel(out: &mut String, measured: &Measured, panel: &Panel, top: f64) {
     let step = measured.step.as_secs_f64();
     let seconds = measured.duration.as_secs_f64();
     let bottom = top + PANEL;
-    let largest = measured
-        .curves
-        .iter()
-        .flat_map(|curve| &curve.points)
-        .filter_map(|point| (panel.value)(point, step))
-        .fold(0.0, f64::max);
+    let values: Vec<Vec<Option<f64>>> =
+        measured.curves.iter().map(|curve| values(curve, panel, step)).collect();
+    let largest = values.iter().flatten().flatten().copied().fold(0.0, f64::max);
     let most = if largest > 0.0 { largest * 1.08 } else { 1.0 };
     let x = |time: f64| LEFT + (RIGHT - LEFT) * (time / seconds).min(1.0);
     let y = |value: f64| bottom - PANEL * (value / most).min(1.0);
 
-    let title = format!("{} ({})", panel.title, panel.unit);
+    let span = label(step * panel.mean as f64);
+    let mean = if panel.mean > 1 { format!(", mean of {span} s") } else { String::new() };
+    let title = format!("{}{mean} ({})", panel.title, panel.unit);
     text(out, LEFT, top - 7.0, "font-weight=\"bold\" fill=\"#222\"", &title);
     if let Some((note, _)) = panel.also {
         text(out, RIGHT, top - 7.0, "text-anchor=\"end\" fill=\"#666\" font-size=\"11\"", note);
@@ -143,23 +151,32 @@ fn draw_panel(out: &mut String, measured: &Measured, panel: &Panel, top: f64) {
     }
     line(out, (LEFT, bottom), (RIGHT, bottom), "stroke=\"#888\"");
     line(out, (LEFT, top), (LEFT, bottom), "stroke=\"#888\"");
-    for (number, curve) in measured.curves.iter().enumerate() {
+    for (number, (curve, values)) in measured.curves.iter().zip(values).enumerate() {
         let colour = colour(number);
         if let Some((_, also)) = panel.also {
             let points = curve.points.iter().map(also);
             let style = format!("stroke=\"{colour}\" stroke-dasharray=\"3 4\" opacity=\"0.6\"");
             path(out, points, step, (&x, &y), &style);
         }
-        let started = curve.start.since(Instant::ZERO).as_secs_f64();
-        let points = curve.points.iter().enumerate().map(|(at, point)| {
-            let begun = (at + 1) as f64 * step > started;
-            (panel.value)(point, step).filter(|_| begun)
-        });
-        path(out, points, step, (&x, &y), &format!("stroke=\"{colour}\" stroke-width=\"1.5\""));
+        let style = format!("stroke=\"{colour}\" stroke-width=\"1.5\"");
+        path(out, values.into_iter(), step, (&x, &y), &style);
         if panel.losses {
             draw_losses(out, curve, &x, bottom - 5.0 - 9.0 * (number % 6) as f64, colour);
         }
     }
+}
+
+/// What a panel shows of a flow, from its start on.
+fn values(curve: &Curve, panel: &Panel, step: f64) -> Vec<Option<f64>> {
+    let raw: Vec<_> = curve.points.iter().map(|point| (panel.value)(point, step)).collect();
+    let started = curve.start.since(Instant::ZERO).as_secs_f64();
+    let mean = |at: usize| {
+        let begun = (at + 1) as f64 * step > started;
+        let near = &raw[(at + 1).saturating_sub(panel.mean)..=at];
+        let sum: f64 = near.iter().flatten().sum();
+        raw[at].filter(|_| begun).map(|_| sum / near.len() as f64)
+    };
+    (0..raw.len()).map(mean).collect()
 }
 
 /// A cross for each loss; those that would lie on one another are one.
@@ -253,9 +270,6 @@ mod tests {
             let count = ticks(most).len();
             assert!((3..=9).contains(&count), "{count} up to {most}");
         }
-        assert_eq!(
-            ["0", "0.5", "20"],
-            [label(0.0), label(0.5), label(20.0)].map(|l| l).each_ref().map(String::as_str)
-        );
+        assert_eq!([0.0, 0.5, 20.0].map(label), ["0", "0.5", "20"]);
     }
 }

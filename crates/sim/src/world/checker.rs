@@ -393,7 +393,7 @@ mod tests {
 
     /// A handshake: A has number 100 and a window of 1000, B has 500 and 2000.
     fn established() -> Checker {
-        let ends = vec![End::new(end(A), 2000), End::new(end(B), 2000)];
+        let ends = vec![End::new(end(A), 2000), End::new(end(B), 3000)];
         let mut checker = Checker { ends, cookies: false };
         for segment in [
             segment(A, Flags::SYN, 100, 0, 1000, 0),
