@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use sim::world::shrink::Address;
 
 use crate::impairment_options::{Both, Inbound, Outbound};
 use crate::judge::Judge;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Ss(Ss),
     Ping(Ping),
     Nc(Nc),
+    Sim(Sim),
     /// Prints a completion script for a shell.
     #[command(
         after_help = "Example: estab completions bash > ~/.local/share/bash-completion/completions/estab"
@@ -311,6 +313,72 @@ pub(crate) struct Nc {
     pub(crate) destination: Vec<String>,
 }
 
+/// Runs networks in virtual time: one that you wrote down, or thousands drawn from seeds.
+///
+/// SCENARIO.toml says what the bottleneck is like and who sends. The real stack runs on every host,
+/// and minutes pass in seconds. What comes out: a table here, and beside it the curves of congestion
+/// window, round-trip time, flight and throughput, as a picture (SVG) and as numbers (CSV).
+///
+/// With `--seeds` or `--minutes` it hunts instead: each seed is another world of hosts, bad lines
+/// and programs, in which every packet, every state and every byte is checked. A world that fails is
+/// made small and printed as one line that replays it.
+#[derive(Args, Debug)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["scenario", "seeds", "minutes", "replay", "tables"]),
+    after_help = "\
+A scenario:
+  title = \"CUBIC and a short loss of the path\"
+  duration = \"20s\"         # of virtual time
+  seed = 1                 # another number, other losses
+  mtu = 1500
+  [link]                   # the bottleneck that all flows share
+  rate = \"20mbit\"
+  delay = \"25ms\"           # each way
+  queue = 85               # packets; also: jitter, loss, burst (packets in a row), reorder,
+  loss = \"0.1%\"            # duplicate, corrupt, codel = true, ecn = true
+  [link.back]              # what differs on the way back
+  loss = \"0%\"
+  [[link.change]]          # what is other for a while
+  at = \"10s\"
+  until = \"11s\"
+  loss = \"100%\"
+  [[flow]]                 # who sends; any number, or count = 4
+  controller = \"cubic\"    # also: name, start, bytes, delay (a path of its own), pacing = true
+
+Examples:
+  estab sim docs/scenarios/cubic-long-path.toml
+  estab sim docs/scenarios/bbr-and-cubic.toml --out /tmp
+  estab sim --seeds 1000
+  estab sim --minutes 10 --first 100000
+  estab sim --replay 4718,flow1.gone --trace"
+)]
+pub(crate) struct Sim {
+    /// The scenario to run.
+    #[arg(value_name = "SCENARIO.toml")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Where to write the curves; beside the scenario unless told otherwise.
+    #[arg(long, value_name = "DIRECTORY", requires = "scenario")]
+    pub(crate) out: Option<PathBuf>,
+    /// Hunt through so many worlds.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// Hunt for so long.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(crate) minutes: Option<u64>,
+    /// The first seed of a hunt.
+    #[arg(long, value_name = "SEED", default_value_t = 1, conflicts_with_all = ["scenario", "replay"])]
+    pub(crate) first: u64,
+    /// Run one world again, by its seed or its address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) replay: Option<Address>,
+    /// Print the book's tables of what the controllers achieve.
+    #[arg(long, hide = true)]
+    pub(crate) tables: bool,
+    /// Print every packet, loss and drop of the replayed world.
+    #[arg(long, requires = "replay")]
+    pub(crate) trace: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +417,11 @@ mod tests {
             "estab up",
             "estab up --tun a --fd 3",
             "estab demo --explain --pcap x",
+            "estab sim",
+            "estab sim a.toml --seeds 5",
+            "estab sim --seeds 0",
+            "estab sim --replay x",
+            "estab sim --seeds 5 --trace",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -21,6 +21,7 @@ mod observe;
 mod ping;
 mod segment_line;
 mod serve;
+mod simulate;
 mod ss;
 mod steps;
 mod values;
@@ -61,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ss(arguments) => control::client::ss(&arguments),
         Command::Ping(arguments) => control::client::ping(&arguments),
         Command::Nc(arguments) => netcat::run(&arguments),
+        Command::Sim(arguments) => simulate::run(&arguments),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::pages(&directory),
         Command::Keeper { command } => command::keeper(&command),

@@ -1,83 +1,11 @@
-//! Values as people write them: `2%`, `5ms`, `10mbit`, `10.77.0.1/24`, `http:80=DIR`.
+//! Values as people write them: `10.77.0.1/24`, `http:80=DIR`, and those of [`sim::units`].
 
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-/// A probability, from `2%` or `0.02`.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Probability(pub(crate) f64);
-
-impl FromStr for Probability {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no share: write it like 2% or 0.02, from 0 to 100%");
-        let (number, unit) = match text.strip_suffix('%') {
-            Some(percent) => (percent, 100.0),
-            None => (text, 1.0),
-        };
-        let share = number.trim().parse::<f64>().map_err(|_| wrong())? / unit;
-        if (0.0..=1.0).contains(&share) { Ok(Self(share)) } else { Err(wrong()) }
-    }
-}
-
-/// A time, from `5ms`, `0.5s`, `200us` or `1m`. A bare `0` needs no unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong =
-        || format!("'{text}' is no time: write a number with us, ms, s or m, like 5ms or 0.5s");
-    let (number, unit) = split_unit(text);
-    let value = number.parse::<f64>().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "us" | "µs" => value / 1e6,
-        "ms" => value / 1e3,
-        "s" => value,
-        "m" | "min" => value * 60.0,
-        "" if value == 0.0 => 0.0,
-        _ => return Err(wrong()),
-    };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| *time <= Duration::from_secs(86_400))
-        .ok_or_else(wrong)
-}
-
-/// Bits per second, from `10mbit`, `1.5gbit`, `800kbit` or `9600bit`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct BitRate(pub(crate) u64);
-
-impl FromStr for BitRate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("'{text}' is no rate: write a number with bit, kbit, mbit or gbit, like 10mbit")
-        };
-        let (number, unit) = split_unit(text);
-        let value = number.parse::<f64>().map_err(|_| wrong())?;
-        let factor = match unit.to_ascii_lowercase().as_str() {
-            "bit" => 1.0,
-            "kbit" => 1e3,
-            "mbit" => 1e6,
-            "gbit" => 1e9,
-            _ => return Err(wrong()),
-        };
-        let bits = value * factor;
-        if (1.0..=1e12).contains(&bits) {
-            // In range, so the cast drops only a fraction of a bit.
-            Ok(Self(bits as u64))
-        } else {
-            Err(wrong())
-        }
-    }
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
-}
+pub(crate) use sim::units::{BitRate, Probability, duration};
 
 /// An address of the kernel's side and the length of its network's prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -184,36 +112,6 @@ impl FromStr for Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shares() {
-        assert_eq!("2%".parse(), Ok(Probability(0.02)));
-        assert_eq!("0.5".parse(), Ok(Probability(0.5)));
-        assert_eq!("100%".parse(), Ok(Probability(1.0)));
-        for wrong in ["", "%", "101%", "-1%", "2", "nan", "two", "inf"] {
-            assert!(wrong.parse::<Probability>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times() {
-        assert_eq!(duration("5ms"), Ok(Duration::from_millis(5)));
-        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("200us"), Ok(Duration::from_micros(200)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        for wrong in ["", "5", "ms", "-5ms", "5 parsecs", "1e99s", "99999999m", "1.2.3s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn rates() {
-        assert_eq!("10mbit".parse(), Ok(BitRate(10_000_000)));
-        assert_eq!("1.5Gbit".parse(), Ok(BitRate(1_500_000_000)));
-        for wrong in ["", "10", "0bit", "10mb", "9999999gbit"] {
-            assert!(wrong.parse::<BitRate>().is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn networks() {

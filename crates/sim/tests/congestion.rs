@@ -1,30 +1,26 @@
 //! Each controller in the whole stack: one connection over one bottleneck, in virtual time.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
-use sim::world::dice::Dice;
+use link::impair::{Direction, Packet};
+use link::{Impairment, Loss};
 use sim::world::host::Host;
-use sim::world::path::{Impairment, Path};
 use stack::tcp::congestion;
-use stack::{Config, ConnectionId, SocketId, TcpInfo, TcpOptions};
-use wire::frame::{FrameBuf, ReceiveMeta};
+use stack::{Config, ConnectionId, HeaderBuf, SocketId, TcpInfo, TcpOptions};
+use wire::frame::{FrameBuf, Medium, ReceiveChecksum, ReceiveMeta};
 use wire::time::{Duration, Instant};
 
 /// 10 Mbit/s and 40 ms: 50 kB on the path.
 const RATE: u64 = 1_250_000;
 const LATENCY: Duration = Duration::from_millis(20);
-const PATH: u64 = 50_000;
+const PATH: usize = 50_000;
 
 /// A sender and a receiver, and a path in each direction.
 struct World {
     now: Instant,
-    dice: Dice,
     hosts: [Host; 2],
-    paths: [Path; 2],
-    flights: BinaryHeap<Reverse<(Instant, u64)>>,
-    packets: BTreeMap<u64, (usize, Vec<u8>)>,
+    paths: [Direction<()>; 2],
     sender: ConnectionId,
     receiver: Option<ConnectionId>,
     received: u64,
@@ -40,14 +36,11 @@ impl World {
         let server = SocketAddr::from((hosts[1].address, 80));
         hosts[1].stack.listen(now, server, 1, TcpOptions::default()).unwrap();
         let sender = hosts[0].stack.connect(now, None, server, options).unwrap();
-        let backward = Impairment { latency: LATENCY, ..Impairment::default() };
+        let backward = Impairment { delay: LATENCY, ..Impairment::default() };
         Self {
             now,
-            dice: Dice::new(1),
             hosts,
-            paths: [Path::new(forward), Path::new(backward)],
-            flights: BinaryHeap::new(),
-            packets: BTreeMap::new(),
+            paths: [Direction::new(forward, 1, 0), Direction::new(backward, 1, 1)],
             sender,
             receiver: None,
             received: 0,
@@ -63,16 +56,19 @@ impl World {
             for from in [0, 1] {
                 self.send(from);
             }
-            let arrival = self.flights.peek().map(|Reverse((at, _))| *at);
+            let arrivals = self.paths.iter().filter_map(Direction::next_release);
             let timers = self.hosts.iter().filter_map(|host| host.stack.poll_timeout());
-            let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else { break };
+            let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= end) else {
+                break;
+            };
             self.now = self.now.max(next);
-            while self.flights.peek().is_some_and(|Reverse((at, _))| *at <= self.now) {
-                let Reverse((_, number)) = self.flights.pop().unwrap();
-                let (to, bytes) = self.packets.remove(&number).unwrap();
-                let host = &mut self.hosts[to];
-                let meta = ReceiveMeta::default();
-                host.stack.handle_frame(self.now, host.interface, FrameBuf::from(bytes), meta);
+            for (from, path) in self.paths.iter_mut().enumerate() {
+                while path.due(self.now, Medium::Ip).is_some() {
+                    let packet = path.pop(true).unwrap();
+                    let host = &mut self.hosts[1 - from];
+                    let (frame, meta) = (FrameBuf::from(packet.bytes), ReceiveMeta::default());
+                    host.stack.handle_frame(self.now, host.interface, frame, meta);
+                }
             }
             for host in &mut self.hosts {
                 if host.stack.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -89,7 +85,7 @@ impl World {
             && self.hosts[0].stack.write(self.now, self.sender, &block).is_ok_and(|n| n > 0)
         {
         }
-        for event in self.hosts[1].events() {
+        while let Some(event) = self.hosts[1].stack.poll_event() {
             if let SocketId::Listener(listener) = event.socket {
                 self.receiver =
                     self.hosts[1].stack.accept(self.now, listener).ok().map(|(id, _)| id);
@@ -104,13 +100,10 @@ impl World {
     }
 
     fn send(&mut self, from: usize) {
-        while let Some(departure) = self.hosts[from].next_departure(self.now) {
-            let copies = self.paths[from].carry(self.now, departure.bytes, &mut self.dice);
-            for (arrives, bytes) in copies {
-                let number = self.dice.count();
-                self.flights.push(Reverse((arrives, number)));
-                self.packets.insert(number, (1 - from, bytes));
-            }
+        let mut header = HeaderBuf::default();
+        while let Some(packet) = self.hosts[from].stack.poll_transmit(self.now, &mut header) {
+            let (bytes, checksum) = (packet.to_frame().to_vec(), ReceiveChecksum::Unverified);
+            self.paths[from].take(self.now, Medium::Ip, Packet { bytes, checksum, tag: () });
         }
     }
 
@@ -126,14 +119,20 @@ impl World {
     }
 }
 
-fn path(queue: u64, loss: u64) -> Impairment {
-    Impairment { latency: LATENCY, rate: Some(RATE), queue, loss, ..Impairment::default() }
+fn path(queue: usize, loss: f64) -> Impairment {
+    Impairment {
+        delay: LATENCY,
+        rate: NonZeroU64::new(RATE * 8),
+        queue_bytes: Some(queue),
+        loss: Loss::Random(loss),
+        ..Impairment::default()
+    }
 }
 
 #[test]
 fn every_controller_fills_the_path() {
     for name in congestion::NAMES {
-        let mut world = World::new(name, path(PATH, 0));
+        let mut world = World::new(name, path(PATH, 0.0));
         world.run(Duration::from_secs(4));
         let used = world.use_of(Duration::from_secs(12));
         assert_eq!(world.info().congestion, *name);
@@ -144,7 +143,7 @@ fn every_controller_fills_the_path() {
 
 #[test]
 fn bbr_keeps_the_queue_short_and_does_not_mind_chance_loss() {
-    let mut world = World::new("bbr", path(10 * PATH, 0));
+    let mut world = World::new("bbr", path(10 * PATH, 0.0));
     world.run(Duration::from_secs(4));
     let mut queued: Vec<Duration> = (0..50)
         .map(|_| {
@@ -157,7 +156,7 @@ fn bbr_keeps_the_queue_short_and_does_not_mind_chance_loss() {
     assert!(queued[25] < Duration::from_millis(6) && queued[49] < 2 * LATENCY, "{queued:?}");
 
     let used = ["bbr", "cubic"].map(|name| {
-        let mut world = World::new(name, path(PATH, 10));
+        let mut world = World::new(name, path(PATH, 0.01));
         world.run(Duration::from_secs(4));
         world.use_of(Duration::from_secs(12))
     });
@@ -166,7 +165,7 @@ fn bbr_keeps_the_queue_short_and_does_not_mind_chance_loss() {
 
 #[test]
 fn a_program_may_change_the_controller_under_way() {
-    let mut world = World::new("reno", path(PATH, 0));
+    let mut world = World::new("reno", path(PATH, 0.0));
     world.run(Duration::from_secs(2));
     for name in ["bbr", "cubic", "bbr"] {
         let sender = &mut world.hosts[0].stack;
@@ -181,7 +180,7 @@ fn a_program_may_change_the_controller_under_way() {
 
 #[test]
 fn bbr_does_not_take_a_slow_program_for_a_slow_path() {
-    let mut world = World::new("bbr", path(PATH, 0));
+    let mut world = World::new("bbr", path(PATH, 0.0));
     world.writes = false;
     world.run(Duration::from_millis(100));
     for _ in 0..100 {

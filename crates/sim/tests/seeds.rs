@@ -1,62 +1,60 @@
-//! A thousand worlds, and those that once went wrong.
-//!
-//! `SIM_SEEDS=n` and `SIM_FIRST=s` choose others; `SIM_TRACE=1` prints every packet.
+//! Three hundred worlds, and those that once went wrong.
 
-use sim::world;
+use std::time::Duration;
+
+use sim::world::shrink::Address;
+use sim::world::{self, Observer, checker, draw, hunt};
+use wire::time::Instant;
 
 #[test]
-fn a_thousand_worlds() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-    };
-    let (first, count) = (number("SIM_FIRST", 1), number("SIM_SEEDS", 1000));
-    let trace = number("SIM_TRACE", 0) != 0;
-    let run = move |offset: u64| {
-        let mut packets = 0;
-        let mut violations = Vec::new();
-        for seed in (first + offset..first + count).step_by(2) {
-            match world::run_observed(seed, &mut |line| {
-                if trace {
-                    println!("{line}");
-                }
-            }) {
-                Ok(report) => packets += report.packets,
-                Err(violation) => violations.push(violation.to_string()),
-            }
-        }
-        (packets, violations)
-    };
-    let other_half = std::thread::spawn(move || run(1));
-    let (mut packets, mut violations) = run(0);
-    let (more_packets, more_violations) = other_half.join().unwrap();
-    packets += more_packets;
-    violations.extend(more_violations);
-    println!("{count} worlds, {packets} packets");
-    let shown = violations.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(violations.is_empty(), "{} of {count} worlds went wrong:\n{shown}", violations.len());
+fn three_hundred_worlds() {
+    let (tally, failures) = hunt::hunt(1..301, 2, |_| true);
+    println!("{tally:?}");
+    let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
+    assert_eq!(tally.worlds, 300);
+    // They test something: packets are lost, and hours pass.
+    assert!(tally.lost > 1000 && tally.packets > 10 * tally.lost / 2);
+    assert!(tally.simulated > Duration::from_secs(3600));
+}
+
+#[derive(Default)]
+struct Record(Vec<String>);
+
+impl Observer for Record {
+    fn wants_packets(&self) -> bool {
+        true
+    }
+
+    fn packet(&mut self, now: Instant, from: usize, line: checker::Line<'_>) {
+        self.0.push(format!("{now} {from} {line}"));
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
     let record = |seed| {
-        let mut lines = Vec::new();
-        let report = world::run_observed(seed, &mut |line| lines.push(line.to_string()));
-        (report, lines)
+        let mut record = Record::default();
+        let report = world::run_observed(&draw::scenario(seed), &mut record);
+        (report, record.0)
     };
     let (first, second) = (record(7), record(7));
     assert!(first == second);
     assert!(first.1 != record(8).1);
 }
 
-/// Seeds that once showed a mistake, with what it was.
+/// Worlds that once showed a mistake, with a name and what it was.
 #[test]
 fn worlds_that_went_wrong_once() {
     let list = include_str!("seeds.txt");
     for line in list.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
-        let seed = line.split_whitespace().next().unwrap_or_default();
-        let seed = seed.parse().unwrap_or_else(|_| panic!("`{line}` does not begin with a seed"));
-        if let Err(violation) = world::run(seed) {
-            panic!("{violation}\n  (known: {line})");
+        let mut words = line.split_whitespace();
+        let (name, address) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let address: Address =
+            address.parse().unwrap_or_else(|error| panic!("{name} in seeds.txt: {error}"));
+        assert!(words.next().is_some(), "{name} has no reason");
+        if let Err(violation) = world::run(&address.scenario()) {
+            panic!("{violation}\n  replay: estab sim --replay {address}\n  (known: {line})");
         }
     }
 }

@@ -23,6 +23,8 @@ cargo xtask COMMAND
   generate        both, and every other generated document
   check           say which generated document is stale, and which named test does not exist
   sim [SEEDS]     worlds in virtual time, 200 unless told otherwise
+  sim-fleet --minutes N   the same for so long, on all cores; `--first SEED` begins elsewhere
+  sim-book        the tables and curves of the book, from the simulator; `--check` compares them
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
   versus-linux [...]
                   estab beside the kernel under the same impairment; `--help` says more
@@ -36,7 +38,9 @@ fn main() -> ExitCode {
         Some("requirements") => documents::write(|path| path.ends_with("rfc9293.md")),
         Some("generate") => documents::write(|_| true),
         Some("check") => documents::check(),
-        Some("sim") => simulate::run(rest),
+        Some("sim") => simulate::smoke(rest),
+        Some("sim-book") => simulate::book(rest),
+        Some("sim-fleet") => simulate::fleet(rest),
         Some("interop") => interop::run(rest),
         Some("versus-linux") => versus::run(rest),
         Some("help" | "--help" | "-h") => {

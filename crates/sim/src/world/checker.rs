@@ -1,43 +1,47 @@
-//! What must be true of every packet and every state, whatever the network does.
+//! What must be true of every packet, whatever the network does.
 //!
 //! | what | source |
 //! |---|---|
 //! | every packet has a reason | |
+//! | every byte that leaves stands at its place of the stream | |
 //! | nothing is sent beyond the window that the peer offered, but a probe | RFC 9293 3.8.6 |
+//! | nothing is sent again that was acknowledged | RFC 9293 3.8.1 |
 //! | nothing is acknowledged that was never sent; acknowledgments never go back | RFC 9293 3.4 |
+//! | SACK names what was sent, and nothing that the ACK covers but as a duplicate | RFC 2018 3, 2883 4 |
 //! | the right edge of the window never moves back | RFC 9293 3.8.6 SHLD-14 |
+//! | no more is offered than the receive buffer holds | RFC 9293 3.8.6 |
 //! | nothing follows FIN | RFC 9293 3.6 |
 //! | no segment is larger than the peer's MSS | RFC 9293 3.7.1 MUST-16 |
-//! | every change of state is an arrow of the figure | RFC 9293 3.3.2 |
-//! | the states of both ends fit together | RFC 9293 3.3.2 |
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::fmt;
+use std::net::SocketAddrV4;
 use std::num::NonZeroU16;
 
-use stack::trace::What;
-use stack::{FourTuple, Stack, State};
+use stack::TcpOptions;
 
-use crate::segment::{Flags, Segment, TcpOption};
+use crate::segment::{Flags, Segment};
 
-/// Looks at every packet and follows every state.
-#[derive(Debug)]
+use super::peek::Peek;
+use super::scenario::{Scenario, end_of};
+use super::stream;
+
+/// Looks at every packet.
+#[derive(Clone, Debug)]
 pub struct Checker {
-    /// What one end of a connection said, by sender and receiver.
-    ends: HashMap<(SocketAddrV4, SocketAddrV4), End>,
-    /// The state of every connection of every host.
-    states: Vec<HashMap<FourTuple, State>>,
-    /// The server answers with SYN cookies, and so with several initial numbers, and an old ACK may
-    /// open its connection again at other numbers, while the other end is in any state: neither
-    /// numbers nor pairs of states are checked.
+    /// What the ends of the flows said: the client's at twice the flow's number, then the server's.
+    ends: Vec<End>,
+    /// With SYN cookies the server answers with several initial numbers, and an old ACK may open
+    /// its connection again at other numbers: numbers are not checked.
     cookies: bool,
 }
 
 /// What one end of a connection said so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct End {
-    /// The number of its SYN.
-    first: u32,
+    /// Where it is.
+    address: SocketAddrV4,
+    /// It sent a SYN, with this number.
+    first: Option<u32>,
     /// One past the last number that it sent, counted from `first`.
     next: u64,
     /// One past its FIN, counted from `first`.
@@ -50,18 +54,39 @@ struct End {
     /// both counted from the other's `first`.
     acked: u64,
     edge: u64,
-    /// The highest right edge of its window that reached the other end.
+    /// The highest acknowledgment and right edge of its that reached the other end.
+    heard: u64,
     offered: u64,
+    /// The latest timestamp of its that reached the other end.
+    clock: Option<u32>,
+    /// Nothing can be said of it any more.
+    haunted: bool,
+    /// How many bytes its program read, and how many its buffer holds.
+    consumed: u64,
+    buffer: u64,
 }
 
 impl Checker {
-    /// For a world of `hosts` hosts.
+    /// For a world.
     #[must_use]
-    pub fn new(hosts: usize, cookies: bool) -> Self {
-        Self { ends: HashMap::new(), states: vec![HashMap::new(); hosts], cookies }
+    pub fn new(scenario: &Scenario) -> Self {
+        let mut ends = Vec::new();
+        for (number, flow) in scenario.flows.iter().enumerate() {
+            let Some(addresses) = scenario.addresses(number) else { break };
+            for (side, address) in addresses.into_iter().enumerate() {
+                let host = if side == 0 { flow.client } else { flow.server };
+                // One that sizes itself keeps within the stack's limit.
+                let most = scenario.hosts[host].config.receive_buffer.max;
+                let of = |options: &TcpOptions| options.receive_buffer.unwrap_or(most);
+                // What a listener's buffer allowed is never taken back.
+                let buffer = of(&flow.plans[side].options).max(of(&scenario.listener));
+                ends.push(End::new(address, buffer as u64));
+            }
+        }
+        Self { ends, cookies: scenario.has_cookies() }
     }
 
-    /// A packet leaves its host: checks it, and gives it as a line.
+    /// A packet leaves its host.
     ///
     /// # Errors
     /// When it breaks a rule.
@@ -70,85 +95,77 @@ impl Checker {
         packet: &[u8],
         segment_size: Option<NonZeroU16>,
         reason: &str,
-    ) -> Result<String, String> {
-        let Some(segment) = Segment::parse_unverified(packet) else {
-            return Ok(format!("{} bytes that are not TCP", packet.len()));
+    ) -> Result<(), String> {
+        let Some(segment) = Peek::new(packet) else { return Ok(()) };
+        let verdict = if reason.is_empty() {
+            Err("a segment without a reason".into())
+        } else if self.cookies {
+            Ok(())
+        } else {
+            self.check(&segment, segment_size)
         };
-        let line = display(&segment, segment_size, reason);
-        if reason.is_empty() {
-            return Err(format!("a segment without a reason: {line}"));
-        }
-        if !self.cookies {
-            self.check(&segment, segment_size).map_err(|what| format!("{what}: {line}"))?;
-        }
-        Ok(line)
+        verdict.map_err(|what| format!("{what}: {}", Line { packet, segment_size, reason }))
     }
 
-    /// A packet arrives: what it offers may be used from now on.
+    /// A packet arrives undamaged: what it acknowledges and offers is known from now on.
     pub fn arrives(&mut self, packet: &[u8]) {
-        let Some(segment) = Segment::parse_unverified(packet) else { return };
+        let Some(segment) = Peek::new(packet) else { return };
         if !segment.flags.has(Flags::ACK) || segment.flags.has(Flags::RST) {
             return;
         }
-        let key = (segment.source, segment.destination);
-        let Some((end, other)) = self.both(key) else { return };
-        let edge = right_edge(&segment, &end, &other);
-        if let Some(end) = self.ends.get_mut(&key) {
-            end.offered = end.offered.max(edge);
+        let Some(at) = self.end_of(&segment) else { return };
+        let (end, other) = (self.ends[at], self.ends[at ^ 1]);
+        let Some(ack) = other.count(segment.ack) else { return };
+        if ack > other.next {
+            return;
+        }
+        if self.ends[at].is_acceptable(&segment, &other) {
+            self.ends[at].heard = end.heard.max(ack);
+        }
+        self.ends[at].offered = end.offered.max(right_edge(&segment, ack, &end, &other));
+    }
+
+    /// The program of an end has read so many bytes in all.
+    pub fn consumed(&mut self, end: usize, bytes: u64) {
+        if let Some(end) = self.ends.get_mut(end) {
+            end.consumed = bytes;
         }
     }
 
-    /// Reads the stack's trace: every change of state, and whether both ends fit together.
-    ///
-    /// # Errors
-    /// When a change is not an arrow of the figure, or the two ends cannot be in these states.
-    pub fn follow(&mut self, host: usize, stack: &mut Stack) -> Result<(), String> {
-        while let Some(event) = stack.poll_trace() {
-            let (Some(flow), What::Transition { from, to, cause }) = (event.flow, event.what)
-            else {
-                continue;
-            };
-            if from.on(cause) != Some(to) {
-                return Err(format!("{flow}: {from} to {to} by {cause} is no arrow of the figure"));
-            }
-            let known = self.states[host].insert(flow, to);
-            let continues = match known {
-                // A connection that a SYN cookie proves begins in SYN-RECEIVED.
-                None | Some(State::Closed) => {
-                    matches!(from, State::Closed | State::Listen | State::SynReceived)
-                }
-                Some(known) => known == from || (known == State::TimeWait && from == State::Listen),
-            };
-            if !continues {
-                return Err(format!("{flow}: was {known:?}, now goes from {from} to {to}"));
-            }
-            if !self.cookies {
-                self.check_pair(flow, to)?;
-            }
-        }
-        Ok(())
+    /// Which end sent a segment.
+    fn end_of(&self, segment: &Peek<'_>) -> Option<usize> {
+        let (flow, side) = end_of(segment.source.port(), segment.destination.port())?;
+        let end = flow * 2 + side;
+        let known = self.ends.get(end)?.address == segment.source;
+        (known && self.ends[end ^ 1].address == segment.destination).then_some(end)
     }
 
-    fn check(&mut self, segment: &Segment, size: Option<NonZeroU16>) -> Result<(), String> {
-        let key = (segment.source, segment.destination);
+    fn check(&mut self, segment: &Peek<'_>, size: Option<NonZeroU16>) -> Result<(), String> {
         if segment.flags.has(Flags::RST) {
             return Ok(());
         }
-        if segment.flags.has(Flags::SYN) {
-            self.note_syn(segment);
-        }
-        let Some((mut end, mut other)) = self.both(key) else {
-            // The first SYN, or an ACK of an end that was gone before the world looked.
-            return Ok(());
+        let Some(at) = self.end_of(segment) else {
+            return Err("a segment of no flow".into());
         };
-        let start = count_from(end.first, segment.seq, end.next);
+        if segment.flags.has(Flags::SYN) {
+            self.note_syn(at, segment);
+        }
+        let (mut end, other) = (self.ends[at], self.ends[at ^ 1]);
+        if end.haunted || other.haunted {
+            return Ok(());
+        }
+        let Some(start) = end.count(segment.seq) else {
+            return Err("a number that was never announced".into());
+        };
         let stop = start + u64::from(segment.sequence_len());
-        if !segment.flags.has(Flags::SYN) && segment.sequence_len() > 0 {
-            // One number beyond the window: a probe (RFC 9293 3.8.6.1).
-            if stop > other.offered.max(end.next) && stop > other.offered + 1 {
-                return Err(format!("{stop} is beyond the offered window {}", other.offered));
-            }
+        if segment.sequence_len() > 0 && !segment.flags.has(Flags::SYN) {
+            end.check_text(segment, start, stop, &other)?;
             check_size(segment, size, &other)?;
+            if start > 0
+                && let Some(at) = stream::first_difference(at as u64, start - 1, segment.payload)
+            {
+                return Err(format!("byte {at} of the stream is wrong as it leaves"));
+            }
         }
         if end.fin.is_some_and(|fin| stop > fin) {
             return Err("something after FIN".into());
@@ -161,102 +178,162 @@ impl Checker {
         }
         end.next = end.next.max(stop);
         if segment.flags.has(Flags::ACK) {
-            Self::check_ack(segment, &mut end, &mut other)?;
+            end.check_ack(segment, &other)?;
         }
-        self.ends.insert(key, end);
-        Ok(())
-    }
-
-    fn check_ack(segment: &Segment, end: &mut End, other: &mut End) -> Result<(), String> {
-        let ack = count_from(other.first, segment.ack, other.next);
-        if ack > other.next {
-            return Err(format!("acknowledges {ack}, but only {} was sent", other.next));
-        }
-        if ack < end.acked {
-            return Err(format!("the acknowledgment went back from {} to {ack}", end.acked));
-        }
-        end.acked = ack;
-        let edge = right_edge(segment, end, other);
-        // Less than a unit of the scaled window is rounding (RFC 7323 2.4); after the peer's FIN
-        // the window means nothing.
-        let unit = 1 << end.scale.unwrap_or(0);
-        if edge + unit <= end.edge && other.fin != Some(ack) {
-            return Err(format!(
-                "the right edge of the window went back from {} to {edge}",
-                end.edge
-            ));
-        }
-        end.edge = edge;
+        self.ends[at] = end;
         Ok(())
     }
 
     /// A SYN: what it offers, and whether another connection begins.
-    fn note_syn(&mut self, segment: &Segment) {
-        let key = (segment.source, segment.destination);
-        let known = self.ends.get(&key).is_some_and(|end| end.first == segment.seq);
-        if known {
+    fn note_syn(&mut self, at: usize, segment: &Peek<'_>) {
+        if self.ends[at].first == Some(segment.seq) {
             return;
         }
-        let mut end = End { first: segment.seq, next: 1, ..End::default() };
-        for option in &segment.options {
-            match option {
-                TcpOption::Mss(mss) => end.mss = Some(*mss),
-                TcpOption::WindowScale(scale) => end.scale = Some((*scale).min(14)),
-                TcpOption::Timestamps { .. } => end.timestamps = true,
+        let End { address, buffer, consumed, first, .. } = self.ends[at];
+        let mut end = End::new(address, buffer);
+        // An old SYN that came again opened what had been closed: the other end still speaks of the
+        // connection before, and will reset this one.
+        end.haunted = self.ends[at].haunted || first.is_some() && self.ends[at ^ 1].acked > 0;
+        (end.first, end.next, end.consumed) = (Some(segment.seq), 1, consumed);
+        for (kind, data) in segment.options() {
+            match (kind, data) {
+                (2, &[a, b]) => end.mss = Some(u16::from_be_bytes([a, b])),
+                (3, &[shift]) => end.scale = Some(shift.min(14)),
+                (8, _) => end.timestamps = true,
                 _ => {}
             }
         }
-        if !segment.flags.has(Flags::ACK) {
-            // An active open: what the other end said before belongs to an older connection. In a
-            // simultaneous open its SYN has not been acknowledged, and stays.
-            let reversed = (segment.destination, segment.source);
-            if self.ends.get(&reversed).is_some_and(|other| other.acked > 0) {
-                self.ends.remove(&reversed);
-            }
+        self.ends[at] = end;
+    }
+}
+
+impl End {
+    fn new(address: SocketAddrV4, buffer: u64) -> Self {
+        Self {
+            address,
+            first: None,
+            next: 0,
+            fin: None,
+            scale: None,
+            mss: None,
+            timestamps: false,
+            acked: 0,
+            edge: 0,
+            heard: 0,
+            offered: 0,
+            clock: None,
+            haunted: false,
+            consumed: 0,
+            buffer,
         }
-        self.ends.insert(key, end);
     }
 
-    fn both(&self, key: (SocketAddrV4, SocketAddrV4)) -> Option<(End, End)> {
-        Some((self.ends.get(&key)?.clone(), self.ends.get(&(key.1, key.0))?.clone()))
+    /// A sequence number of this end as a count from its first. A flow here never wraps twice.
+    fn count(&self, number: u32) -> Option<u64> {
+        let low = u64::from(number.wrapping_sub(self.first?));
+        let turn = 1_u64 << 32;
+        let near = self.next / turn * turn + low;
+        // A number shortly before the first one, as in a keep-alive probe, is not a huge one.
+        if near > self.next + turn / 2 {
+            Some(near.saturating_sub(turn) * u64::from(near > turn))
+        } else {
+            Some(near)
+        }
     }
 
-    fn check_pair(&self, flow: FourTuple, state: State) -> Result<(), String> {
-        let reversed = flow.reversed();
-        let others = self.states.iter().filter_map(|states| states.get(&reversed));
-        for other in others {
-            if !fit(state, *other) || !fit(*other, state) {
-                return Err(format!("{flow} is {state} while the other end is {other}"));
+    /// Whether the other end must look at the acknowledgment of a segment that arrives from this
+    /// one: it is neither old nor beyond the window (RFC 9293 3.10.7.4, RFC 7323 5.3).
+    fn is_acceptable(&mut self, segment: &Peek<'_>, other: &End) -> bool {
+        let clock = segment.options().find_map(|(kind, data)| match (kind, data) {
+            (8, &[a, b, c, d, ..]) => Some(u32::from_be_bytes([a, b, c, d])),
+            _ => None,
+        });
+        if let Some(clock) = clock {
+            let latest = *self.clock.get_or_insert(clock);
+            if latest.wrapping_sub(clock) as i32 > 0 {
+                return false;
             }
+            self.clock = Some(clock);
+        }
+        self.count(segment.seq).is_some_and(|seq| seq >= other.acked && seq <= other.edge)
+    }
+
+    /// Text or FIN of this end leaves.
+    fn check_text(
+        &self,
+        segment: &Peek<'_>,
+        start: u64,
+        stop: u64,
+        other: &End,
+    ) -> Result<(), String> {
+        // One number beyond the window: a probe (RFC 9293 3.8.6.1).
+        if stop > other.offered.max(self.next) && stop > other.offered + 1 {
+            return Err(format!("{stop} is beyond the offered window {}", other.offered));
+        }
+        // A keep-alive probe is one byte before what was acknowledged (RFC 9293 3.8.4).
+        let keepalive = segment.payload.len() <= 1 && start + 1 == other.heard;
+        if stop <= other.heard && !keepalive {
+            return Err(format!("{start}..{stop} again, but {} is acknowledged", other.heard));
+        }
+        Ok(())
+    }
+
+    /// An acknowledgment of this end leaves.
+    fn check_ack(&mut self, segment: &Peek<'_>, other: &End) -> Result<(), String> {
+        let Some(ack) = other.count(segment.ack) else {
+            return Err("acknowledges somebody who said nothing".into());
+        };
+        if ack > other.next {
+            return Err(format!("acknowledges {ack}, but only {} was sent", other.next));
+        }
+        if ack < self.acked {
+            return Err(format!("the acknowledgment went back from {} to {ack}", self.acked));
+        }
+        self.acked = ack;
+        check_sack(segment, ack, other)?;
+        let edge = right_edge(segment, ack, self, other);
+        // Less than a unit of the scaled window is rounding (RFC 7323 2.4); after the peer's FIN
+        // the window means nothing.
+        let unit = 1 << self.scale.unwrap_or(0);
+        if segment.flags.has(Flags::SYN) {
+            // Not scaled: a SYN-ACK that is sent again cannot say what an ACK said meanwhile.
+            self.edge = self.edge.max(edge);
+            return Ok(());
+        }
+        if edge + unit <= self.edge && other.fin != Some(ack) {
+            let before = self.edge;
+            return Err(format!("the right edge of the window went back from {before} to {edge}"));
+        }
+        self.edge = edge;
+        let held = (edge - 1).saturating_sub(self.consumed);
+        if held > self.buffer + unit {
+            return Err(format!("{held} bytes are offered, but the buffer holds {}", self.buffer));
         }
         Ok(())
     }
 }
 
-/// Whether one end can be in `state` while the other is in `other`: what the first must have heard
-/// from the second decides.
-fn fit(state: State, other: State) -> bool {
-    use State::*;
-    match (state, other) {
-        // Gone, or not there yet; or a new connection meets the rest of an old one.
-        (Closed | Listen | SynSent | SynReceived, _) | (_, Closed | Listen | SynSent) => true,
-        // Our FIN is not out: nobody can have seen it.
-        (Established, CloseWait | LastAck | Closing | TimeWait | FinWait2) => false,
-        // We saw their FIN: they must have sent it.
-        (CloseWait | LastAck | Closing | TimeWait, Established | CloseWait | SynReceived) => false,
-        // They sent FIN before they could see ours.
-        (CloseWait, Closing | LastAck | TimeWait) => false,
-        (LastAck, Closing | LastAck) => false,
-        (Closing, LastAck) => false,
-        // They acknowledged our FIN, and we did not see theirs.
-        (FinWait2, Established | FinWait1 | SynReceived | FinWait2) => false,
-        // They saw our FIN.
-        (TimeWait, FinWait2) => false,
-        _ => true,
+/// SACK blocks are of what was sent (RFC 2018 3); one that the ACK or the next block covers says
+/// what came twice (RFC 2883 4), and only the first may.
+fn check_sack(segment: &Peek<'_>, ack: u64, other: &End) -> Result<(), String> {
+    for (place, (left, right)) in segment.sack_blocks().enumerate() {
+        let (Some(left), Some(right)) = (other.count(left), other.count(right)) else {
+            return Err("SACK for somebody who said nothing".into());
+        };
+        if left >= right {
+            return Err(format!("an empty SACK block {left}..{right}"));
+        }
+        if right > other.next {
+            return Err(format!("SACK of {left}..{right}, but only {} was sent", other.next));
+        }
+        if right <= ack && place > 0 {
+            return Err(format!("SACK of {left}..{right}, which {ack} acknowledges"));
+        }
     }
+    Ok(())
 }
 
-fn check_size(segment: &Segment, size: Option<NonZeroU16>, other: &End) -> Result<(), String> {
+fn check_size(segment: &Peek<'_>, size: Option<NonZeroU16>, other: &End) -> Result<(), String> {
     // 536 when the peer announced nothing (RFC 9293 3.7.1 MUST-15).
     let mss = usize::from(other.mss.unwrap_or(536));
     let options: usize = if other.timestamps { 12 } else { 0 };
@@ -269,43 +346,59 @@ fn check_size(segment: &Segment, size: Option<NonZeroU16>, other: &End) -> Resul
 }
 
 /// The right edge of the window in a segment of `end`, counted from the other's first number.
-fn right_edge(segment: &Segment, end: &End, other: &End) -> u64 {
-    let ack = count_from(other.first, segment.ack, other.next);
+fn right_edge(segment: &Peek<'_>, ack: u64, end: &End, other: &End) -> u64 {
     let scaled = end.scale.is_some() && other.scale.is_some() && !segment.flags.has(Flags::SYN);
     let shift = if scaled { end.scale.unwrap_or(0) } else { 0 };
     ack + (u64::from(segment.window) << shift)
 }
 
-/// A sequence number as a count from `first`, near `near`: connections here do not wrap twice.
-fn count_from(first: u32, number: u32, near: u64) -> u64 {
-    let low = u64::from(number.wrapping_sub(first));
-    // A number shortly before the first one, as in a keep-alive probe, is not a huge one.
-    if low > u64::from(u32::MAX) / 2 && near < u64::from(u32::MAX) / 2 { 0 } else { low }
+/// A packet as a line of text.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Its bytes.
+    pub packet: &'a [u8],
+    /// For a super-segment: the size of its pieces.
+    pub segment_size: Option<NonZeroU16>,
+    /// Why it is sent.
+    pub reason: &'a str,
 }
 
-fn display(segment: &Segment, size: Option<NonZeroU16>, reason: &str) -> String {
-    let Segment { source, destination, flags, seq, ack, window, payload, .. } = segment;
-    let options: Vec<String> = segment.options.iter().map(ToString::to_string).collect();
-    let pieces = size.map_or(String::new(), |size| format!(" in pieces of {size}"));
-    let (length, options) = (payload.len(), options.join(","));
-    format!(
-        "{} > {} {flags} {seq}({length}{pieces}) ack {ack} win {window} <{options}> {reason}",
-        SocketAddr::V4(*source),
-        SocketAddr::V4(*destination),
-    )
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(segment) = Segment::parse_unverified(self.packet) else {
+            return write!(f, "{} bytes that are not TCP", self.packet.len());
+        };
+        let Segment { source, destination, flags, seq, ack, window, payload, .. } = &segment;
+        let options: Vec<String> = segment.options.iter().map(ToString::to_string).collect();
+        let (length, options) = (payload.len(), options.join(","));
+        write!(f, "{source} > {destination} {flags} {seq}({length}")?;
+        if let Some(size) = self.segment_size {
+            write!(f, " in pieces of {size}")?;
+        }
+        write!(f, ") ack {ack} win {window} <{options}> {}", self.reason)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::TcpOption;
 
-    /// A handshake: A (port 1) has number 100 and a window of 1000, B (port 2) has 500 and 2000.
+    fn end(port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new([10, 0, 0, 1].into(), port)
+    }
+
+    const A: u16 = 20_000;
+    const B: u16 = 80;
+
+    /// A handshake: A has number 100 and a window of 1000, B has 500 and 2000.
     fn established() -> Checker {
-        let mut checker = Checker::new(2, false);
+        let ends = vec![End::new(end(A), 2000), End::new(end(B), 3000)];
+        let mut checker = Checker { ends, cookies: false };
         for segment in [
-            segment(1, Flags::SYN, 100, 0, 1000, 0),
-            segment(2, Flags::SYN.with(Flags::ACK), 500, 101, 2000, 0),
-            segment(1, Flags::ACK, 101, 501, 1000, 0),
+            segment(A, Flags::SYN, 100, 0, 1000, 0),
+            segment(B, Flags::SYN.with(Flags::ACK), 500, 101, 2000, 0),
+            segment(A, Flags::ACK, 101, 501, 1000, 0),
         ] {
             leaves(&mut checker, &segment).unwrap();
             checker.arrives(&segment.to_packet());
@@ -314,65 +407,89 @@ mod tests {
     }
 
     fn segment(from: u16, flags: Flags, seq: u32, ack: u32, window: u16, length: usize) -> Segment {
-        let end = |port| SocketAddrV4::new([10, 0, 0, 1].into(), port);
-        let payload = vec![0; length];
+        let mut payload = vec![0; length];
+        let (to, stream, first) = if from == A { (B, 0, 100) } else { (A, 1, 500) };
+        let at = u64::from(seq.wrapping_sub(first)).saturating_sub(1);
+        stream::fill(stream, at, &mut payload);
         let options = if flags.has(Flags::SYN) { vec![TcpOption::Mss(1000)] } else { Vec::new() };
-        Segment {
-            flags,
-            seq,
-            ack,
-            window,
-            options,
-            payload,
-            ..Segment::new(end(from), end(3 - from))
-        }
+        Segment { flags, seq, ack, window, options, payload, ..Segment::new(end(from), end(to)) }
     }
 
-    fn leaves(checker: &mut Checker, segment: &Segment) -> Result<String, String> {
+    fn leaves(checker: &mut Checker, segment: &Segment) -> Result<(), String> {
         checker.leaves(&segment.to_packet(), None, "a reason")
     }
 
     /// What the checker says about one segment after the handshake.
     fn verdict(segment: &Segment) -> String {
         match leaves(&mut established(), segment) {
-            Ok(_) => "right".to_string(),
+            Ok(()) => "right".to_string(),
             Err(error) => error.split(':').next().unwrap_or_default().to_string(),
         }
     }
 
     #[test]
     fn what_keeps_the_rules_passes() {
-        assert_eq!(verdict(&segment(1, Flags::ACK, 101, 501, 1000, 1000)), "right");
-        assert_eq!(verdict(&segment(2, Flags::ACK, 501, 101, 2000, 1000)), "right");
+        assert_eq!(verdict(&segment(A, Flags::ACK, 101, 501, 1000, 1000)), "right");
+        assert_eq!(verdict(&segment(B, Flags::ACK, 501, 101, 2000, 1000)), "right");
+        assert_eq!(verdict(&segment(B, Flags::ACK, 500, 101, 2000, 0)), "right", "keep-alive");
     }
 
     #[test]
     fn every_rule_can_be_broken() {
         let ack = Flags::ACK;
-        let beyond = segment(2, ack, 501, 101, 2000, 1002);
+        let beyond = segment(B, ack, 501, 101, 2000, 1002);
         assert_eq!(verdict(&beyond), "1003 is beyond the offered window 1001");
-        let too_large = segment(1, ack, 101, 501, 1000, 1001);
+        let too_large = segment(A, ack, 101, 501, 1000, 1001);
         assert_eq!(verdict(&too_large), "1001 bytes for a peer with an MSS of 1000");
-        let unsent = segment(1, ack, 101, 600, 1000, 0);
+        let unsent = segment(A, ack, 101, 600, 1000, 0);
         assert_eq!(verdict(&unsent), "acknowledges 100, but only 1 was sent");
-        let shrinks = segment(1, ack, 101, 501, 900, 0);
+        let shrinks = segment(A, ack, 101, 501, 900, 0);
         assert_eq!(verdict(&shrinks), "the right edge of the window went back from 1001 to 901");
-        let mut checker = established();
-        leaves(&mut checker, &segment(1, Flags::FIN.with(ack), 101, 501, 1000, 0)).unwrap();
-        let after = leaves(&mut checker, &segment(1, ack, 102, 501, 1000, 10)).unwrap_err();
-        assert!(after.starts_with("something after FIN"), "{after}");
+        let generous = segment(A, ack, 101, 501, 2002, 0);
+        assert_eq!(verdict(&generous), "2002 bytes are offered, but the buffer holds 2000");
+        let mut wrong = segment(A, ack, 101, 501, 1000, 100);
+        wrong.payload[7] ^= 1;
+        assert_eq!(verdict(&wrong), "byte 7 of the stream is wrong as it leaves");
         let silent = established().leaves(&beyond.to_packet(), None, "").unwrap_err();
         assert!(silent.starts_with("a segment without a reason"), "{silent}");
     }
 
     #[test]
-    fn states_fit_or_do_not() {
-        use State::*;
-        assert!(
-            fit(Established, SynReceived) && fit(FinWait2, CloseWait) && fit(Closing, TimeWait)
-        );
-        assert!(
-            !fit(Established, CloseWait) && !fit(FinWait2, FinWait2) && !fit(CloseWait, CloseWait)
-        );
+    fn nothing_follows_fin_and_nothing_acknowledged_comes_again() {
+        let ack = Flags::ACK;
+        let mut checker = established();
+        leaves(&mut checker, &segment(A, Flags::FIN.with(ack), 101, 501, 1000, 0)).unwrap();
+        let after = leaves(&mut checker, &segment(A, ack, 102, 501, 1000, 10)).unwrap_err();
+        assert!(after.starts_with("something after FIN"), "{after}");
+
+        let mut checker = established();
+        let text = segment(A, ack, 101, 501, 1000, 10);
+        leaves(&mut checker, &text).unwrap();
+        leaves(&mut checker, &text).unwrap();
+        let answer = segment(B, ack, 501, 111, 2000, 0);
+        leaves(&mut checker, &answer).unwrap();
+        leaves(&mut checker, &text).unwrap();
+        checker.arrives(&answer.to_packet());
+        let again = leaves(&mut checker, &text).unwrap_err();
+        assert!(again.starts_with("1..11 again, but 11 is acknowledged"), "{again}");
+    }
+
+    #[test]
+    fn sack_names_what_was_sent() {
+        let mut checker = established();
+        leaves(&mut checker, &segment(A, Flags::ACK, 101, 501, 1000, 300)).unwrap();
+        let sack = |ack, blocks: &[(u32, u32)]| {
+            let mut segment = segment(B, Flags::ACK, 501, ack, 2000, 0);
+            segment.options = vec![TcpOption::Sack(blocks.to_vec())];
+            leaves(&mut checker.clone(), &segment)
+                .map_err(|error| error.split(':').next().unwrap_or_default().to_string())
+        };
+        assert_eq!(sack(101, &[(201, 301), (351, 401)]), Ok(()));
+        assert_eq!(sack(201, &[(101, 201), (301, 401)]), Ok(()), "the first came twice");
+        let error = |text: &str| Err(text.to_string());
+        assert_eq!(sack(101, &[(201, 402)]), error("SACK of 101..302, but only 301 was sent"));
+        assert_eq!(sack(101, &[(201, 201)]), error("an empty SACK block 101..101"));
+        let old = error("SACK of 1..51, which 101 acknowledges");
+        assert_eq!(sack(201, &[(301, 401), (101, 151)]), old);
     }
 }

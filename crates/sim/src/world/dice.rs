@@ -1,4 +1,4 @@
-//! The one source of chance in a world.
+//! The one source of chance in a world, besides the dice of its lines.
 
 use std::ops::RangeInclusive;
 
@@ -10,14 +10,13 @@ use wire::time::Duration;
 #[derive(Debug)]
 pub struct Dice {
     rng: ChaCha8Rng,
-    count: u64,
 }
 
 impl Dice {
-    /// The dice of the world with this seed.
+    /// The dice with this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { rng: ChaCha8Rng::seed_from_u64(seed), count: 0 }
+        Self { rng: ChaCha8Rng::seed_from_u64(seed) }
     }
 
     /// A number of `range`, each as likely as the next (for what a test needs).
@@ -54,11 +53,5 @@ impl Dice {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         seed
-    }
-
-    /// 0, 1, 2, …: not chance at all, but one per world, too.
-    pub fn count(&mut self) -> u64 {
-        self.count += 1;
-        self.count
     }
 }

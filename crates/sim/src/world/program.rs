@@ -1,17 +1,17 @@
-//! Programs: both ends of a connection, each with a plan, and what they may expect.
+//! Programs: what each end of a connection does, and what it may expect.
 //!
 //! A program runs only when its socket has an event or its own pause is over, so a wake-up that the
 //! stack forgets is a world that never ends.
 
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::ops::RangeInclusive;
 
-use stack::{ConnectionId, Error, Event, KeepAlive, Ready, Shutdown, SocketId, TcpOptions};
+use stack::{ConnectionId, Error, KeepAlive, Ready, Shutdown, SocketId, Stack, TcpOptions};
 use wire::time::{Duration, Instant};
 
 use super::dice::Dice;
-use super::host::Host;
+use super::stream;
 
 /// How one end of a connection behaves.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Plan {
     pub read: RangeInclusive<usize>,
     /// How long it rests at most after a read; some reads only.
     pub pause: Duration,
+    /// It stops reading for a long time once it has read so many bytes: the window closes.
+    pub stall: Option<(u64, Duration)>,
     /// How it ends the connection.
     pub ending: Ending,
     /// What it sets on its socket.
@@ -45,51 +47,50 @@ pub enum Ending {
     Aborts(Duration),
 }
 
-/// A connection: two programs on two hosts.
-#[derive(Debug)]
-pub struct Pair {
-    /// Its number: decides its bytes.
-    number: u64,
-    client: Program,
-    server: Program,
-    /// When the client connects.
-    start: Instant,
-    /// Where the server is.
-    server_address: SocketAddrV4,
-    /// Where the client is.
-    client_address: SocketAddrV4,
-    /// The server connects, too, instead of accepting.
-    simultaneous: bool,
-    /// The server may have answered with a SYN cookie. It keeps nothing, so a handshake whose last
-    /// ACK is lost or overtaken ends in a reset or in nothing, and an old ACK that comes again may
-    /// open a connection again (RFC 4987 3.6). Nothing can be promised then.
-    cookies: bool,
+impl Plan {
+    /// Whether it lets both directions come to their end.
+    #[must_use]
+    pub fn is_graceful(&self) -> bool {
+        !matches!(self.ending, Ending::ClosesAtOnce | Ending::Aborts(_))
+    }
+}
+
+/// Keep-alive that notices a dead peer within a minute: for programs whose peer may vanish.
+#[must_use]
+pub fn impatient() -> KeepAlive {
+    KeepAlive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), probes: 4 }
 }
 
 /// One end under way.
 #[derive(Debug)]
-struct Program {
-    host: usize,
-    plan: Plan,
-    /// Which bytes it sends: the pair's number and its side.
+pub struct Program {
+    /// Where it runs.
+    pub(super) host: usize,
+    pub(super) plan: Plan,
+    /// Which bytes it sends.
     stream: u64,
     /// Which bytes it reads.
     other_stream: u64,
-    phase: Phase,
+    pub(super) phase: Phase,
+    /// When it connects, if it does.
+    pub(super) starts: Option<Instant>,
     sent: u64,
-    received: u64,
+    /// How many bytes it read.
+    pub(super) received: u64,
     /// It read the end of the stream.
     ended: bool,
     /// It shut its sending side down.
     shut: bool,
-    error: Option<Error>,
-    /// No reading before.
-    rests_until: Instant,
+    pub(super) error: Option<Error>,
+    /// When it goes on reading.
+    rests_until: Option<Instant>,
     aborts_at: Option<Instant>,
+    stalled: bool,
 }
 
+/// How far a program is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+pub enum Phase {
     /// Nothing happened yet.
     Waiting,
     /// `connect` was called.
@@ -100,312 +101,130 @@ enum Phase {
     Done,
 }
 
-impl Pair {
-    /// A connection from a client to a server, each a host's number and a plan.
-    #[must_use]
-    pub fn new(
-        number: u64,
-        client: (usize, Plan),
-        server: (usize, Plan),
-        server_address: SocketAddrV4,
-        client_address: SocketAddrV4,
-        simultaneous: bool,
-        start: Instant,
-    ) -> Self {
-        let (a, b) = (number * 2, number * 2 + 1);
-        Self {
-            number,
-            client: Program::new(client.0, client.1, a, b),
-            server: Program::new(server.0, server.1, b, a),
-            start,
-            server_address,
-            client_address,
-            simultaneous,
-            cookies: false,
-        }
-    }
-
-    /// The server answers with SYN cookies.
-    #[must_use]
-    pub fn with_cookies(mut self) -> Self {
-        self.cookies = true;
-        for program in [&mut self.client, &mut self.server] {
-            program.plan.options.keepalive = Some(impatient());
-        }
-        self
-    }
-
-    /// Whether the server answers with SYN cookies.
-    #[must_use]
-    pub fn has_cookies(&self) -> bool {
-        self.cookies
-    }
-
-    /// Both programs have closed their sockets, or will never get one.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        let never = self.server.phase == Phase::Waiting && !self.both_graceful();
-        self.client.phase == Phase::Done && (self.server.phase == Phase::Done || never)
-    }
-
-    /// When one of the programs wants to run without an event.
-    #[must_use]
-    pub fn next_wake(&self) -> Option<Instant> {
-        let server_waits = self.simultaneous && self.server.phase == Phase::Waiting;
-        let starts = self.client.phase == Phase::Waiting || server_waits;
-        let start = starts.then_some(self.start);
-        [start, self.client.wake(), self.server.wake()].into_iter().flatten().min()
-    }
-
-    /// Whether a program on `host` wants to run at `now` without an event.
-    #[must_use]
-    pub fn wakes(&self, host: usize, now: Instant) -> bool {
-        let due = self.start <= now;
-        let client_starts = due && self.client.phase == Phase::Waiting;
-        let server_starts = due && self.simultaneous && self.server.phase == Phase::Waiting;
-        [&self.client, &self.server]
-            .into_iter()
-            .any(|program| program.host == host && program.wake().is_some_and(|wake| wake <= now))
-            || (client_starts && self.client.host == host)
-            || (server_starts && self.server.host == host)
-    }
-
-    /// How many bytes both ends read.
-    #[must_use]
-    pub fn bytes_read(&self) -> u64 {
-        self.client.received + self.server.received
-    }
-
-    /// Checks that both programs got what they may expect.
-    ///
-    /// # Errors
-    /// When bytes are missing, or there was an error that nobody caused.
-    pub fn check_end(&self) -> Result<(), String> {
-        let complete = |reader: &Program, writer: &Program| {
-            reader.received == writer.plan.send && reader.ended && reader.error.is_none()
-        };
-        let (client, server) = (&self.client, &self.server);
-        let closes = |program: &Program| program.plan.ending == Ending::ClosesAtOnce;
-        let right = if self.cookies {
-            true
-        } else if self.both_graceful() {
-            complete(client, server) && complete(server, client)
-        } else if closes(client) && server.plan.send == 0 && server.is_graceful() {
-            // A close with nothing unread loses nothing, however much is in flight.
-            complete(server, client)
-        } else if closes(server) && client.plan.send == 0 && client.is_graceful() {
-            complete(client, server)
-        } else {
-            true
-        };
-        if right { Ok(()) } else { Err(format!("not everything arrived: {self}")) }
-    }
-
-    fn both_graceful(&self) -> bool {
-        !self.cookies && self.client.is_graceful() && self.server.is_graceful()
-    }
-}
-
-impl fmt::Display for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {}: client {} server {}", self.number, self.client, self.server)
-    }
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Program { phase, sent, received, ended, error, plan, .. } = self;
-        let (total, ending) = (plan.send, plan.ending);
-        write!(f, "({phase:?}, sent {sent} of {total}, received {received}, ended {ended}, ")?;
-        write!(f, "{ending:?}, error {error:?})")
-    }
-}
-
-/// Runs the programs of a host that have a reason to. Says whether any did.
-///
-/// # Errors
-/// When a program reads other bytes than were sent, or a call fails that must not.
-pub fn run(
-    host_number: usize,
-    host: &mut Host,
-    pairs: &mut [Pair],
-    events: &[Event],
-    now: Instant,
-    dice: &mut Dice,
-) -> Result<bool, String> {
-    let mut ran = false;
-    if events.iter().any(|event| matches!(event.socket, SocketId::Listener(_))) {
-        ran |= accept(host, pairs, now)?;
-    }
-    for pair in pairs {
-        let due = pair.start <= now;
-        if due && pair.client.host == host_number && pair.client.phase == Phase::Waiting {
-            let (from, to) = (pair.client_address, pair.server_address);
-            pair.client.connect(host, from, to, now)?;
-            ran = true;
-        }
-        let server_waits = pair.simultaneous && pair.server.phase == Phase::Waiting;
-        if due && server_waits && pair.server.host == host_number {
-            let (from, to) = (pair.server_address, pair.client_address);
-            pair.server.connect(host, from, to, now)?;
-            ran = true;
-        }
-        for program in [&mut pair.client, &mut pair.server] {
-            if program.host == host_number && program.has_reason(events, now) {
-                program.turn(host, now, dice)?;
-                ran = true;
-            }
-        }
-    }
-    Ok(ran)
-}
-
-/// Accepts what waits, and gives each connection to the server program of its client.
-fn accept(host: &mut Host, pairs: &mut [Pair], now: Instant) -> Result<bool, String> {
-    let Some(listener) = host.listener else { return Ok(false) };
-    let mut any = false;
-    loop {
-        match host.stack.accept(now, listener) {
-            Err(Error::WouldBlock) => return Ok(any),
-            Err(error) => return Err(format!("accept failed: {error}")),
-            Ok((id, remote)) => {
-                any = true;
-                let owner =
-                    pairs.iter_mut().find(|pair| SocketAddr::V4(pair.client_address) == remote);
-                let Some(pair) =
-                    owner.filter(|pair| pair.server.phase == Phase::Waiting || pair.cookies)
-                else {
-                    return Err(format!("accepted a connection of {remote}, which nobody made"));
-                };
-                if pair.server.phase != Phase::Waiting {
-                    host.stack.close(now, id);
-                    continue;
-                }
-                let options = pair.server.plan.options.clone();
-                let set = host.stack.set_tcp_options(now, id, options);
-                // The peer may have reset it while it waited in the queue.
-                if let Err(error) = set {
-                    pair.server.error = Some(error);
-                }
-                pair.server.opened(id, now);
-            }
-        }
-    }
+/// What a program needs of its host for a turn.
+pub(super) struct Turn<'a> {
+    pub(super) stack: &'a mut Stack,
+    pub(super) now: Instant,
+    pub(super) dice: &'a mut Dice,
+    /// For the bytes that it reads and writes.
+    pub(super) scratch: &'a mut Vec<u8>,
 }
 
 impl Program {
-    fn new(host: usize, plan: Plan, stream: u64, other_stream: u64) -> Self {
+    /// An end that sends `stream` and reads `other_stream`.
+    pub(super) fn new(host: usize, plan: Plan, stream: u64, other_stream: u64) -> Self {
         Self {
             host,
             plan,
             stream,
             other_stream,
             phase: Phase::Waiting,
+            starts: None,
             sent: 0,
             received: 0,
             ended: false,
             shut: false,
             error: None,
-            rests_until: Instant::ZERO,
+            rests_until: None,
             aborts_at: None,
+            stalled: false,
         }
     }
 
-    fn is_graceful(&self) -> bool {
-        !matches!(self.plan.ending, Ending::ClosesAtOnce | Ending::Aborts(_))
+    /// The socket, while it has one.
+    pub(super) fn socket(&self) -> Option<ConnectionId> {
+        match self.phase {
+            Phase::Connecting(id) | Phase::Open(id) => Some(id),
+            Phase::Waiting | Phase::Done => None,
+        }
     }
 
-    fn wake(&self) -> Option<Instant> {
-        let Phase::Open(_) = self.phase else { return None };
-        let rest = (self.rests_until > Instant::ZERO).then_some(self.rests_until);
-        rest.into_iter().chain(self.aborts_at).min()
+    /// When it wants to run without an event.
+    pub(super) fn wake(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Waiting => self.starts,
+            Phase::Open(_) => self.rests_until.into_iter().chain(self.aborts_at).min(),
+            Phase::Connecting(_) | Phase::Done => None,
+        }
     }
 
-    fn has_reason(&self, events: &[Event], now: Instant) -> bool {
-        let id = match self.phase {
-            Phase::Connecting(id) | Phase::Open(id) => SocketId::Connection(id),
-            Phase::Waiting | Phase::Done => return false,
-        };
-        events.iter().any(|event| event.socket == id) || self.wake().is_some_and(|wake| wake <= now)
+    /// It read everything that `writer` has to send, and the end, without an error.
+    pub(super) fn is_complete(&self, writer: &Program) -> bool {
+        self.received == writer.plan.send && self.ended && self.error.is_none()
     }
 
-    fn connect(
+    pub(super) fn connect(
         &mut self,
-        host: &mut Host,
+        turn: &mut Turn<'_>,
         from: SocketAddrV4,
         to: SocketAddrV4,
-        now: Instant,
     ) -> Result<(), String> {
         let options = self.plan.options.clone();
-        let id = host
+        let id = turn
             .stack
-            .connect(now, Some(from.into()), to.into(), options)
+            .connect(turn.now, Some(from.into()), to.into(), options)
             .map_err(|error| format!("connect failed: {error}"))?;
         self.phase = Phase::Connecting(id);
         Ok(())
     }
 
-    fn opened(&mut self, id: ConnectionId, now: Instant) {
+    /// It has a connection. Runs again at once: data may have come with the handshake.
+    pub(super) fn opened(&mut self, id: ConnectionId, now: Instant) {
         self.phase = Phase::Open(id);
-        // Runs at once: data may have come with the handshake.
-        self.rests_until = now;
+        self.rests_until = Some(now);
         if let Ending::Aborts(after) = self.plan.ending {
             self.aborts_at = Some(now.after(after));
         }
     }
 
-    fn turn(&mut self, host: &mut Host, now: Instant, dice: &mut Dice) -> Result<(), String> {
+    /// Does what it can do now.
+    pub(super) fn run(&mut self, turn: &mut Turn<'_>) -> Result<(), String> {
         if let Phase::Connecting(id) = self.phase {
-            let ready = host.stack.readiness(SocketId::Connection(id));
+            let ready = turn.stack.readiness(SocketId::Connection(id));
             if !ready.intersects(Ready::WRITE | Ready::ERROR) {
                 return Ok(());
             }
-            self.error = host.stack.take_error(id).unwrap_or_else(Some);
-            if self.error.is_some() {
-                return self.failed(host, id, now);
-            }
-            self.opened(id, now);
+            self.error = turn.stack.take_error(id).unwrap_or_else(Some);
+            self.opened(id, turn.now);
         }
         let Phase::Open(id) = self.phase else { return Ok(()) };
-        if self.aborts_at.is_some_and(|at| at <= now) {
-            host.stack.abort(now, id);
+        if self.aborts_at.is_some_and(|at| at <= turn.now) {
+            turn.stack.abort(turn.now, id);
             self.phase = Phase::Done;
             return Ok(());
         }
-        if self.rests_until <= now {
-            self.rests_until = Instant::ZERO;
-            self.read(host, id, now, dice)?;
+        if self.error.is_none() && self.rests_until.is_none_or(|until| until <= turn.now) {
+            self.rests_until = None;
+            self.read(turn, id)?;
         }
         if self.error.is_none() {
-            self.write(host, id, now, dice)?;
+            self.write(turn, id)?;
         }
         if self.error.is_some() {
-            return self.failed(host, id, now);
+            // It failed: it is closed, and the end of the world decides whether it might.
+            turn.stack.close(turn.now, id);
+            self.phase = Phase::Done;
+            return Ok(());
         }
-        self.end(host, id, now)
+        self.end(turn, id)
     }
 
-    fn read(
-        &mut self,
-        host: &mut Host,
-        id: ConnectionId,
-        now: Instant,
-        dice: &mut Dice,
-    ) -> Result<(), String> {
+    fn read(&mut self, turn: &mut Turn<'_>, id: ConnectionId) -> Result<(), String> {
         // Who closes at once does not read before.
         while !self.ended && self.plan.ending != Ending::ClosesAtOnce {
-            let mut into = vec![0; dice.size(self.plan.read.clone())];
-            match host.stack.read(now, id, &mut into) {
+            let size = turn.dice.size(self.plan.read.clone());
+            turn.scratch.resize(size.max(turn.scratch.len()), 0);
+            let into = &mut turn.scratch[..size];
+            match turn.stack.read(turn.now, id, into) {
                 Ok(0) => self.ended = true,
                 Ok(count) => {
-                    for (at, byte) in (self.received..).zip(&into[..count]) {
-                        if generated(self.other_stream, at) != *byte {
-                            return Err(format!("byte {at} is not what was sent: {self}"));
-                        }
+                    let (at, stream) = (self.received, self.other_stream);
+                    if let Some(at) = stream::first_difference(stream, at, &into[..count]) {
+                        return Err(format!("byte {at} is not what was sent: {self}"));
                     }
                     self.received += u64::try_from(count).unwrap_or(0);
-                    if !self.plan.pause.is_zero() && dice.chance(300) {
-                        self.rests_until = now.after(dice.up_to(self.plan.pause));
+                    if let Some(rest) = self.rest(turn.dice) {
+                        self.rests_until = Some(turn.now.after(rest));
                         return Ok(());
                     }
                 }
@@ -419,22 +238,29 @@ impl Program {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        host: &mut Host,
-        id: ConnectionId,
-        now: Instant,
-        dice: &mut Dice,
-    ) -> Result<(), String> {
+    /// How long it rests after a read, if it does.
+    fn rest(&mut self, dice: &mut Dice) -> Option<Duration> {
+        if let Some((after, stall)) = self.plan.stall
+            && !self.stalled
+            && self.received >= after
+        {
+            self.stalled = true;
+            return Some(stall);
+        }
+        (!self.plan.pause.is_zero() && dice.chance(300)).then(|| dice.up_to(self.plan.pause))
+    }
+
+    fn write(&mut self, turn: &mut Turn<'_>, id: ConnectionId) -> Result<(), String> {
         if self.plan.ending == Ending::AnswersAfterEnd && !self.ended {
             return Ok(());
         }
         while self.sent < self.plan.send {
             let left = usize::try_from(self.plan.send - self.sent).unwrap_or(usize::MAX);
-            let size = dice.size(self.plan.write.clone()).min(left);
-            let bytes: Vec<u8> =
-                (self.sent..).take(size).map(|at| generated(self.stream, at)).collect();
-            match host.stack.write(now, id, &bytes) {
+            let size = turn.dice.size(self.plan.write.clone()).min(left);
+            turn.scratch.resize(size.max(turn.scratch.len()), 0);
+            let bytes = &mut turn.scratch[..size];
+            stream::fill(self.stream, self.sent, bytes);
+            match turn.stack.write(turn.now, id, bytes) {
                 Ok(0) => return Err("write took nothing and did not say why".into()),
                 Ok(count) => self.sent += u64::try_from(count).unwrap_or(0),
                 Err(Error::WouldBlock) => return Ok(()),
@@ -448,12 +274,12 @@ impl Program {
     }
 
     /// Ends the connection when the plan is carried out.
-    fn end(&mut self, host: &mut Host, id: ConnectionId, now: Instant) -> Result<(), String> {
+    fn end(&mut self, turn: &mut Turn<'_>, id: ConnectionId) -> Result<(), String> {
         let all_sent = self.sent == self.plan.send;
         if self.plan.ending == Ending::ShutsDown && all_sent && !self.shut {
             self.shut = true;
-            host.stack
-                .shutdown(now, id, Shutdown::Write)
+            turn.stack
+                .shutdown(turn.now, id, Shutdown::Write)
                 .map_err(|error| format!("shutdown failed: {error}"))?;
         }
         let finished = match self.plan.ending {
@@ -462,28 +288,18 @@ impl Program {
             _ => all_sent && self.ended,
         };
         if finished {
-            host.stack.close(now, id);
+            turn.stack.close(turn.now, id);
             self.phase = Phase::Done;
         }
         Ok(())
     }
+}
 
-    /// The connection failed: it is closed, and the end decides whether it might.
-    fn failed(&mut self, host: &mut Host, id: ConnectionId, now: Instant) -> Result<(), String> {
-        host.stack.close(now, id);
-        self.phase = Phase::Done;
-        Ok(())
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Program { phase, sent, received, ended, error, plan, .. } = self;
+        let (total, ending) = (plan.send, plan.ending);
+        write!(f, "({phase:?}, sent {sent} of {total}, received {received}, ended {ended}, ")?;
+        write!(f, "{ending:?}, error {error:?})")
     }
-}
-
-/// Keep-alive that notices a dead peer within a minute: for programs whose peer may vanish.
-#[must_use]
-pub fn impatient() -> KeepAlive {
-    KeepAlive { idle: Duration::from_secs(20), interval: Duration::from_secs(5), probes: 4 }
-}
-
-/// The byte at a place of a stream.
-fn generated(stream: u64, at: u64) -> u8 {
-    let mixed = (at ^ (stream << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed.to_be_bytes()[1]
 }

@@ -1,148 +1,131 @@
-//! What a seed decides: who is there, what the paths are like, and what the programs do.
+//! What a world is made of: hosts, lines, routes and flows, as plain data.
+//!
+//! [`draw`](super::draw) makes one from a seed, [`shrink`](super::shrink) makes smaller ones, and a
+//! person writes one down ([`study`](crate::study)).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
+use link::Impairment;
 use stack::{Config, TcpOptions};
-use wire::time::{Duration, Instant};
+use wire::time::Instant;
 
-use super::dice::Dice;
-use super::host::{self, Host};
-use super::path::{Impairment, Path};
-use super::program::{self, Ending, Pair, Plan};
+use super::host;
+use super::program::Plan;
 
-/// The port of the server.
-const PORT: u16 = 80;
+/// The port of every server.
+pub(super) const PORT: u16 = 80;
+/// The port of the first flow's client; each has two to itself.
+const FIRST_CLIENT_PORT: u16 = 20_000;
 
 /// A world before its first packet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scenario {
-    /// The hosts; number 0 is the server.
-    pub hosts: Vec<Host>,
+    /// Decides every chance in the world.
+    pub seed: u64,
+    /// Who is there.
+    pub hosts: Vec<HostPlan>,
+    /// What carries their packets.
+    pub lines: Vec<LinePlan>,
+    /// Which lines a packet takes, one after the other, from one host to another.
+    pub routes: BTreeMap<(usize, usize), Vec<usize>>,
     /// The connections that will be made.
-    pub pairs: Vec<Pair>,
-    /// The paths between the hosts.
-    pub paths: BTreeMap<(usize, usize), Path>,
-    /// When the paths become perfect.
-    pub heals: Instant,
-    /// The links take super-segments and vouch for checksums.
+    pub flows: Vec<Flow>,
+    /// What listeners give to the connections that they accept, until the program sets its own:
+    /// window scale is agreed on before.
+    pub listener: TcpOptions,
+    /// When the lines become perfect, for a world that must come to its end.
+    pub heals: Option<Instant>,
+    /// When the world stops as it is, for one that is measured.
+    pub until: Option<Instant>,
+    /// Drivers read several packets before they let the stack answer, now and then.
+    pub batches: bool,
+}
+
+/// A host.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    /// Its stack's limits and defaults.
+    pub config: Config,
+    /// The largest packet of its link, in bytes.
+    pub mtu: u16,
+    /// Its link takes super-segments and vouches for checksums.
     pub offload: bool,
 }
 
+/// A line: one direction of a link.
+#[derive(Clone, Debug)]
+pub struct LinePlan {
+    /// What it does to packets at first.
+    pub impairment: Impairment,
+    /// What it does later: path changes, black holes.
+    pub changes: Vec<(Instant, Impairment)>,
+}
+
+/// A connection: two programs on two hosts.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Where the client is.
+    pub client: usize,
+    /// Where the server is.
+    pub server: usize,
+    /// When the client connects.
+    pub start: Instant,
+    /// The server connects, too, instead of accepting.
+    pub simultaneous: bool,
+    /// What each end does: the client, the server.
+    pub plans: [Plan; 2],
+    /// It was taken out: nobody connects.
+    pub absent: bool,
+}
+
 impl Scenario {
-    /// Draws a world.
-    ///
-    /// # Panics
-    /// When the server cannot listen in its own stack.
+    /// The addresses of a flow: the client's, the server's.
     #[must_use]
-    pub fn draw(dice: &mut Dice) -> Scenario {
-        let count = dice.size(2..=3);
-        let offload = dice.chance(200);
-        let mtu = dice.one_of(&[1500, 1500, 576, 1280, 9000]);
-        let mut hosts: Vec<Host> = (0..count)
-            .map(|number| Host::new(number, config(dice), dice.seed(), mtu, offload))
-            .collect();
-        let mut paths = BTreeMap::new();
-        for from in 0..count {
-            for to in (0..count).filter(|to| *to != from) {
-                paths.insert((from, to), Path::new(impairment(dice, offload)));
-            }
-        }
-        let cookies = hosts[0].stack.config().syn_queue_limit == 1;
-        let pairs: Vec<Pair> = (0..dice.pick(1..=4))
-            .map(|number| pair(dice, number, count))
-            .map(|pair| if cookies { pair.with_cookies() } else { pair })
-            .collect();
-        // Window scale is agreed on before accept, so the listener has the buffers of all.
-        let options = TcpOptions { receive_buffer: Some(65_536), ..TcpOptions::default() };
-        let server = &mut hosts[0];
-        let address = SocketAddrV4::new(server.address, PORT).into();
-        let listener = server.stack.listen(Instant::ZERO, address, 16, options);
-        server.listener = Some(listener.expect("a server can listen"));
-        for host in &mut hosts {
-            host.largest_receive_buffer = 65_536;
-            host.largest_send_buffer = 65_536;
-        }
-        Scenario { hosts, pairs, paths, heals: Instant::from_millis(20_000), offload }
+    pub fn addresses(&self, number: usize) -> Option<[SocketAddrV4; 2]> {
+        let flow = self.flows.get(number)?;
+        let port = FIRST_CLIENT_PORT.checked_add(u16::try_from(number * 2).ok()?)?;
+        let server_port = if flow.simultaneous { port + 1 } else { PORT };
+        Some([
+            SocketAddrV4::new(host::address(flow.client), port),
+            SocketAddrV4::new(host::address(flow.server), server_port),
+        ])
+    }
+
+    /// Whether the server of a flow answers with SYN cookies. It then keeps nothing, so a
+    /// handshake whose last ACK is lost or overtaken ends in a reset or in nothing, and an old ACK
+    /// that comes again may open a connection again (RFC 4987 3.6). Nothing can be promised.
+    #[must_use]
+    pub fn has_cookies(&self) -> bool {
+        self.hosts.iter().any(|host| host.config.syn_queue_limit <= 1)
     }
 }
 
-fn config(dice: &mut Dice) -> Config {
-    Config {
-        timestamps: dice.chance(800),
-        window_scaling: dice.chance(800),
-        syn_queue_limit: dice.one_of(&[4096, 4096, 1]),
-        ..Config::default()
+/// Which flow and which end of it (0 for the client) sends from one port to another.
+#[must_use]
+pub fn end_of(source_port: u16, destination_port: u16) -> Option<(usize, usize)> {
+    let flow =
+        |port: u16| port.checked_sub(FIRST_CLIENT_PORT).map(|offset| usize::from(offset / 2));
+    match (flow(source_port), flow(destination_port)) {
+        // A simultaneous open: the client's port is the even one.
+        (Some(a), Some(b)) => (a == b).then_some((a, usize::from(source_port % 2))),
+        (Some(flow), None) => Some((flow, 0)),
+        (None, Some(flow)) => Some((flow, 1)),
+        (None, None) => None,
     }
 }
 
-fn impairment(dice: &mut Dice, offload: bool) -> Impairment {
-    let level = dice.one_of(&[0, 10, 50, 150]);
-    Impairment {
-        latency: Duration::from_micros(dice.one_of(&[50, 1_000, 10_000, 80_000])),
-        jitter: Duration::from_micros(dice.one_of(&[0, 0, 1_000, 20_000])),
-        loss: dice.pick(0..=level),
-        duplicate: dice.pick(0..=level),
-        reorder: dice.pick(0..=level * 2),
-        corrupt: if offload { 0 } else { dice.pick(0..=level / 2) },
-        rate: dice.one_of(&[None, None, Some(1_000_000), Some(100_000)]),
-        queue: dice.one_of(&[4_500, 20_000, 200_000]),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn pair(dice: &mut Dice, number: u64, hosts: usize) -> Pair {
-    let client_host = dice.size(1..=hosts - 1);
-    let rough = dice.chance(250);
-    let simultaneous = dice.chance(100);
-    let mut client = plan(dice, rough);
-    let mut server = plan(dice, rough);
-    // If both waited for the other's end, they would wait forever.
-    client.ending = dice.one_of(&[Ending::ShutsDown, Ending::ShutsDown, Ending::WaitsForPeer]);
-    server.ending = if client.ending == Ending::WaitsForPeer {
-        Ending::ShutsDown
-    } else {
-        dice.one_of(&[Ending::ShutsDown, Ending::WaitsForPeer, Ending::AnswersAfterEnd])
-    };
-    if rough {
-        let after = Duration::from_millis(dice.pick(0..=3_000));
-        let ending = dice.one_of(&[Ending::ClosesAtOnce, Ending::Aborts(after)]);
-        let (rough, other) =
-            if dice.chance(500) { (&mut client, &mut server) } else { (&mut server, &mut client) };
-        rough.ending = ending;
-        other.ending = Ending::ShutsDown;
-        if dice.chance(500) {
-            other.send = 0;
-        }
-    }
-    let start = Instant::from_millis(dice.pick(1..=500));
-    let base = 40_000 + u16::try_from(number).unwrap_or(0) * 2;
-    let from = SocketAddrV4::new(host::address(client_host), base);
-    let port = if simultaneous { base + 1 } else { PORT };
-    let to = SocketAddrV4::new(host::address(0), port);
-    Pair::new(number, (client_host, client), (0, server), to, from, simultaneous, start)
-}
-
-fn plan(dice: &mut Dice, rough: bool) -> Plan {
-    let largest = dice.one_of(&[0, 1, 100, 5_000, 60_000]);
-    let chunk = dice.one_of(&[1_usize, 100, 1_460, 20_000]);
-    let send = dice.pick(0..=largest).min(u64::try_from(chunk).unwrap_or(0) * 500);
-    let buffer = dice.one_of(&[2_048, 8_192, 65_536]);
-    let mut options = TcpOptions {
-        nodelay: dice.chance(300),
-        receive_buffer: Some(buffer),
-        send_buffer: Some(dice.one_of(&[1_000, 16_384, 65_536])),
-        max_segment: dice.one_of(&[None, None, Some(400)]),
-        ..TcpOptions::default()
-    };
-    if rough {
-        options.keepalive = Some(program::impatient());
-    }
-    Plan {
-        send,
-        write: 1..=chunk,
-        read: 1..=dice.one_of(&[10_usize, 1_000, 65_536]),
-        pause: Duration::from_millis(dice.one_of(&[0, 0, 20, 300])),
-        ending: Ending::ShutsDown,
-        options,
+    #[test]
+    fn ports_tell_the_flow_and_its_end() {
+        assert_eq!(end_of(20_000, 80), Some((0, 0)));
+        assert_eq!(end_of(80, 20_006), Some((3, 1)));
+        assert_eq!(end_of(20_006, 20_007), Some((3, 0)));
+        assert_eq!(end_of(20_007, 20_006), Some((3, 1)));
+        assert_eq!(end_of(20_007, 20_008), None);
+        assert_eq!(end_of(80, 443), None);
     }
 }
