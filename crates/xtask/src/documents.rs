@@ -10,25 +10,39 @@ use crate::{figure, limits, packet_life, reasons, requirements};
 /// A file that is generated whole.
 struct Document {
     /// Its path from the root of the workspace.
-    path: &'static str,
+    path: String,
     /// Makes its text, or says what is wrong with what it is made from.
-    make: fn() -> Result<String>,
+    make: Box<dyn Fn() -> Result<String>>,
 }
 
-const ALL: &[Document] = &[
-    Document { path: "docs/src/figures/state-machine.svg", make: figure::draw },
-    Document { path: "docs/src/figures/packet-life.svg", make: packet_life::draw },
-    Document { path: "docs/src/packet-life-table.md", make: packet_life::table },
-    Document { path: "docs/src/reasons.md", make: reasons::table },
-    Document { path: "docs/src/limits.md", make: limits::table },
-    Document { path: "docs/src/rfc9293.md", make: requirements::table },
-];
+impl Document {
+    fn new(path: &str, make: impl Fn() -> Result<String> + 'static) -> Self {
+        Self { path: path.to_owned(), make: Box::new(make) }
+    }
+}
+
+fn all() -> Vec<Document> {
+    let mut documents = vec![
+        Document::new("docs/src/figures/state-machine.svg", figure::draw),
+        Document::new("docs/src/figures/packet-life.svg", packet_life::draw),
+        Document::new("docs/src/packet-life-table.md", packet_life::table),
+        Document::new("docs/src/reasons.md", reasons::table),
+        Document::new("docs/src/limits.md", limits::table),
+        Document::new("docs/src/requirements.md", requirements::overview),
+    ];
+    documents.extend(
+        requirements::RFCS.map(|rfc| {
+            Document::new(&requirements::page_path(rfc), move || requirements::page(rfc))
+        }),
+    );
+    documents
+}
 
 /// Writes the documents whose path is `wanted`.
 pub(crate) fn write(wanted: impl Fn(&str) -> bool) -> Result<()> {
-    for document in ALL.iter().filter(|document| wanted(document.path)) {
+    for document in all().into_iter().filter(|document| wanted(&document.path)) {
         let text = (document.make)()?;
-        let path = root().join(document.path);
+        let path = root().join(&document.path);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -43,11 +57,12 @@ pub(crate) fn write(wanted: impl Fn(&str) -> bool) -> Result<()> {
 /// Says which document is not what the code makes of it now.
 pub(crate) fn check() -> Result<()> {
     let mut complaints = Vec::new();
-    for document in ALL {
+    let documents = all();
+    for document in &documents {
         match (document.make)() {
             Err(error) => complaints.push(format!("{}: {error:#}", document.path)),
             Ok(text) => {
-                let written = fs::read_to_string(root().join(document.path)).unwrap_or_default();
+                let written = fs::read_to_string(root().join(&document.path)).unwrap_or_default();
                 if written != text {
                     complaints
                         .push(format!("{} is stale: run `cargo xtask generate`", document.path));
@@ -56,7 +71,7 @@ pub(crate) fn check() -> Result<()> {
         }
     }
     if complaints.is_empty() {
-        println!("{} generated documents are fresh", ALL.len());
+        println!("{} generated documents are fresh", documents.len());
         return Ok(());
     }
     bail!("{}", complaints.join("\n"))

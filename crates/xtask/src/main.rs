@@ -19,7 +19,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
 
   figures         draw the figures of the book anew, from the code
-  requirements    write the table of RFC 9293 anew, from docs/requirements.toml and the scripts
+  requirements    write the tables of the RFCs anew, from docs/requirements/ and the scripts
   generate        both, and every other generated document
   check           say which generated document is stale, and which named test does not exist
   sim [SEEDS]     worlds in virtual time, 200 unless told otherwise
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let rest = arguments.get(1..).unwrap_or_default();
     let outcome = match arguments.first().map(String::as_str) {
         Some("figures") => documents::write(|path| path.contains("/figures/")),
-        Some("requirements") => documents::write(|path| path.ends_with("rfc9293.md")),
+        Some("requirements") => documents::write(|path| path.contains("requirements")),
         Some("generate") => documents::write(|_| true),
         Some("check") => documents::check(),
         Some("sim") => simulate::smoke(rest),

@@ -1,9 +1,11 @@
-//! The table of RFC 9293: every MUST with what shows it, or the reason why nothing does.
+//! The tables of requirements: what each RFC asks for, with what shows it, or the reason why nothing
+//! does.
 //!
-//! `docs/requirements.toml` holds the requirements with the tests that show them. A packet script
-//! that names a requirement in its first line adds itself.
+//! `docs/requirements/rfcNNNN.toml` holds the requirements of one RFC with the tests and packet scripts
+//! that show them. A script that names a numbered requirement in its first line adds itself, and what
+//! lies in `scripts/rfcNNNN/` and is named nowhere is listed below the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,28 +13,34 @@ use serde::Deserialize;
 
 use crate::source;
 
-const FILE: &str = "docs/requirements.toml";
+/// The RFCs that have a table, in the order of the book.
+pub(crate) const RFCS: [u32; 15] =
+    [2018, 2883, 3168, 5681, 5682, 5961, 6298, 6582, 6675, 7323, 8985, 9293, 9406, 9438, 9937];
 
-/// RFC 9293 numbers its MUSTs from 1 to this.
-const LAST: u32 = 69;
+/// The RFC that numbers what it asks for, its MUSTs from 1 to [`LAST_MUST`].
+const NUMBERED: u32 = 9293;
+const LAST_MUST: u32 = 69;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Requirements {
+struct Table {
+    /// The title of the RFC.
+    title: String,
     requirement: Vec<Requirement>,
 }
 
-/// One MUST.
+/// One sentence of an RFC that asks for something.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Requirement {
-    /// The number behind `MUST-`.
-    must: u32,
-    /// The section of RFC 9293.
+    /// `MUST-1`, where the RFC numbers what it asks for.
+    id: Option<String>,
+    /// How much it asks: a word of RFC 2119, or `rule` for what an algorithm simply does.
+    level: Level,
     section: String,
     /// What it asks for, in our words.
     what: String,
-    /// Tests that show it, as `path/from/root.rs::test_name`, and scripts that do not name it.
+    /// Tests that show it, as `path/from/root.rs::test_name`, and packet scripts.
     #[serde(default)]
     tests: Vec<String>,
     /// What is to be said besides.
@@ -41,55 +49,175 @@ struct Requirement {
     without: Option<String>,
 }
 
-/// The table, once every requirement is there and every test that it names exists.
-pub(crate) fn table() -> Result<String> {
-    let Requirements { requirement: requirements } =
-        toml::from_str(&source::read(FILE)?).with_context(|| format!("in {FILE}"))?;
-    let scripts = scripts_by_requirement(&source::scripts()?)?;
-    check_numbers(&requirements)?;
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Level {
+    #[serde(rename = "MUST")]
+    Must,
+    #[serde(rename = "SHOULD")]
+    Should,
+    #[serde(rename = "MAY")]
+    May,
+    #[serde(rename = "rule")]
+    Rule,
+}
 
-    let mut rows = String::new();
-    let mut shown = 0;
-    let mut complaints = Vec::new();
-    for requirement in &requirements {
-        let mut proofs = Vec::new();
-        for test in &requirement.tests {
-            match check_test(test) {
-                Ok(proof) => proofs.push(proof),
-                Err(error) => complaints.push(format!("MUST-{}: {error:#}", requirement.must)),
-            }
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Must => "MUST",
+            Level::Should => "SHOULD",
+            Level::May => "MAY",
+            Level::Rule => "rule",
         }
-        proofs.extend(
-            scripts.get(&requirement.must).into_iter().flatten().map(|path| format!("`{path}`")),
-        );
-        if proofs.is_empty() {
-            proofs.extend(requirement.without.clone());
-        } else {
-            shown += 1;
-        }
-        proofs.extend(requirement.note.clone());
-        if proofs.is_empty() {
-            complaints.push(format!("MUST-{}: neither test, script nor note", requirement.must));
-        }
-        let Requirement { must, section, what, .. } = requirement;
-        writeln!(rows, "| MUST-{must} | {section} | {what} | {} |", proofs.join("<br>"))?;
     }
-    ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// A table with what shows each of its requirements.
+struct Shown {
+    table: Table,
+    /// For each requirement what shows it, ready for the page.
+    proofs: Vec<Vec<String>>,
+    /// Scripts of this RFC that no requirement names, with what they show.
+    others: Vec<(String, String)>,
+}
+
+/// Where the page of an RFC stands in the book.
+pub(crate) fn page_path(rfc: u32) -> String {
+    format!("docs/src/requirements/rfc{rfc}.md")
+}
+
+/// The page of one RFC, once every test that it names exists.
+pub(crate) fn page(rfc: u32) -> Result<String> {
+    let Shown { table, proofs, others } = shown(rfc)?;
+    let mut rows = String::new();
+    for (requirement, proofs) in table.requirement.iter().zip(&proofs) {
+        let Requirement { id, level, section, what, note, without, .. } = requirement;
+        let name = id.as_deref().unwrap_or(level.name());
+        let mut cell = proofs.clone();
+        if proofs.is_empty() {
+            cell.extend(without.iter().map(|reason| format!("*{reason}*")));
+        }
+        cell.extend(note.clone());
+        writeln!(rows, "| {section} | {name} | {what} | {} |", cell.join("<br>"))?;
+    }
+    let count = proofs.iter().filter(|proofs| !proofs.is_empty()).count();
+    let mut page = format!(
+        "<!-- Generated by `cargo xtask requirements` from {} and scripts/. -->\n\
+         # RFC {rfc}: {}\n\n\
+         {count} of {} requirements are shown by a test or a packet script; at each of the others \
+         stands the reason.\n\n\
+         | section | asks | what | shown by |\n|---|---|---|---|\n{rows}",
+        file(rfc),
+        table.title,
+        proofs.len(),
+    );
+    if !others.is_empty() {
+        page.push_str("\nMore packet scripts for this RFC:\n\n| script | shows |\n|---|---|\n");
+        for (path, what) in others {
+            writeln!(page, "| `{path}` | {what} |")?;
+        }
+    }
+    Ok(page)
+}
+
+/// The page that leads to those of the RFCs.
+pub(crate) fn overview() -> Result<String> {
+    let mut rows = String::new();
+    for rfc in RFCS {
+        let Shown { table, proofs, others } = shown(rfc)?;
+        let count = proofs.iter().filter(|proofs| !proofs.is_empty()).count();
+        let (title, all, more) = (&table.title, proofs.len(), others.len());
+        writeln!(
+            rows,
+            "| [RFC {rfc}](requirements/rfc{rfc}.md) | {title} | {all} | {count} | {more} |"
+        )?;
+    }
     Ok(format!(
-        "<!-- Generated by `cargo xtask requirements` from {FILE} and scripts/. -->\n\
-         # RFC 9293, MUST by MUST\n\n\
-         RFC 9293 numbers what it asks for. Here is every MUST with the tests and packet scripts \
-         that show it; {shown} of {LAST} have one. Where none does, the reason stands there. A \
-         test of the project fails when a named test does not exist or this page is stale.\n\n\
-         | requirement | section | what | shown by |\n|---|---|---|---|\n{rows}"
+        "<!-- Generated by `cargo xtask requirements` from docs/requirements/ and scripts/. -->\n\
+         # RFCs, sentence by sentence\n\n\
+         What each RFC asks for, in our words, with the tests and packet scripts that show it, or the \
+         reason why nothing does. MUST, SHOULD and MAY are the RFC's; a *rule* is what its algorithm \
+         simply does. A test of the project fails when a named test or script does not exist, or when \
+         a page is stale.\n\n\
+         | RFC | title | requirements | shown | more scripts |\n|---|---|---|---|---|\n{rows}"
     ))
 }
 
+fn file(rfc: u32) -> String {
+    format!("docs/requirements/rfc{rfc}.toml")
+}
+
+fn shown(rfc: u32) -> Result<Shown> {
+    let file = file(rfc);
+    let table: Table =
+        toml::from_str(&source::read(&file)?).with_context(|| format!("in {file}"))?;
+    if rfc == NUMBERED {
+        check_numbers(&table.requirement)?;
+    }
+    let scripts = source::scripts()?;
+    let numbered = if rfc == NUMBERED { scripts_by_id(&scripts)? } else { BTreeMap::new() };
+    let mut complaints = unknown_ids(&table.requirement, &numbered);
+    let mut named = BTreeSet::new();
+    let mut proofs = Vec::new();
+    for requirement in &table.requirement {
+        let mut own = Vec::new();
+        for test in &requirement.tests {
+            named.insert(test.clone());
+            match check_test(test) {
+                Ok(proof) => own.push(proof),
+                Err(error) => complaints.push(format!("{}: {error:#}", requirement.section)),
+            }
+        }
+        for path in requirement.id.iter().flat_map(|id| numbered.get(id)).flatten() {
+            named.insert(path.clone());
+            own.push(format!("`{path}`"));
+        }
+        if own.is_empty() && requirement.without.is_none() && requirement.note.is_none() {
+            complaints.push(format!(
+                "{} ({}): neither test, script nor reason",
+                requirement.section, requirement.what
+            ));
+        }
+        proofs.push(own);
+    }
+    ensure!(complaints.is_empty(), "{file}:\n{}", complaints.join("\n"));
+    Ok(Shown { others: unnamed(scripts, rfc, &named), table, proofs })
+}
+
+/// The scripts of an RFC's directory that no requirement names, with what their first lines say.
+fn unnamed(
+    scripts: Vec<(String, String)>,
+    rfc: u32,
+    named: &BTreeSet<String>,
+) -> Vec<(String, String)> {
+    let directory = format!("scripts/rfc{rfc}/");
+    let mut others = scripts;
+    others.retain(|(path, _)| path.starts_with(&directory) && !named.contains(path));
+    for (_, line) in &mut others {
+        let what = line.split_once(": ").map_or(line.as_str(), |(_, what)| what);
+        *line = what.replace('|', "\\|");
+    }
+    others
+}
+
 fn check_numbers(requirements: &[Requirement]) -> Result<()> {
-    let numbers: Vec<u32> = requirements.iter().map(|requirement| requirement.must).collect();
-    let wanted: Vec<u32> = (1..=LAST).collect();
-    ensure!(numbers == wanted, "{FILE} must hold MUST-1 to MUST-{LAST}, each once, in order");
+    let musts = requirements.iter().filter_map(|requirement| requirement.id.as_deref());
+    let found: Vec<&str> = musts.filter(|id| id.starts_with("MUST-")).collect();
+    let wanted: Vec<String> = (1..=LAST_MUST).map(|number| format!("MUST-{number}")).collect();
+    ensure!(found == wanted, "RFC 9293 has MUST-1 to MUST-{LAST_MUST}, each once, in order");
     Ok(())
+}
+
+fn unknown_ids(
+    requirements: &[Requirement],
+    scripts: &BTreeMap<String, Vec<String>>,
+) -> Vec<String> {
+    let known = |id: &str| requirements.iter().any(|known| known.id.as_deref() == Some(id));
+    scripts
+        .iter()
+        .filter(|(id, _)| !known(id))
+        .map(|(id, paths)| format!("{}: there is no {id}", paths.join(", ")))
+        .collect()
 }
 
 /// Checks that a test exists, and says how the table calls it.
@@ -105,17 +233,20 @@ fn check_test(test: &str) -> Result<String> {
     Ok(format!("`{}`: `{name}`", path.trim_start_matches("crates/")))
 }
 
-/// Which scripts name which requirement in their first line:
+/// Which scripts name which numbered requirement in their first line:
 /// `// RFC 9293 MUST-1, MUST-35 (3.1): what the script shows`.
-fn scripts_by_requirement(scripts: &[(String, String)]) -> Result<BTreeMap<u32, Vec<String>>> {
-    let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+fn scripts_by_id(scripts: &[(String, String)]) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (path, line) in scripts {
         let head = line.split_once(": ").map_or(line.as_str(), |(head, _)| head);
-        for piece in head.split("MUST-").skip(1) {
-            let digits: String = piece.chars().take_while(char::is_ascii_digit).collect();
-            let Ok(number) = digits.parse() else { bail!("{path}: `MUST-` without a number") };
-            ensure!((1..=LAST).contains(&number), "{path}: RFC 9293 has no MUST-{number}");
-            found.entry(number).or_default().push(path.clone());
+        for word in ["MUST-", "SHLD-"] {
+            for piece in head.split(word).skip(1) {
+                let digits: String = piece.chars().take_while(char::is_ascii_digit).collect();
+                if digits.is_empty() {
+                    bail!("{path}: `{word}` without a number");
+                }
+                found.entry(format!("{word}{digits}")).or_default().push(path.clone());
+            }
         }
     }
     Ok(found)
@@ -125,32 +256,45 @@ fn scripts_by_requirement(scripts: &[(String, String)]) -> Result<BTreeMap<u32, 
 mod tests {
     use super::*;
 
-    fn script(line: &str) -> Result<BTreeMap<u32, Vec<String>>> {
-        scripts_by_requirement(&[("scripts/a.pkt".to_owned(), line.to_owned())])
+    fn script(line: &str) -> Result<BTreeMap<String, Vec<String>>> {
+        scripts_by_id(&[("scripts/a.pkt".to_owned(), line.to_owned())])
     }
 
     #[test]
     fn a_script_names_its_requirements_before_the_colon() {
-        let found = script("// RFC 9293 MUST-1, MUST-35 (3.1): not MUST-2").unwrap();
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), [1, 35]);
+        let found = script("// RFC 9293 MUST-1, SHLD-35 (3.1): not MUST-2").unwrap();
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["MUST-1", "SHLD-35"]);
         assert!(script("// RFC 6298 5.5: backoff").unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_requirement_that_does_not_exist_is_refused() {
-        assert!(script("// RFC 9293 MUST-70 (3.1): x").is_err());
         assert!(script("// RFC 9293 MUST- (3.1): x").is_err());
     }
 
     #[test]
-    fn a_test_that_does_not_exist_is_refused() {
-        assert!(
-            check_test("crates/xtask/src/requirements.rs::a_test_that_does_not_exist_is_refused")
-                .is_ok()
+    fn a_requirement_that_does_not_exist_is_refused() {
+        let table = toml::from_str::<Table>(
+            "title = 'x'\n[[requirement]]\nid = 'MUST-1'\nlevel = 'MUST'\nsection = '3.1'\nwhat = 'y'",
         );
+        let known = table.unwrap().requirement;
+        assert!(unknown_ids(&known, &script("// RFC 9293 MUST-1 (3.1): x").unwrap()).is_empty());
+        assert_eq!(unknown_ids(&known, &script("// RFC 9293 MUST-70 (3.1): x").unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn a_script_that_no_requirement_names_is_listed() {
+        let scripts = ["rfc1/a.pkt", "rfc1/b.pkt", "rfc11/c.pkt"]
+            .map(|path| (format!("scripts/{path}"), "// RFC 1 2: what | how".to_owned()));
+        let named = BTreeSet::from(["scripts/rfc1/b.pkt".to_owned()]);
+        let expected = [("scripts/rfc1/a.pkt".to_owned(), "what \\| how".to_owned())];
+        assert_eq!(unnamed(scripts.to_vec(), 1, &named), expected);
+    }
+
+    #[test]
+    fn a_test_that_does_not_exist_is_refused() {
+        let test = "crates/xtask/src/requirements.rs::a_test_that_does_not_exist_is_refused";
+        assert!(check_test(test).is_ok());
         assert!(check_test("crates/xtask/src/requirements.rs::a_test_that_is_not_there").is_err());
         assert!(check_test("crates/xtask/src/requirements.rs::check_test").is_err());
         assert!(check_test("crates/nowhere.rs::a").is_err());
         assert!(check_test("nothing").is_err());
+        assert!(check_test("scripts/rfc9293/nothing.pkt").is_err());
     }
 }
