@@ -223,7 +223,12 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
     if news.delivered == 0 {
         return;
     }
-    let limited = snd.window_limited_until.is_some_and(|at| news.before.is_before(at));
+    let window = snd.controller.window();
+    let used = snd.usage.was_used(window, window < snd.controller.slow_start_threshold());
+    // RFC 5681 3.1: the window grows by what is acknowledged cumulatively. A block alone means that
+    // something is missing, and what follows is sent instead of what arrived; unless it is known
+    // that segments overtake one another here.
+    let in_order = news.advanced() || snd.recovery.rack.reordering_seen();
     let sample = AckSample {
         now: shared.now,
         acked: news.delivered,
@@ -233,10 +238,8 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
         rtt: news.rtt,
         smoothed_rtt: snd.rtt.smoothed(),
         min_rtt: snd.rtt.min(),
-        application_limited: !limited,
-        // RFC 5681 3.1: the window grows by what is acknowledged cumulatively. A block alone means
-        // that something is missing: what follows is sent instead of what arrived, and no more.
-        in_recovery: was_fast || snd.recovery.is_fast() || !news.advanced(),
+        application_limited: !used,
+        in_recovery: was_fast || snd.recovery.is_fast() || !in_order,
         round_start: sampled.is_some_and(|(_, round_start)| round_start),
         delivery: sampled.map(|(delivery, _)| delivery),
         ecn_echo: news.ecn_echo,

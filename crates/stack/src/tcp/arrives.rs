@@ -142,14 +142,12 @@ impl Arrival<'_> {
     fn first_check_sequence_number(&mut self) -> Step {
         if !self.conn.syn_acknowledged() && self.is_syn_ack_of_simultaneous_open() {
             // RFC 9293 figure 8: both SYNs crossed, and this is the SYN,ACK that answers ours.
-            self.take_timestamp();
             self.trim_front(1);
             return Continue(());
         }
         self.check_timestamps()?;
         let (seg, rcv) = (&self.seg, &self.conn.rcv);
         if is_acceptable(seg, rcv.nxt, self.conn.receive_window()) {
-            self.take_timestamp();
             return Continue(());
         }
         if seg.rst() {
@@ -164,7 +162,8 @@ impl Arrival<'_> {
         self.drop_segment(Dropped::OutOfWindow)
     }
 
-    /// RFC 7323 4.3: the timestamp of an acceptable segment is the one to echo from now on.
+    /// RFC 7323 4.3: the timestamp of an acceptable segment is the one to echo from now on. Only one
+    /// that knows what we sent counts: a forged one would shut the true peer out (PAWS).
     fn take_timestamp(&mut self) {
         let (conn, seg) = (&mut *self.conn, &self.seg);
         if let (Some(ours), Some(theirs)) = (&mut conn.timestamps, seg.timestamps()) {
@@ -262,6 +261,7 @@ impl Arrival<'_> {
             self.challenge();
             return self.drop_segment(Dropped::BlindAck);
         }
+        self.take_timestamp();
         acked::ack_arrives(self);
         if self.conn.state == State::Closed { Break(()) } else { Continue(()) }
     }

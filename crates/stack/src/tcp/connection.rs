@@ -32,6 +32,7 @@ use crate::tcp::send::inflight::InFlight;
 use crate::tcp::send::pacing::{self, Pacer};
 use crate::tcp::send::queue::SendQueue;
 use crate::tcp::send::rate::DeliveryRate;
+use crate::tcp::send::usage::WindowUsage;
 use crate::tcp::send::window::SendWindow;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::{self, State};
@@ -133,9 +134,8 @@ pub(crate) struct SendSide {
     pub(crate) pacer: Pacer,
     /// How much may be in flight.
     pub(crate) controller: Box<dyn Controller>,
-    /// The congestion window held data back while this was SND.MAX: until it is acknowledged the
-    /// window is really tested, and may grow (RFC 7661 4.3).
-    pub(crate) window_limited_until: Option<Seq>,
+    /// Whether the congestion window was used, and may grow.
+    pub(crate) usage: WindowUsage,
     /// RFC 6582 3.2, impatient: only the first partial ACK restarts the retransmission timer.
     pub(crate) keep_timer: bool,
     /// When the last segment with data was sent: an idle connection starts slowly again.
@@ -264,7 +264,7 @@ impl Connection {
                 rate: DeliveryRate::default(),
                 pacer: Pacer::default(),
                 controller: (options.congestion)(mss),
-                window_limited_until: None,
+                usage: WindowUsage::default(),
                 keep_timer: false,
                 last_sent: None,
             },
@@ -445,6 +445,15 @@ impl Connection {
     pub(crate) fn send_window(&self) -> u64 {
         let snd = &self.snd;
         snd.recovery.window(&*snd.controller, self.rcv.sack.agreed, snd.mss)
+    }
+
+    /// Takes note of how much of the window is used: `held_back` says that it keeps data from leaving.
+    pub(crate) fn note_window_usage(&mut self, held_back: bool) {
+        let (window, mss) = (self.send_window(), u64::from(self.snd.mss));
+        let snd = &mut self.snd;
+        let flight = snd.inflight.pipe();
+        let full = held_back || u64::from(flight) + mss > window;
+        snd.usage.note(snd.una, snd.nxt, flight, full);
     }
 
     /// There is data, or a FIN, that was never sent, and the peer has room for it.

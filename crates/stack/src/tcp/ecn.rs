@@ -67,6 +67,8 @@ pub(crate) struct Ecn {
     /// The end of what had been sent when the window was last reduced: ACKs up to it tell of what
     /// that reduction answered.
     reduced_at: Option<Seq>,
+    /// It was a mark that reduced it.
+    by_mark: bool,
     /// Packets that came with any of the codepoints of ECN.
     pub(crate) capable_received: u64,
     /// Packets that came marked.
@@ -84,6 +86,11 @@ impl Ecn {
     /// The peer's SYN, or SYN,ACK, answers the question in ours.
     pub(crate) fn answered(&mut self, seg: &Segment) {
         self.agreed = self.asked && if seg.acks() { agrees(seg) } else { asks(seg) };
+    }
+
+    /// A mark reduced the window in this round trip: a loss in it tells nothing new (RFC 3168 6.1.2).
+    pub(crate) fn has_reduced(&self) -> bool {
+        self.by_mark && self.reduced_at.is_some()
     }
 
     /// Whether an ACK tells of congestion.
@@ -116,6 +123,7 @@ pub(crate) fn ack_arrives(conn: &mut Connection, shared: &mut Shared, seg: &Segm
         let flight = u64::from(in_flight);
         conn.snd.controller.on_congestion(shared.now, CongestionCause::Ecn, flight);
         window_reduced(conn);
+        conn.ecn.by_mark = true;
     }
 }
 
@@ -124,6 +132,7 @@ pub(crate) fn ack_arrives(conn: &mut Connection, shared: &mut Shared, seg: &Segm
 pub(crate) fn window_reduced(conn: &mut Connection) {
     if conn.ecn.agreed {
         conn.ecn.owes_cwr = true;
+        conn.ecn.by_mark = false;
         conn.ecn.reduced_at = Some(conn.snd.nxt);
     }
 }

@@ -154,7 +154,8 @@ impl Connection {
     /// The peer did not answer in time (RFC 9293 3.8.3).
     fn give_up(&mut self, shared: &mut Shared, replies: &mut Replies) {
         if self.state.is_synchronized() {
-            replies.push(shared, Reply::reset_of(self, Sent::ResetTimedOut));
+            let reset = Reply::reset_of(self, shared.now, Sent::ResetTimedOut);
+            replies.push(shared, reset);
         }
         let error = self.user.soft_error.unwrap_or(Error::TimedOut);
         self.fail(shared, error, Event::TimedOut);

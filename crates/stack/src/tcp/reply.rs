@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use wire::tcp::{Flags, Options};
+use wire::time::Instant;
 
 use crate::FourTuple;
 use crate::config::TcpOptions;
@@ -42,10 +43,13 @@ impl Reply {
         }
     }
 
-    /// The reset with which we end a connection ourselves (RFC 9293 3.10.5).
-    pub(crate) fn reset_of(conn: &Connection, reason: Sent) -> Self {
-        Self::bare(conn.tuple, conn.snd.nxt, conn.rcv.nxt, Flags::RST | Flags::ACK, reason)
-            .with(&conn.options)
+    /// The reset with which we end a connection ourselves (RFC 9293 3.10.5), with a timestamp where
+    /// the connection has them (RFC 7323 3.2).
+    pub(crate) fn reset_of(conn: &Connection, now: Instant, reason: Sent) -> Self {
+        let flags = Flags::RST | Flags::ACK;
+        let mut reset = Self::bare(conn.tuple, conn.snd.nxt, conn.rcv.nxt, flags, reason);
+        reset.options.timestamps = conn.timestamps.map(|ours| ours.option(now));
+        reset.with(&conn.options)
     }
 
     /// The same, with the IP fields that the program set (RFC 9293 3.9.1.9).

@@ -356,7 +356,10 @@ impl Stack {
         match conn.state {
             State::Closed | State::TimeWait => return tcp.remove_closed(shared, id),
             State::SynSent => {}
-            _ => tcp.replies.push(shared, Reply::reset_of(conn, reason)),
+            _ => {
+                let reset = Reply::reset_of(conn, shared.now, reason);
+                tcp.replies.push(shared, reset);
+            }
         }
         conn.transition(shared, Event::Abort);
         tcp.settle(shared, id);

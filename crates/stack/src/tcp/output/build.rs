@@ -109,6 +109,7 @@ impl Connection {
             self.note_syn_sent(now);
         } else {
             self.note_in_flight(now, plan, space, size);
+            self.note_window_usage(false);
         }
         self.counts.bytes_sent += u64::from(plan.length);
         self.counts.last_data_sent = Some(now);

@@ -111,7 +111,7 @@ impl Connection {
         let (start, end) = self.snd.inflight.next_lost(self.largest_transmission())?;
         let least = end.distance_from(start).min(self.snd.mss);
         if limit < least {
-            self.snd.window_limited_until = Some(self.snd.nxt);
+            self.note_window_usage(true);
             shared.withhold(Some(self.tuple), Withheld::CongestionWindow);
             return None;
         }
@@ -206,7 +206,7 @@ impl Connection {
             }
             Decision::Withhold(reason) => {
                 if reason == Withheld::CongestionWindow {
-                    self.snd.window_limited_until = Some(self.snd.nxt);
+                    self.note_window_usage(true);
                 }
                 shared.withhold(Some(self.tuple), reason);
                 return None;

@@ -195,18 +195,21 @@ pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
     lost
 }
 
-/// The first loss since everything was well: the controller hears of it, once.
+/// The first loss since everything was well: the controller hears of it once, and not at all where a
+/// mark told it in this round trip.
 fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
-    let flight = conn.controlled_flight();
+    if !conn.ecn.has_reduced() {
+        let flight = conn.controlled_flight();
+        conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
+        conn.snd.recovery.undo.begin(conn.snd.inflight.copies());
+        ecn::window_reduced(conn);
+    }
     let snd = &mut conn.snd;
-    snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
     let threshold = snd.controller.slow_start_threshold();
     let recovery = &mut snd.recovery;
     recovery.phase = Phase::Fast { until: snd.nxt };
     recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
-    recovery.undo.begin(snd.inflight.copies());
     recovery.tlp.cancel();
-    ecn::window_reduced(conn);
     conn.deadlines.stop(Timer::LossProbe);
 }
 

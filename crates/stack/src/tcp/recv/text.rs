@@ -23,7 +23,7 @@ pub(crate) fn process(arrival: &mut Arrival<'_>) -> Step {
     let conn = &mut *arrival.conn;
     if conn.user.orphaned && arrival.seg.end().is_after(conn.rcv.nxt) {
         // RFC 9293 3.6.1: nobody will ever read it; the peer must know that it was lost.
-        let reset = Reply::reset_of(conn, Sent::ResetLateData);
+        let reset = Reply::reset_of(conn, arrival.shared.now, Sent::ResetLateData);
         arrival.replies.push(arrival.shared, reset);
         conn.fail(arrival.shared, Error::ConnectionAborted, Event::Abort);
         return Break(());

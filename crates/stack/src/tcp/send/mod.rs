@@ -6,4 +6,5 @@ pub(crate) mod nagle;
 pub(crate) mod pacing;
 pub(crate) mod queue;
 pub(crate) mod rate;
+pub(crate) mod usage;
 pub(crate) mod window;
