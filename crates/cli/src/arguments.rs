@@ -375,7 +375,7 @@ pub(crate) struct Sim {
     #[arg(long, hide = true)]
     pub(crate) tables: bool,
     /// Print every packet, loss and drop of the replayed world.
-    #[arg(long, requires = "replay")]
+    #[arg(long, requires = "replay", conflicts_with_all = ["scenario", "seeds", "minutes", "tables"])]
     pub(crate) trace: bool,
 }
 

@@ -57,6 +57,8 @@ struct End {
     /// The highest acknowledgment and right edge of its that reached the other end.
     heard: u64,
     offered: u64,
+    /// One past the last number of its that reached the other end.
+    arrived: u64,
     /// The latest timestamp of its that reached the other end.
     clock: Option<u32>,
     /// Nothing can be said of it any more.
@@ -221,6 +223,7 @@ impl End {
             edge: 0,
             heard: 0,
             offered: 0,
+            arrived: 0,
             clock: None,
             haunted: false,
             consumed: 0,
@@ -255,7 +258,10 @@ impl End {
             }
             self.clock = Some(clock);
         }
-        self.count(segment.seq).is_some_and(|seq| seq >= other.acked && seq <= other.edge)
+        let Some(seq) = self.count(segment.seq) else { return false };
+        let new = seq >= self.arrived.max(other.acked) && seq <= other.edge;
+        self.arrived = self.arrived.max(seq + u64::from(segment.sequence_len()));
+        new
     }
 
     /// Text or FIN of this end leaves.

@@ -72,6 +72,8 @@ fn config(dice: &mut Dice, cookies: bool) -> Config {
         timestamps: dice.chance(800),
         window_scaling: dice.chance(800),
         syn_queue_limit: if cookies { 1 } else { 4096 },
+        // Programs close early here, and lines stay bad for long: nobody gives up meanwhile.
+        orphan_retries: 15,
         ..Config::default()
     }
 }
@@ -176,6 +178,12 @@ fn flow(dice: &mut Dice, hosts: usize) -> Flow {
     } else {
         dice.one_of(&[Ending::ShutsDown, Ending::WaitsForPeer, Ending::AnswersAfterEnd])
     };
+    for side in 0..2 {
+        // A window that is always silly lets a small segment out each second (RFC 9293 3.8.6.2.1).
+        if plans[1 - side].options.receive_buffer.is_some_and(|buffer| buffer < 3_000) {
+            plans[side].send = plans[side].send.min(20_000);
+        }
+    }
     if rough {
         let after = Duration::from_millis(dice.pick(0..=3_000));
         let side = dice.size(0..=1);
