@@ -203,6 +203,9 @@ pub(super) const LINGER_OFF: i64 = -1;
 /// The least and the largest `TCP_MAXSEG` of Linux.
 const MAX_SEGMENT: std::ops::RangeInclusive<i64> = 88..=32_767;
 
+/// What `SO_MAX_PACING_RATE` means by no limit: as many bytes a second as 32 bits hold.
+const NO_RATE: u64 = u32::MAX as u64;
+
 fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
     let wrong = Wrong::Errno("EINVAL");
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
@@ -236,6 +239,9 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
         "SO_LINGER" => return Err(not_supported("a linger time other than zero").into()),
         "SO_RCVBUF" => options.receive_buffer = Some(bytes.map_err(|_| wrong)?),
         "SO_SNDBUF" => options.send_buffer = Some(bytes.map_err(|_| wrong)?),
+        "SO_MAX_PACING_RATE" => {
+            options.max_pacing_rate = u64::try_from(value).ok().filter(|rate| *rate < NO_RATE);
+        }
         "TCP_NODELAY" => options.nodelay = value != 0,
         "TCP_CORK" => options.cork = value != 0,
         "TCP_USER_TIMEOUT" => {
@@ -268,6 +274,9 @@ pub(super) fn get(options: &TcpOptions, first: &Config, name: &str) -> Result<i6
         }
         "SO_SNDBUF" => {
             number(options.send_buffer.unwrap_or(first.send_buffer.initial).saturating_mul(2))
+        }
+        "SO_MAX_PACING_RATE" => {
+            i64::try_from(options.max_pacing_rate.unwrap_or(NO_RATE)).unwrap_or(i64::MAX)
         }
         "TCP_MAXSEG" => i64::from(options.max_segment.unwrap_or(536)),
         "TCP_NODELAY" => i64::from(options.nodelay),

@@ -113,6 +113,10 @@ impl Controller for Reno {
                 self.halve(flight_size);
                 self.window = self.threshold;
                 self.in_recovery = cause == CongestionCause::Loss;
+                if cause == CongestionCause::Ecn {
+                    // A router said so: there is nothing to undo.
+                    self.before = None;
+                }
             }
             CongestionCause::Timeout => {
                 self.halve(flight_size);
@@ -330,6 +334,15 @@ mod tests {
         reno.on_congestion(NOW, CongestionCause::Timeout, 10 * MSS);
         reno.on_spurious(NOW);
         assert_eq!((reno.window(), reno.slow_start_threshold()), (10 * MSS, NO_THRESHOLD));
+    }
+
+    #[test]
+    fn rfc4015_a_mark_after_a_loss_is_not_undone() {
+        let mut reno = reno();
+        reno.on_congestion(NOW, CongestionCause::Loss, 10 * MSS);
+        reno.on_congestion(NOW, CongestionCause::Ecn, 8 * MSS);
+        reno.on_spurious(NOW);
+        assert_eq!((reno.window(), reno.slow_start_threshold()), (4 * MSS, 4 * MSS));
     }
 
     #[test]
