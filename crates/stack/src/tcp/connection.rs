@@ -405,11 +405,15 @@ impl Connection {
     }
 
     /// FlightSize as congestion control means it (RFC 5681 3.1): no more than the window let out. A
-    /// long repair leaves much more outstanding, which arrived already behind its holes.
+    /// long repair leaves much more outstanding, which arrived already behind its holes. And no less
+    /// than what the path carried in the last round trip (`pipeACK` of RFC 7661 4.4): what was lost at
+    /// the end of an answer may be all that is out.
     pub(crate) fn controlled_flight(&self) -> u64 {
-        let pipe = self.flight_size() - self.snd.inflight.sacked();
-        let window = self.snd.controller.window().max(u64::from(pipe));
-        u64::from(self.flight_size()).min(window)
+        let snd = &self.snd;
+        let pipe = u64::from(self.flight_size() - snd.inflight.sacked());
+        let window = snd.controller.window();
+        let carried = u64::from(snd.usage.most()).min(window);
+        u64::from(self.flight_size()).min(window.max(pipe)).max(carried)
     }
 
     /// RCV.WND as the peer knows it.

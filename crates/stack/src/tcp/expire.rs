@@ -127,9 +127,10 @@ impl Connection {
             self.snd.overdue = true;
             return;
         }
-        if self.user.orphaned && self.snd.window.probes() >= shared.config.orphan_retries {
+        let unanswered = self.snd.window.unanswered() >= shared.config.orphan_retries;
+        if self.user.orphaned && (unanswered || self.persist_interval() >= self.options.rto.max) {
             // A peer that answers every probe and never opens its window would keep what nobody
-            // waits for alive for ever.
+            // waits for alive for ever. It has until the wait is as long as waits get, as in Linux.
             self.give_up(shared, replies);
             return;
         }

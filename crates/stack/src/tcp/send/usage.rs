@@ -27,6 +27,11 @@ impl WindowUsage {
         }
     }
 
+    /// The most that was in flight in the last round trip, in bytes.
+    pub(crate) fn most(&self) -> u32 {
+        self.most
+    }
+
     /// Whether a window of `window` bytes was used.
     pub(crate) fn was_used(&self, window: u64, slow_start: bool) -> bool {
         self.full || (slow_start && window < 2 * u64::from(self.most))
