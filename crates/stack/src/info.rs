@@ -79,6 +79,8 @@ pub struct TcpInfo {
     pub undone: u64,
     /// Bytes written and not sent.
     pub notsent: u64,
+    /// Probes of a closed window, or of an idle peer, since the peer was last heard.
+    pub probes: u8,
     /// Timeouts since the last progress.
     pub backoff: u8,
     /// Duplicate ACKs in a row.

@@ -9,6 +9,7 @@ use wire::time::{Duration, Instant};
 pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_state", |i, _| linux_state(i.state)),
     ("tcpi_ca_state", |i, _| congestion_state(i.repair)),
+    ("tcpi_probes", |i, _| i64::from(i.probes)),
     ("tcpi_backoff", |i, _| i64::from(i.backoff)),
     ("tcpi_options", |i, _| options(i)),
     ("tcpi_snd_wscale", |i, _| i64::from(i.window_scale.unwrap_or_default().0)),

@@ -134,7 +134,8 @@ impl SendWindow {
     }
 
     /// Probes sent since the window closed.
-    pub(crate) fn probes(&self) -> u8 {
+    #[cfg(test)]
+    fn probes(&self) -> u8 {
         self.probes
     }
 
