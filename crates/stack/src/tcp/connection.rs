@@ -20,6 +20,7 @@ use crate::tcp::blind::ChallengeBudget;
 use crate::tcp::congestion::Controller;
 use crate::tcp::deadlines::Deadlines;
 use crate::tcp::ecn::Ecn;
+use crate::tcp::mtu::link_mss;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::recovery::rto::Rto;
 use crate::tcp::recovery::rtt::RttEstimator;
@@ -29,7 +30,7 @@ use crate::tcp::recv::autotune::ReceiveAutotune;
 use crate::tcp::recv::queue::ReceiveQueue;
 use crate::tcp::recv::sack::SackReport;
 use crate::tcp::send::inflight::InFlight;
-use crate::tcp::send::pacing::{self, Pacer};
+use crate::tcp::send::pacing::Pacer;
 use crate::tcp::send::queue::SendQueue;
 use crate::tcp::send::rate::DeliveryRate;
 use crate::tcp::send::usage::WindowUsage;
@@ -220,18 +221,6 @@ pub(crate) struct Opening {
     pub(crate) timestamps: Option<Timestamps>,
 }
 
-/// Headers of TCP and IP without options: what RFC 9293 3.7.1 subtracts from the MTU.
-fn fixed_headers(tuple: &FourTuple) -> u32 {
-    if tuple.local.is_ipv4() { 40 } else { 60 }
-}
-
-/// RFC 9293 3.7.1: what to assume when the peer sends no MSS option, and the least that makes
-/// sense of a hostile one (a peer that announces 1 would make us send a packet per byte).
-const DEFAULT_MSS: u32 = 536;
-const LEAST_MSS: u32 = 48;
-/// Timestamps as they are padded: NOP, NOP, kind, length, two values (RFC 7323 appendix A).
-const TIMESTAMPS_LENGTH: u32 = 12;
-
 impl Connection {
     /// A connection in CLOSED, about to leave it. Allocates only its controller.
     pub(crate) fn new(id: ConnectionId, opening: Opening, config: &Config) -> Self {
@@ -316,48 +305,6 @@ impl Connection {
         self.set_peer_mss(offered.mss);
     }
 
-    /// Settles the send MSS (RFC 9293 3.7.1): the peer's, the link's and the program's, less the
-    /// options that every segment will carry.
-    fn set_peer_mss(&mut self, offered: Option<u16>) {
-        let offered = offered.map_or(DEFAULT_MSS, u32::from).max(LEAST_MSS);
-        let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
-        let limit = link_mss(&self.tuple, self.route.mtu, &self.options);
-        self.snd.mss = offered.min(limit).saturating_sub(options).max(1);
-        self.make_controller();
-    }
-
-    fn make_controller(&mut self) {
-        self.snd.controller = (self.options.congestion)(self.snd.mss);
-        self.snd.controller.set_burst(self.largest_transmission());
-    }
-
-    /// The program chose another controller: it learns at once what the first one knew at the
-    /// beginning.
-    pub(crate) fn replace_controller(&mut self, now: Instant) {
-        self.make_controller();
-        if self.syn_acknowledged() {
-            self.tell_controller_of_handshake(now);
-        }
-    }
-
-    pub(crate) fn tell_controller_of_handshake(&mut self, now: Instant) {
-        let (smoothed, sack) = (self.snd.rtt.smoothed(), self.rcv.sack.agreed);
-        self.snd.controller.on_established(now, smoothed, sack);
-    }
-
-    /// The path takes packets of at most `mtu` bytes (RFC 1191): smaller segments from now on.
-    pub(crate) fn lower_path_mtu(&mut self, mtu: u16) -> bool {
-        let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
-        let mss = link_mss(&self.tuple, mtu, &self.options).saturating_sub(options).max(LEAST_MSS);
-        let lowered = mss < self.snd.mss;
-        if lowered {
-            self.snd.mss = mss;
-            self.route.mtu = mtu;
-            self.snd.controller.set_mss(mss);
-        }
-        lowered
-    }
-
     /// Goes where the figure leads; stays where it leads nowhere.
     pub(crate) fn transition(&mut self, shared: &mut Shared, event: state::Event) {
         let from = self.state;
@@ -404,18 +351,6 @@ impl Connection {
         self.snd.nxt.distance_from(self.snd.una)
     }
 
-    /// FlightSize as congestion control means it (RFC 5681 3.1): no more than the window let out. A
-    /// long repair leaves much more outstanding, which arrived already behind its holes. And no less
-    /// than what the path carried in the last round trip (`pipeACK` of RFC 7661 4.4): what was lost at
-    /// the end of an answer may be all that is out.
-    pub(crate) fn controlled_flight(&self) -> u64 {
-        let snd = &self.snd;
-        let pipe = u64::from(self.flight_size() - snd.inflight.sacked());
-        let window = snd.controller.window();
-        let carried = u64::from(snd.usage.most()).min(window);
-        u64::from(self.flight_size()).min(window.max(pipe)).max(carried)
-    }
-
     /// RCV.WND as the peer knows it.
     pub(crate) fn receive_window(&self) -> u32 {
         self.rcv.edge.distance_from(self.rcv.nxt)
@@ -443,42 +378,6 @@ impl Connection {
     /// The peer has our SYN: the window that it announced is the one to keep.
     pub(crate) fn open_window(&mut self) {
         self.rcv.edge = self.rcv.nxt.plus(self.initial_window());
-    }
-
-    /// The congestion window to send by, in bytes.
-    pub(crate) fn send_window(&self) -> u64 {
-        let snd = &self.snd;
-        snd.recovery.window(&*snd.controller, self.rcv.sack.agreed, snd.mss)
-    }
-
-    /// Takes note of how much of the window is used: `held_back` says that it keeps data from leaving.
-    pub(crate) fn note_window_usage(&mut self, held_back: bool) {
-        let (window, mss) = (self.send_window(), u64::from(self.snd.mss));
-        let snd = &mut self.snd;
-        let flight = snd.inflight.pipe();
-        let full = held_back || u64::from(flight) + mss > window;
-        snd.usage.note(snd.una, snd.nxt, flight, full);
-    }
-
-    /// There is data, or a FIN, that was never sent, and the peer has room for it.
-    pub(crate) fn has_new_data(&self) -> bool {
-        self.snd.nxt.is_before(self.queue_end()) && self.snd.window.usable(self.snd.nxt) > 0
-    }
-
-    /// The rate to send at in bytes a second: the controller's, or where the program asks for
-    /// pacing the window's; bounded by the program. `None` to send as ACKs come.
-    pub(crate) fn pacing_rate(&self) -> Option<u64> {
-        let snd = &self.snd;
-        let by_window = || {
-            let smoothed = snd.rtt.smoothed().filter(|_| self.options.pacing)?;
-            let threshold = snd.controller.slow_start_threshold();
-            Some(pacing::rate_of_window(self.send_window(), threshold, smoothed))
-        };
-        let rate = snd.controller.pacing_rate().or_else(by_window);
-        match (rate, self.options.max_pacing_rate) {
-            (Some(rate), Some(most)) => Some(rate.min(most)),
-            (rate, most) => rate.or(most),
-        }
     }
 
     /// Queues text that is in order, or throws it away where nobody will read it.
@@ -511,12 +410,6 @@ impl Connection {
     pub(crate) fn retransmission_timeout(&self) -> Duration {
         self.snd.rto.timeout(&self.snd.rtt)
     }
-}
-
-/// The largest payload of a segment without options on a link of this MTU (RFC 9293 3.7.1).
-pub(crate) fn link_mss(tuple: &FourTuple, mtu: u16, options: &TcpOptions) -> u32 {
-    let limit = u32::from(mtu).saturating_sub(fixed_headers(tuple)).max(LEAST_MSS);
-    options.max_segment.map_or(limit, |asked| u32::from(asked).clamp(LEAST_MSS, limit))
 }
 
 /// The window of a SYN, in bytes: whole segments that the unscaled field can tell.

@@ -14,6 +14,7 @@
 //! | `listen/` | listeners, the SYN queue, SYN cookies | RFC 9293 3.10.7.2, RFC 4987 |
 //! | `blind` | challenge ACKs | RFC 5961 |
 //! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
+//! | `mtu` | segment size | RFC 9293 3.7.1, RFC 1191 |
 //! | `send/` | the send queue, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
 //! | `recv/` | the receive queue, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
 //! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
@@ -36,6 +37,7 @@ mod isn;
 mod keepalive;
 mod lifecycle;
 mod listen;
+mod mtu;
 pub(crate) mod output;
 mod ports;
 mod recovery;

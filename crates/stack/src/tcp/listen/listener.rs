@@ -22,11 +22,12 @@ use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{self, Arrival};
 use crate::tcp::connection::{
-    Opening, first_receive_buffer, initial_receive_window, link_mss, receive_scale,
+    Opening, first_receive_buffer, initial_receive_window, receive_scale,
 };
 use crate::tcp::ecn::{self, EcnMode};
 use crate::tcp::listen::half_open::HalfOpen;
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
+use crate::tcp::mtu::link_mss;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::Seq;

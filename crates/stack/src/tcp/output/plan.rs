@@ -61,8 +61,10 @@ impl Connection {
             self.deadlines.set(Timer::Pacing, at);
             return None;
         }
-        if self.snd.recovery.tlp.due {
-            return self.plan_tail_probe();
+        if self.snd.recovery.tlp.due
+            && let Some(probe) = self.plan_tail_probe()
+        {
+            return Some(probe);
         }
         if self.snd.recovery.frto.prefers_new() {
             return self.plan_data(shared).or_else(|| self.plan_lost(shared));

@@ -1,6 +1,7 @@
 //! What is sent, and how much of it may be.
 
 pub(crate) mod autotune;
+pub(crate) mod control;
 pub(crate) mod inflight;
 pub(crate) mod nagle;
 pub(crate) mod pacing;
