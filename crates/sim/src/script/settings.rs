@@ -41,6 +41,9 @@ pub const BUFFERS: &[(&str, Setter)] = &[
 /// The setting whose value is a controller's name: `cubic`, `reno`.
 pub const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
 
+/// The setting whose value is the first and the last ephemeral port: `32768 60999`.
+pub const PORT_RANGE: &str = "net.ipv4.ip_local_port_range";
+
 /// Fast Open: what needs it in a script is not supported anyway, save by this flag.
 const FAST_OPEN: &str = "net.ipv4.tcp_fastopen";
 /// Data in any SYN is given to the program before the handshake is over.
@@ -216,6 +219,13 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), Problem> {
     let wrong = || Problem::from(format!("{name}={value}: this value makes no sense"));
     if name == CONGESTION_CONTROL {
         config.tcp.congestion = congestion::by_name(value).ok_or_else(unknown)?;
+        return Ok(());
+    }
+    if name == PORT_RANGE {
+        let ports: Vec<u16> =
+            value.split_whitespace().map_while(|port| port.parse().ok()).collect();
+        let [first, last] = ports[..] else { return Err(wrong()) };
+        config.ephemeral_ports = if first <= last { first..=last } else { return Err(wrong()) };
         return Ok(());
     }
     if name == FAST_OPEN {
