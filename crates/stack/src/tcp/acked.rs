@@ -74,6 +74,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     let measured = conn.snd.syn_sent.take().map(|at| shared.now.since(at));
     if let Some(rtt) = measured.or_else(|| echoed_round_trip(conn, shared, seg)) {
         conn.snd.rtt.sample(rtt, 1, shared.now);
+        conn.snd.recovery.tlp.on_measured();
     }
     conn.snd.una = conn.snd.iss.plus(1);
     conn.snd.syn_acked = true;
@@ -197,6 +198,7 @@ fn measure_round_trip(conn: &mut Connection, shared: &Shared, seg: &Segment, new
     if let Some(sample) = rtt::measure(shared.now, oldest, false, echo) {
         let expected = rtt::expected_samples(u64::from(news.flight_before), conn.snd.mss);
         conn.snd.rtt.sample(sample, expected, shared.now);
+        conn.snd.recovery.tlp.on_measured();
     }
     let newest = news.sent.map(|(_, newest)| newest);
     news.rtt = rtt::measure(shared.now, newest, false, echo);

@@ -262,7 +262,7 @@ impl Connection {
         let flight = &snd.inflight;
         let wanted = self.rcv.sack.agreed
             && snd.recovery.phase == Phase::Open
-            && !snd.recovery.tlp.is_out()
+            && snd.recovery.tlp.may_probe()
             && !flight.is_empty()
             && flight.sacked() == 0
             && flight.lost() == 0;

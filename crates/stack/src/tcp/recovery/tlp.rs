@@ -19,6 +19,8 @@ pub(crate) struct Tlp {
     pub(crate) due: bool,
     /// TLP.end_seq and TLP.is_retrans: a probe is out, and whether it repeated something.
     probe: Option<Probe>,
+    /// A round trip was measured since the last probe left, or since the connection began.
+    measured: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +49,21 @@ impl Tlp {
         wait.saturating_add(if one_segment { MAX_ACK_DELAY } else { GRAIN })
     }
 
-    /// Whether a probe is out.
-    pub(crate) fn is_out(&self) -> bool {
-        self.probe.is_some()
+    /// RFC 8985 7.3: one probe at a time, and a round trip is measured between two of them, or probes
+    /// could keep a path that became longer from being noticed.
+    pub(crate) fn may_probe(&self) -> bool {
+        self.probe.is_none() && self.measured
+    }
+
+    /// A round trip was measured.
+    pub(crate) fn on_measured(&mut self) {
+        self.measured = true;
     }
 
     /// A probe left. `end` is SND.NXT with it; it `repeats` a segment or carries new data.
     pub(crate) fn on_sent(&mut self, end: Seq, repeats: bool) {
         self.due = false;
+        self.measured = false;
         self.probe = Some(Probe { end, repeats });
     }
 
@@ -89,7 +98,7 @@ impl Tlp {
 
     /// Recovery began, or the timer expired: the probe's question is answered otherwise.
     pub(crate) fn cancel(&mut self) {
-        *self = Self::default();
+        *self = Self { measured: self.measured, ..Self::default() };
     }
 }
 
@@ -113,6 +122,21 @@ mod tests {
     }
 
     #[test]
+    fn rfc8985_7_3_a_probe_wants_a_round_trip_since_the_last() {
+        let mut tlp = Tlp::default();
+        assert!(!tlp.may_probe(), "nothing was measured yet");
+        tlp.on_measured();
+        assert!(tlp.may_probe());
+        tlp.on_sent(Seq(5000), true);
+        tlp.on_ack(Seq(6000), None, false);
+        assert!(!tlp.may_probe(), "answered, but not measured");
+        tlp.cancel();
+        assert!(!tlp.may_probe(), "recovery measures nothing by itself");
+        tlp.on_measured();
+        assert!(tlp.may_probe());
+    }
+
+    #[test]
     fn rfc8985_7_4_2_the_answer_of_a_probe() {
         // (it repeats, ACK, duplicate reported, a bare repetition), what it means.
         let table = [
@@ -127,7 +151,8 @@ mod tests {
             let mut tlp = sent(repeats);
             let verdict = tlp.on_ack(Seq(ack), duplicate.map(Seq), repeated);
             assert_eq!(verdict, expected, "{repeats} {ack} {duplicate:?} {repeated}");
-            assert_eq!(tlp.is_out(), expected == Nothing);
+            tlp.on_measured();
+            assert_eq!(tlp.may_probe(), expected != Nothing);
         }
     }
 }
