@@ -47,8 +47,8 @@ pub(crate) enum NewAckVerdict {
     Normal,
     /// Some of the data of before is still missing: send the segment at the new SND.UNA again.
     Partial {
-        /// Whether the retransmission timer starts anew: at the first partial ACK only (the
-        /// "impatient" variant of RFC 6582 3.2 step 3), so that many losses in one window end in a
+        /// Whether the retransmission timer starts anew: at the first partial ACK only (RFC 6582 3.2
+        /// step 3; RFC 3782 calls it "impatient"), so that many losses in one window end in a
         /// timeout soon rather than one segment a round trip.
         restart_timer: bool,
     },

@@ -11,7 +11,7 @@ pub(crate) struct Prr {
     delivered: u64,
     /// prr_out: what was sent since.
     out: u64,
-    /// RecoverFS: what was in flight when it began.
+    /// RecoverFS: what was out when it began, lost or not, and had not been reported (RFC 9937 6.1).
     flight: u64,
     /// ssthresh: what the controller wants to be in flight when it ends.
     threshold: u64,
@@ -58,7 +58,7 @@ impl Prr {
             }
             allowed.min(self.threshold - pipe)
         };
-        // RFC 9937 6: the first segment is sent again at once, whatever the share is.
+        // RFC 9937 6.2: the first segment is sent again at once, whatever the share is.
         let allowed = if self.out == 0 { allowed.max(mss) } else { allowed };
         self.window = pipe.saturating_add(allowed);
     }

@@ -8,7 +8,7 @@ use crate::tcp::seq::Seq;
 
 /// Recoveries in which a window that was widened stays so (RFC 8985 6.2 step 4).
 const PERSISTENCE: u8 = 16;
-/// Segments behind a hole that mean a loss while no reordering was seen (RFC 8985 3.2, DupThresh).
+/// Segments behind a hole that mean a loss while no reordering was seen (DupThresh of RFC 8985 6.2 step 4).
 pub(crate) const DUPLICATE_THRESHOLD: u32 = 3;
 
 /// What RACK remembers of one connection (RFC 8985 5.3).

@@ -152,7 +152,7 @@ fn end_fast(conn: &mut Connection, shared: &Shared) -> bool {
         return false;
     }
     // Rate reduction brought the flight to the threshold already, so no burst follows when the
-    // window is the threshold again (RFC 9937 6).
+    // window is the threshold again (RFC 9937 6.4).
     let threshold = conn.snd.controller.slow_start_threshold();
     let flight = u64::from(conn.snd.inflight.pipe()).max(threshold);
     conn.snd.controller.on_recovered(shared.now, flight);
