@@ -5,7 +5,7 @@ extern crate estab_stack as stack;
 mod common;
 
 use common::{B, Pair, plain};
-use stack::{Error, Shutdown, SocketId, State, TcpOptions};
+use stack::{Error, KeepAlive, Shutdown, SocketId, State, TcpOptions};
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::frame::Capabilities;
@@ -234,4 +234,50 @@ fn every_packet_has_the_ip_fields_that_the_program_set() {
     pair.settle_with(&mut note);
     let of = |flags| seen.iter().filter(|seen| seen.contains(flags)).count();
     assert_eq!((of(Flags::SYN), of(Flags::PSH), of(Flags::RST)), (2, 1, 1), "{seen:?}");
+}
+
+#[test]
+fn a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says() {
+    let mut pair = Pair::new(plain());
+    let (client, _) = pair.connected();
+    let second = Duration::from_secs(1);
+    let options = TcpOptions {
+        keepalive: Some(KeepAlive { idle: second, interval: second, probes: 3 }),
+        user_timeout: Some(second * 600),
+        ..TcpOptions::default()
+    };
+    pair.a.stack.set_tcp_options(pair.now, client, options).unwrap();
+    let mut asked = 0;
+    let began = pair.now;
+    while pair.a.stack.state(client) == Ok(State::Established) {
+        pair.now = pair.a.stack.poll_timeout().expect("a connection that asks");
+        pair.a.stack.handle_timeout(pair.now);
+        asked += pair.a.frames(pair.now).len();
+        assert!(pair.now.since(began) <= second * 601, "user timeout or not");
+    }
+    assert_eq!((asked, pair.now.since(began)), (599, second * 600));
+}
+
+#[test]
+fn what_waits_for_its_pace_wakes_nobody_up_meanwhile() {
+    let mut pair = Pair::new(plain());
+    let listener = pair.listen(80, 16);
+    let remote = format!("{B}:80").parse().unwrap();
+    // Zero counts as a byte a second.
+    let options = TcpOptions { max_pacing_rate: Some(0), ..TcpOptions::default() };
+    let client = pair.a.stack.connect(pair.now, None, remote, options).unwrap();
+    pair.settle();
+    let (server, _) = pair.b.stack.accept(pair.now, listener).unwrap();
+    assert_eq!(pair.a.stack.info(client).unwrap().pacing_rate, Some(1));
+    pair.a.stack.write(pair.now, client, &[1; 1000]).unwrap();
+    pair.settle();
+    pair.a.stack.write(pair.now, client, &[2; 500]).unwrap();
+    let (mut turns, began) = (0, pair.now);
+    while pair.b.stack.readable_bytes(server).unwrap() < 1500 {
+        assert!(pair.next_deadline(), "something is left to send");
+        pair.settle();
+        turns += 1;
+    }
+    assert_eq!(pair.now.since(began).as_secs(), 1000);
+    assert!(turns < 10, "{turns} turns for one segment");
 }

@@ -22,7 +22,7 @@ use crate::tcp::deadlines::Deadlines;
 use crate::tcp::ecn::Ecn;
 use crate::tcp::mtu::link_mss;
 use crate::tcp::recovery::Recovery;
-use crate::tcp::recovery::rto::Rto;
+use crate::tcp::recovery::rto::{GRANULARITY, Rto};
 use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
 use crate::tcp::recv::assembler::Assembler;
@@ -67,7 +67,7 @@ pub(crate) struct Connection {
     /// An answer that is owed whatever the ACK policy says: a challenge, a duplicate ACK.
     pub(crate) reply: Option<Sent>,
     /// Keep-alive probes without an answer.
-    pub(crate) keepalive_probes: u8,
+    pub(crate) keepalive_probes: u32,
     /// The way to the peer, looked up once per change of routes.
     pub(crate) route: Route,
     /// The program's side: who holds it, what it was told.
@@ -394,7 +394,9 @@ impl Connection {
     pub(crate) fn settle_persist(&mut self, now: Instant) {
         let unsent = !self.snd.queue.is_empty() || (self.snd.fin_queued && !self.snd.fin_acked);
         let idle = self.snd.una == self.snd.nxt && self.state.is_synchronized();
-        if !(unsent && idle) {
+        // What has waited long enough for a window waits for something else now, as its own pace.
+        let released = self.snd.overdue && !self.snd.window.is_closed(self.snd.una);
+        if !(unsent && idle) || released {
             self.deadlines.stop(Timer::Persist);
         } else if !self.deadlines.runs(Timer::Persist) {
             self.deadlines.set(Timer::Persist, now.after(self.persist_interval()));
@@ -403,7 +405,8 @@ impl Connection {
 
     /// How long to wait before the peer's window is probed (again).
     pub(crate) fn persist_interval(&self) -> Duration {
-        self.snd.window.probe_interval(self.retransmission_timeout(), self.options.rto.max)
+        let most = self.options.rto.max.max(GRANULARITY);
+        self.snd.window.probe_interval(self.retransmission_timeout(), most)
     }
 
     /// The time that data may take before it is sent again.

@@ -139,12 +139,13 @@ fn bare(state: State, local: SocketAddr, remote: SocketAddr) -> SocketEntry {
 
 impl Connection {
     fn entry(&self, id: ConnectionId) -> SocketEntry {
+        let keepalive_probes = u8::try_from(self.keepalive_probes).unwrap_or(u8::MAX);
         SocketEntry {
             id: (!self.user.orphaned).then_some(SocketId::Connection(id)),
             receive_queue: self.rcv.queue.len(),
             send_queue: self.snd.queue.len(),
             timer: self.deadlines.earliest(),
-            retries: self.snd.rto.expiries().max(self.keepalive_probes),
+            retries: self.snd.rto.expiries().max(keepalive_probes),
             info: Some(self.info()),
             ..bare(self.state, self.tuple.local, self.tuple.remote)
         }

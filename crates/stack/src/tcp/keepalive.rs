@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
+use crate::tcp::recovery::rto::GRANULARITY;
 use crate::tcp::state::{Event, State};
 use crate::trace::Timer;
 
@@ -28,11 +29,12 @@ impl Connection {
         }
         let probes = self.keepalive_probes;
         // RFC 5482 4.2 and tcp(7): with a user timeout it is the time that counts, not the probes.
-        let probing = keepalive.interval.saturating_mul(u32::from(probes));
+        let interval = keepalive.interval.max(GRANULARITY);
+        let probing = interval.saturating_mul(probes);
         let silent = keepalive.idle.saturating_add(probing);
         let gone = match self.options.user_timeout {
             Some(limit) => probes > 0 && silent >= limit,
-            None => probes >= keepalive.probes,
+            None => probes >= u32::from(keepalive.probes),
         };
         if gone {
             self.fail(shared, Error::TimedOut, Event::TimedOut);
@@ -40,10 +42,10 @@ impl Connection {
         }
         // Data in flight asks the same question, and its timer gives up by itself.
         if self.snd.una == self.snd.nxt {
-            self.keepalive_probes += 1;
+            self.keepalive_probes = probes.saturating_add(1);
             self.snd.probe = Some(Sent::KeepAlive);
         }
-        self.deadlines.set(Timer::KeepAlive, shared.now.after(keepalive.interval));
+        self.deadlines.set(Timer::KeepAlive, shared.now.after(interval));
     }
 
     fn wants_keepalive(&self) -> bool {

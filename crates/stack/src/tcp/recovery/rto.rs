@@ -5,8 +5,9 @@ use wire::time::Duration;
 use super::rtt::RttEstimator;
 use crate::config::RtoLimits;
 
-/// G of RFC 6298 2: how coarse the clock is that fires the timer.
-const GRANULARITY: Duration = Duration::from_millis(1);
+/// G of RFC 6298 2: how coarse the clock is that fires the timer. Whatever a program asks for, what
+/// comes again and again takes this long at least: a timer that is due when it is set has no end.
+pub(crate) const GRANULARITY: Duration = Duration::from_millis(1);
 
 /// RFC 6298 5.7: the timeout to begin data with when a SYN was lost and nothing was measured.
 const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
@@ -85,7 +86,7 @@ impl Rto {
     fn backed_off(&self, base: Duration) -> Duration {
         // 2^31 times the shortest possible base is beyond any maximum that makes sense.
         let factor = 1_u32 << u32::from(self.backoffs).min(31);
-        base.saturating_mul(factor).min(self.limits.max)
+        base.saturating_mul(factor).min(self.limits.max).max(GRANULARITY)
     }
 }
 
@@ -125,6 +126,15 @@ mod tests {
         assert_eq!(rto.timeout(&steady), ms(210));
         let eager = RtoLimits { min: ms(0), ..RtoLimits::default() };
         assert!(Rto::new(&eager).timeout(&steady) >= ms(11), "the clock's grain remains");
+    }
+
+    #[test]
+    fn a_timeout_of_nothing_takes_a_grain_of_the_clock() {
+        let none = RtoLimits { initial: ms(0), min: ms(0), max: ms(0) };
+        let mut rto = Rto::new(&none);
+        assert_eq!((rto.timeout(&estimator(&[])), rto.timeout(&estimator(&[100]))), (ms(1), ms(1)));
+        rto.back_off();
+        assert_eq!(rto.timeout(&estimator(&[])), ms(1));
     }
 
     #[test]

@@ -70,8 +70,8 @@ impl Connection {
         };
         let rate = snd.controller.pacing_rate().or_else(by_window);
         match (rate, self.options.max_pacing_rate) {
-            (Some(rate), Some(most)) => Some(rate.min(most)),
-            (rate, most) => rate.or(most),
+            (Some(rate), Some(most)) => Some(rate.min(most).max(1)),
+            (rate, most) => rate.or(most).map(|rate| rate.max(1)),
         }
     }
 }
