@@ -80,7 +80,7 @@ pub struct TcpInfo {
     /// Bytes written and not sent.
     pub notsent: u64,
     /// Probes of a closed window, or of an idle peer, since the peer was last heard.
-    pub probes: u8,
+    pub probes: u32,
     /// Timeouts since the last progress.
     pub backoff: u8,
     /// Duplicate ACKs in a row.

@@ -35,6 +35,8 @@ pub(crate) struct News {
     pub(crate) original: bool,
     /// What the peer received twice.
     pub(crate) duplicate: Option<Block>,
+    /// It offers the window that was offered before.
+    pub(crate) same_window: bool,
     /// What was out before it, and not known to have arrived.
     pub(crate) flight_before: u32,
     /// When the oldest and the newest were sent of what arrived and was sent once.
@@ -55,6 +57,7 @@ impl News {
             lost: 0,
             original: false,
             duplicate: None,
+            same_window: false,
             flight_before: conn.flight_size() - conn.snd.inflight.sacked(),
             sent: None,
             ecn_echo: false,
@@ -103,6 +106,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     let was_fast = conn.snd.recovery.is_fast();
     ecn::ack_arrives(conn, shared, &seg);
     let mut news = take_news(conn, shared, &seg);
+    news.same_window = same_window;
     measure_round_trip(conn, shared, &seg, &mut news);
     let fin_acked = news.advanced() && advance(conn, &seg, &news);
     if conn.rcv.sack.agreed {
@@ -110,7 +114,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
         tell_controller(conn, shared, &news, was_fast);
     } else if news.advanced() {
         newreno_ack(conn, shared, &seg, &news, was_fast);
-    } else if is_duplicate(conn, &seg, same_window) {
+    } else if is_duplicate(conn, &seg, &news) {
         sack::undo_if_spurious(conn, shared, &seg, &news);
         newreno_duplicate(conn, shared);
     }
@@ -281,11 +285,11 @@ fn newreno_ack(
 }
 
 /// RFC 5681 2: what counts as a duplicate ACK.
-fn is_duplicate(conn: &Connection, seg: &Segment, same_window: bool) -> bool {
+fn is_duplicate(conn: &Connection, seg: &Segment, news: &News) -> bool {
     seg.ack == conn.snd.una
         && conn.snd.nxt != conn.snd.una
         && seg.sequence_length() == 0
-        && same_window
+        && news.same_window
 }
 
 fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {

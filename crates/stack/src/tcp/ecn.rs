@@ -121,6 +121,11 @@ pub(crate) fn ack_arrives(conn: &mut Connection, shared: &mut Shared, seg: &Segm
     let in_flight = conn.flight_size();
     if conn.ecn.reduced_at.is_none() && in_flight > 0 {
         let flight = u64::from(in_flight);
+        if conn.snd.controller.window() <= u64::from(conn.snd.mss) {
+            // A window of one segment cannot shrink: the next one waits for a whole timeout instead.
+            let until = shared.now.after(conn.retransmission_timeout());
+            conn.snd.pacer.hold(until);
+        }
         conn.snd.controller.on_congestion(shared.now, CongestionCause::Ecn, flight);
         window_reduced(conn);
         conn.ecn.by_mark = true;

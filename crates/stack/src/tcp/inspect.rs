@@ -190,7 +190,7 @@ impl Connection {
             duplicates_reported: self.snd.recovery.duplicates,
             undone: self.snd.recovery.undone,
             notsent: (self.snd.queue.len() - sent) as u64,
-            probes: self.snd.window.unanswered().max(self.keepalive_probes),
+            probes: u32::from(self.snd.window.unanswered()).max(self.keepalive_probes),
             backoff: self.snd.rto.backoffs(),
             duplicate_acks: self.snd.recovery.newreno.duplicate_acks(),
             total_retrans: self.counts.total_retrans,

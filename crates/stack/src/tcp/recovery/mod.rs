@@ -115,7 +115,11 @@ impl Recovery {
     /// The retransmission timer expired; `nxt` is SND.NXT, `una` SND.UNA, and `resent` is what is
     /// on its way and was sent again before.
     pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq, resent: impl Iterator<Item = Block>) {
-        let again = matches!(self.phase, Phase::Timeout { until } if una.is_before(until));
+        // RFC 5682 2.1 step 1: nothing is learnt in the middle of a repair.
+        let again = match self.phase {
+            Phase::Open => false,
+            Phase::Fast { until } | Phase::Timeout { until } => una.is_before(until),
+        };
         self.phase = Phase::Timeout { until: nxt };
         self.frto.on_timeout(again);
         self.tlp.cancel();
@@ -127,3 +131,23 @@ impl Recovery {
 
 /// What stands in for a round trip that was never measured.
 const UNMEASURED: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc5682_2_1_nothing_is_asked_in_the_middle_of_a_repair() {
+        let until = Seq(5000);
+        for (phase, asks) in [
+            (Phase::Open, true),
+            (Phase::Fast { until }, false),
+            (Phase::Timeout { until }, false),
+            (Phase::Timeout { until: Seq(1000) }, true),
+        ] {
+            let mut recovery = Recovery { phase, ..Recovery::new() };
+            recovery.on_timeout(Seq(1000), Seq(9000), core::iter::empty());
+            assert_eq!(recovery.frto == Frto::HeadResent, asks, "{phase:?}");
+        }
+    }
+}

@@ -82,9 +82,12 @@ fn notice_duplicate(conn: &mut Connection, shared: &Shared, news: &News) {
 /// RFC 8985 7.4: what the ACK says about a tail loss probe.
 fn answer_probe(conn: &mut Connection, shared: &Shared, seg: &Segment, news: &News) {
     let duplicate = news.duplicate.map(|(_, right)| right);
-    let repeated = !news.advanced() && news.delivered == 0 && seg.sequence_length() == 0;
+    let silent = !news.advanced() && news.delivered == 0 && seg.sequence_length() == 0;
+    let repeated = silent && news.same_window;
     match conn.snd.recovery.tlp.on_ack(seg.ack, duplicate, repeated) {
         ProbeVerdict::Nothing | ProbeVerdict::Done => {}
+        // A mark told of it in this round trip (RFC 3168 6.1.2).
+        ProbeVerdict::RepairedLoss if conn.ecn.has_reduced() => {}
         ProbeVerdict::RepairedLoss => {
             let flight = conn.controlled_flight();
             conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);

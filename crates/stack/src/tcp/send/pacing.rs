@@ -25,6 +25,11 @@ impl Pacer {
         (self.next > now).then_some(self.next)
     }
 
+    /// Nothing may leave before `until`.
+    pub(crate) fn hold(&mut self, until: Instant) {
+        self.next = self.next.max(until);
+    }
+
     /// `bytes` left at `rate` bytes a second: the next may leave when the link would have sent them.
     ///
     /// A timer that fired late is made up for, but by no more than a quantum.
