@@ -5,11 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use estab::congestion;
 use sim::world::shrink::Address;
 
 use crate::impairment_options::{Both, Inbound, Outbound};
 use crate::judge::Judge;
+use crate::tcp_settings::TcpSettings;
 use crate::values::{Cidr, Serve, duration};
 
 /// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
@@ -125,6 +128,7 @@ Examples:
   estab lab --serve http:80 -- curl -sS http://10.77.0.2/
   estab lab --serve http:80=. --loss 2% --delay 5ms -- curl -o /dev/null http://10.77.0.2/big
   estab lab --serve echo:7 -- bash
+  estab lab --serve http:80=. --congestion bbr --rate 10mbit --delay 20ms -- bash
   estab lab -- sh -c 'nc -l 10.77.0.1 5000 & sleep 1; echo hello | estab nc 10.77.0.1 5000'
   estab lab --serve http:80 --tap --pcap lab.pcapng --trace -- curl http://10.77.0.2/")]
 pub(crate) struct Lab {
@@ -197,6 +201,8 @@ pub(crate) struct Run {
     /// Makes the impairments below repeatable.
     #[arg(long, value_name = "NUMBER", help_heading = "The link")]
     pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) tcp: TcpSettings,
     #[command(flatten)]
     pub(crate) both: Both,
     #[command(flatten)]
@@ -295,7 +301,8 @@ pub(crate) struct Ping {
 /// printed until it ends its half too.
 #[derive(Args, Debug)]
 #[command(
-    override_usage = "estab nc ADDRESS PORT\n       estab nc -l PORT",
+    override_usage = "estab nc [--congestion NAME] ADDRESS PORT\n       \
+                      estab nc [--congestion NAME] -l PORT",
     after_help = "\
 Examples, inside a lab:
   echo hello | estab nc 10.77.0.1 5000     the stack connects to a server of the kernel
@@ -308,6 +315,9 @@ pub(crate) struct Nc {
     /// Shut our half down at the end of standard input. It always happens; as in other versions.
     #[arg(short = 'N', hide = true)]
     pub(crate) shutdown: bool,
+    /// The congestion controller of this connection, where it is not the stack's.
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(congestion::NAMES))]
+    pub(crate) congestion: Option<String>,
     /// ADDRESS PORT to connect to; PORT alone with `-l`.
     #[arg(value_name = "ADDRESS PORT", num_args = 1..=2, required = true)]
     pub(crate) destination: Vec<String>,
@@ -343,7 +353,8 @@ A scenario:
   until = \"11s\"
   loss = \"100%\"
   [[flow]]                 # who sends; any number, or count = 4
-  controller = \"cubic\"    # also: name, start, bytes, delay (a path of its own), pacing = true
+  controller = \"cubic\"    # also: name, start, bytes, delay (a path of its own),
+                           # pacing = true, prr = false
 
 Examples:
   estab sim docs/scenarios/cubic-long-path.toml
@@ -422,6 +433,7 @@ mod tests {
             "estab sim --seeds 0",
             "estab sim --replay x",
             "estab sim --seeds 5 --trace",
+            "estab nc --congestion vegas 10.77.0.1 80",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use estab::Stack;
+use estab::{Config, Stack};
 use link::{Layer, Link, Netlink};
 
 use crate::arguments::{Lab, Run, Up};
@@ -102,6 +102,7 @@ fn check(run: &Run) -> anyhow::Result<()> {
     if let Some(path) = &run.diagram {
         diagram::check(path)?;
     }
+    run.tcp.check()?;
     let mut ports: Vec<u16> = run.serve.iter().map(|serve| serve.port).collect();
     ports.sort_unstable();
     if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -120,8 +121,10 @@ impl Running {
     fn start(link: Box<dyn Link>, cidr: Cidr, run: &Run, place: &Place) -> anyhow::Result<Self> {
         let link = device::wrap(link, run)?;
         let address = IpAddr::V4(cidr.stack_address());
-        let mut builder =
-            Stack::builder().address(address, cidr.prefix).gateway(IpAddr::V4(cidr.address));
+        let mut builder = Stack::builder()
+            .config(Config { tcp: run.tcp.options(), ..Config::default() })
+            .address(address, cidr.prefix)
+            .gateway(IpAddr::V4(cidr.address));
         let mut watcher = None;
         if run.trace || run.diagram.is_some() {
             let lines = if run.trace { Lines::Errors } else { Lines::Nowhere };

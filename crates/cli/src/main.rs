@@ -24,6 +24,7 @@ mod serve;
 mod simulate;
 mod ss;
 mod steps;
+mod tcp_settings;
 mod values;
 
 use std::io;

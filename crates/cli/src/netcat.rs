@@ -23,8 +23,9 @@ pub(crate) fn run(arguments: &Nc) -> anyhow::Result<ExitCode> {
 
 /// The line for the control socket.
 fn request(arguments: &Nc) -> anyhow::Result<String> {
+    let congestion = arguments.congestion.as_ref().map_or(String::new(), |name| format!(" {name}"));
     match (arguments.listen, arguments.destination.as_slice()) {
-        (true, [number]) => Ok(format!("listen {}", port(number)?)),
+        (true, [number]) => Ok(format!("listen {}{congestion}", port(number)?)),
         (false, [address, number]) => {
             let address: IpAddr = address.parse().ok().with_context(|| {
                 format!("'{address}' is no IP address; names are not looked up here")
@@ -32,7 +33,8 @@ fn request(arguments: &Nc) -> anyhow::Result<String> {
             if address.is_multicast() || address.is_unspecified() || is_broadcast(address) {
                 bail!("{address} is no host: a connection needs the address of one");
             }
-            Ok(format!("connect {}", SocketAddr::new(address, port(number)?)))
+            let peer = SocketAddr::new(address, port(number)?);
+            Ok(format!("connect {peer}{congestion}"))
         }
         (true, _) => bail!("with -l give the PORT alone: the stack has one address"),
         (false, _) => bail!("give an ADDRESS and a PORT, or -l and a PORT"),
@@ -56,10 +58,14 @@ mod tests {
     fn a_port_alone_or_an_address_and_a_port() {
         let nc = |listen, words: &[&str]| {
             let destination = words.iter().map(|word| (*word).to_owned()).collect();
-            request(&Nc { listen, shutdown: false, destination })
+            request(&Nc { listen, shutdown: false, congestion: None, destination })
         };
         assert_eq!(nc(true, &["5000"]).unwrap(), "listen 5000");
         assert_eq!(nc(false, &["10.77.0.1", "80"]).unwrap(), "connect 10.77.0.1:80");
+        let congestion = Some("bbr".to_owned());
+        let destination = vec!["5000".to_owned()];
+        let with = Nc { listen: true, shutdown: false, congestion, destination };
+        assert_eq!(request(&with).unwrap(), "listen 5000 bbr");
         for wrong in [nc(false, &["80"]), nc(true, &["10.77.0.1", "80"]), nc(true, &["0"])] {
             assert!(wrong.is_err());
         }

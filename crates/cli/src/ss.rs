@@ -65,9 +65,17 @@ fn address(address: SocketAddr) -> String {
     }
 }
 
-/// The words of `ss -tin`, in its order.
+/// The words of `ss -tin`, in its order. What it counts in segments is in segments here too.
 fn details(info: &TcpInfo, now: Instant) -> String {
-    let mut words: Vec<String> = Vec::new();
+    let mut words = Vec::new();
+    options_and_times(info, &mut words);
+    windows_and_counts(info, &mut words);
+    rates_and_moments(info, now, &mut words);
+    repair_and_buffers(info, &mut words);
+    words.join(" ")
+}
+
+fn options_and_times(info: &TcpInfo, words: &mut Vec<String>) {
     words.extend(info.timestamps.then(|| "ts".into()));
     words.extend(info.sack.then(|| "sack".into()));
     words.extend(info.ecn.then(|| "ecn".into()));
@@ -86,7 +94,9 @@ fn details(info: &TcpInfo, now: Instant) -> String {
     words.push(format!("pmtu:{}", info.pmtu));
     words.push(format!("rcvmss:{}", info.rcv_mss));
     words.push(format!("advmss:{}", info.advmss));
-    // ss counts the congestion window in segments.
+}
+
+fn windows_and_counts(info: &TcpInfo, words: &mut Vec<String>) {
     let mss = u64::from(info.snd_mss.max(1));
     words.push(format!("cwnd:{}", info.snd_cwnd / mss));
     if info.snd_ssthresh != u64::MAX {
@@ -100,6 +110,13 @@ fn details(info: &TcpInfo, now: Instant) -> String {
     words.push(format!("bytes_received:{}", info.bytes_received));
     words.push(format!("segs_out:{}", info.segs_out));
     words.push(format!("segs_in:{}", info.segs_in));
+}
+
+fn rates_and_moments(info: &TcpInfo, now: Instant, words: &mut Vec<String>) {
+    // What the window would come to in a round trip.
+    if let Some(rtt) = info.rtt.filter(|rtt| !rtt.is_zero()) {
+        words.push(format!("send {}bps", rate(info.snd_cwnd as f64 / rtt.as_secs_f64())));
+    }
     for (name, last) in [
         ("lastsnd", info.last_data_sent),
         ("lastrcv", info.last_data_received),
@@ -107,27 +124,55 @@ fn details(info: &TcpInfo, now: Instant) -> String {
     ] {
         words.extend(last.map(|last| format!("{name}:{}", now.since(last).as_millis())));
     }
+    words.extend(info.pacing_rate.map(|bytes| format!("pacing_rate {}bps", rate(bytes as f64))));
+    let delivered = info.delivered.div_ceil(u64::from(info.snd_mss.max(1)));
+    words.extend((delivered > 0).then(|| format!("delivered:{delivered}")));
+}
+
+fn repair_and_buffers(info: &TcpInfo, words: &mut Vec<String>) {
+    let segments = |bytes: u32| u64::from(bytes.div_ceil(info.snd_mss.max(1)));
     if info.unacked > 0 {
-        words.push(format!("unacked:{}", info.unacked));
+        words.push(format!("unacked:{}", segments(info.unacked)));
     }
     if info.total_retrans > 0 {
-        words.push(format!("retrans:0/{}", info.total_retrans));
+        words.push(format!("retrans:{}/{}", segments(info.retrans), info.total_retrans));
     }
-    if info.duplicate_acks > 0 {
-        words.push(format!("dupacks:{}", info.duplicate_acks));
-    }
-    if info.notsent > 0 {
-        words.push(format!("notsent:{}", info.notsent));
-    }
+    let mut count = |name: &str, count: u64| {
+        words.extend((count > 0).then(|| format!("{name}:{count}")));
+    };
+    count("lost", segments(info.lost));
+    count("sacked", segments(info.sacked));
+    count("dsack_dups", info.duplicates_reported);
+    count("reord_seen", u64::from(info.reordering_seen));
+    // Not among Linux's words.
+    count("dupacks", u64::from(info.duplicate_acks));
+    count("undone", info.undone);
+    words.extend(info.rcv_rtt.map(|rtt| format!("rcv_rtt:{}", millis(rtt))));
+    words.extend((info.notsent > 0).then(|| format!("notsent:{}", info.notsent)));
+    words.extend(info.min_rtt.map(|rtt| format!("minrtt:{}", millis(rtt))));
     words.push(format!("snd_wnd:{}", info.snd_wnd));
     words.push(format!("rcv_wnd:{}", info.rcv_wnd));
-    words.extend(info.min_rtt.map(|rtt| format!("minrtt:{}", millis(rtt))));
-    words.join(" ")
+}
+
+/// Bytes a second in bits, as `ss` writes them: `1.5M`.
+fn rate(bytes: f64) -> String {
+    let bits = bytes * 8.0;
+    let (value, unit) = match bits {
+        1e9.. => (bits / 1e9, "G"),
+        1e6.. => (bits / 1e6, "M"),
+        1e3.. => (bits / 1e3, "k"),
+        _ => (bits, ""),
+    };
+    format!("{}{unit}", short(value))
 }
 
 /// Milliseconds with as many decimals as say something.
 fn millis(time: Duration) -> String {
-    let text = format!("{:.3}", time.as_secs_f64() * 1000.0);
+    short(time.as_secs_f64() * 1000.0)
+}
+
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -196,5 +241,6 @@ mod tests {
         assert_eq!(spell(Duration::from_secs(125)), "2min5sec");
         assert_eq!(millis(Duration::from_micros(1250)), "1.25");
         assert_eq!(millis(Duration::from_millis(200)), "200");
+        assert_eq!([0.0, 100.0, 125_000.0, 1.5e9].map(rate), ["0", "800", "1M", "12G"]);
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use stack::config::ControllerFactory;
 use stack::{ConnectionId, Error, ListenerId, Ready, SocketId, TcpInfo, TcpOptions};
 use wire::time::Instant;
 
@@ -258,6 +259,15 @@ pub(crate) fn ttl_from(ttl: u32) -> io::Result<u8> {
     }
 }
 
+/// What makes the congestion controller of this name.
+pub(crate) fn controller_from(name: &str) -> io::Result<ControllerFactory> {
+    stack::tcp::congestion::by_name(name).ok_or_else(|| {
+        let known = stack::tcp::congestion::NAMES.join(", ");
+        let why = format!("no congestion controller '{name}': use one of {known}");
+        io::Error::new(io::ErrorKind::NotFound, why)
+    })
+}
+
 /// The accessors that every TCP stream has, whatever its family.
 macro_rules! stream_accessors {
     () => {
@@ -319,7 +329,29 @@ macro_rules! stream_accessors {
             Ok(self.connection().options()?.linger)
         }
 
-        /// All options (`getsockopt`): keep-alive, user timeout, buffers and the rest.
+        /// The name of the congestion controller (`TCP_CONGESTION`): `cubic`, unless another was
+        /// chosen.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn congestion(&self) -> io::Result<&'static str> {
+            Ok(self.connection().info()?.congestion)
+        }
+
+        /// Chooses the congestion controller by its name (`TCP_CONGESTION`), at any time:
+        /// [`congestion::NAMES`](crate::congestion::NAMES). It begins anew with what is known of the
+        /// round trip. One of your own goes into the [`options`](Self::set_options), see
+        /// [`congestion`](crate::congestion).
+        ///
+        /// # Errors
+        /// `NotFound` for a name that nobody has (as on Linux), `NetworkDown` when the stack has ended.
+        pub fn set_congestion(&self, name: &str) -> io::Result<()> {
+            let factory = $crate::connection::controller_from(name)?;
+            self.connection().change_options(|options| options.congestion = factory)
+        }
+
+        /// All options (`getsockopt`): keep-alive, user timeout, buffers, ECN, the limits of the
+        /// retransmission timeout, pacing and the rest.
         ///
         /// # Errors
         /// `NetworkDown` when the stack has ended.

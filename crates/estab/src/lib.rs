@@ -50,6 +50,36 @@
 //! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
 //! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
 //!
+//! # How fast it sends
+//!
+//! Each socket has a [congestion controller](congestion), by the names of `TCP_CONGESTION`, and its
+//! own limits. [`Config::tcp`] holds what sockets start with, and a listener's options are those of
+//! the connections that it accepts.
+//!
+//! ```
+//! # use estab::blocking::{TcpListener, TcpStream};
+//! # use estab::link::{PairConfig, pair};
+//! use std::time::Duration;
+//! use estab::{EcnMode, RtoLimits, TcpOptions};
+//!
+//! # let (here, there) = pair(PairConfig::ip(1500))?;
+//! # let stack = estab::Stack::builder().address([10, 0, 0, 1], 24).start(here)?;
+//! # let server = estab::Stack::builder().address([10, 0, 0, 2], 24).start(there)?;
+//! # let listener = TcpListener::bind(&server, "10.0.0.2:7")?;
+//! let options = TcpOptions {
+//!     ecn: EcnMode::Request,
+//!     rto: RtoLimits { min: Duration::from_millis(50), ..RtoLimits::default() },
+//!     max_pacing_rate: Some(1_000_000), // bytes a second
+//!     ..TcpOptions::default()
+//! };
+//! let stream = TcpStream::connect_with(&stack, None, "10.0.0.2:7".parse().unwrap(), &options)?;
+//! stream.set_congestion("bbr")?;
+//! assert_eq!(stream.info()?.congestion, "bbr");
+//! # stack.stop();
+//! # server.stop();
+//! # std::io::Result::Ok(())
+//! ```
+//!
 //! # What goes wrong, and what you see
 //!
 //! | event | [`ErrorKind`](std::io::ErrorKind) |
@@ -63,6 +93,7 @@
 //! | writing after `shutdown`, or to a connection that is over | `BrokenPipe` |
 //! | the port is taken; the address is not the stack's | `AddrInUse`; `AddrNotAvailable` |
 //! | a limit of [`Config`] is reached | `QuotaExceeded` |
+//! | no congestion controller has this name | `NotFound` |
 //! | a read or write timeout passed, or non-blocking | `WouldBlock` |
 //! | the stack was stopped, or lost its link | `NetworkDown` |
 //!
@@ -107,8 +138,10 @@ mod wait;
 pub use builder::{Interface, StackBuilder};
 pub use handle::Stack;
 pub use ping::{Pinger, Pong};
+pub use stack::tcp::congestion;
 pub use stack::{
-    Config, Counters, KeepAlive, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
+    BufferRange, Config, Counters, EcnMode, KeepAlive, RtoLimits, SocketEntry, State, TcpInfo,
+    TcpOptions, TraceEvent,
 };
 
 /// The rooms below: links to speak through, the protocols without I/O, the formats.

@@ -4,6 +4,7 @@
 //! (a TOML file does, see [`file`]), [`Study::run`] lets it happen, and what comes back holds the
 //! curves ([`recorder`]), which can be drawn ([`svg`]), written as CSV, and summed up.
 
+mod at_once;
 pub mod file;
 pub mod recorder;
 pub mod svg;

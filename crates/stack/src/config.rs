@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::ops::RangeInclusive;
 use wire::time::Duration;
 
+use crate::error::Error;
 use crate::tcp::congestion::{Controller, Cubic};
 use crate::tcp::ecn::EcnMode;
 
@@ -204,6 +205,24 @@ impl Default for TcpOptions {
             delayed_ack: Duration::from_millis(40),
             congestion: Cubic::boxed,
         }
+    }
+}
+
+impl TcpOptions {
+    /// # Errors
+    /// [`Error::InvalidInput`] for what can only be a mistake, as `setsockopt` has it: times of zero
+    /// that a timer would be set to, a packet that no router passes, a rate that nothing leaves at.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let Self { ttl, max_segment, max_pacing_rate, rto, keepalive, .. } = self;
+        let keepalive = keepalive.as_ref();
+        let wrong = *ttl == 0
+            || *max_segment == Some(0)
+            || *max_pacing_rate == Some(0)
+            || rto.initial.is_zero()
+            || rto.max.is_zero()
+            || rto.min > rto.max
+            || keepalive.is_some_and(|times| times.idle.is_zero() || times.interval.is_zero());
+        if wrong { Err(Error::InvalidInput) } else { Ok(()) }
     }
 }
 

@@ -67,6 +67,8 @@ pub struct TcpInfo {
     pub sacked: u32,
     /// Bytes of those that are taken for lost and wait to be sent again.
     pub lost: u32,
+    /// Bytes of those that were sent again and are on their way.
+    pub retrans: u32,
     /// Bytes that are known to have arrived, ever, behind holes or not; a FIN counts as one.
     pub delivered: u64,
     /// The rate that segments leave at, in bytes a second, where they are paced.

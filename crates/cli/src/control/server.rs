@@ -61,12 +61,15 @@ fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> 
             }
             None => unknown(&line),
         },
-        ["connect", peer] => match peer.parse() {
-            Ok(peer) => connect(stack, peer, &mut from, &mut out),
+        ["connect", peer, congestion @ ..] => match peer.parse() {
+            Ok(peer) => connect(stack, peer, congestion.first(), &mut from, &mut out),
             Err(_) => unknown(&line),
         },
-        ["listen", port] => match port.parse() {
-            Ok(port) => listen(stack, SocketAddr::new(address, port), &mut from, &mut out),
+        ["listen", port, congestion @ ..] => match port.parse() {
+            Ok(port) => {
+                let local = SocketAddr::new(address, port);
+                listen(stack, local, congestion.first(), &mut from, &mut out)
+            }
             Err(_) => unknown(&line),
         },
         _ => unknown(&line),
@@ -78,10 +81,12 @@ fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> 
 fn connect(
     stack: &Stack,
     peer: SocketAddr,
+    congestion: Option<&&str>,
     from: &mut BufReader<UnixStream>,
     out: &mut UnixStream,
 ) -> End {
-    match TcpStream::connect(stack, peer) {
+    let connected = TcpStream::connect(stack, peer);
+    match connected.and_then(|stream| controlled(stream, congestion)) {
         Ok(stream) => relay(&stream, from, out),
         Err(error) => failure(&peer.to_string(), &error),
     }
@@ -90,15 +95,24 @@ fn connect(
 fn listen(
     stack: &Stack,
     local: SocketAddr,
+    congestion: Option<&&str>,
     from: &mut BufReader<UnixStream>,
     out: &mut UnixStream,
 ) -> End {
     let accepted = TcpListener::bind(stack, local).and_then(|listener| accept(&listener, from));
-    match accepted {
+    match accepted.and_then(|stream| controlled(stream, congestion)) {
         Ok(stream) => relay(&stream, from, out),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => success(),
         Err(error) => failure(&format!("port {}", local.port()), &error),
     }
+}
+
+/// The connection with the congestion controller that the client asked for, if it did.
+fn controlled(stream: TcpStream, congestion: Option<&&str>) -> io::Result<TcpStream> {
+    if let Some(name) = congestion {
+        stream.set_congestion(name)?;
+    }
+    Ok(stream)
 }
 
 /// Waits for one connection, as long as the client is there.

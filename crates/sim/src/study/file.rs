@@ -27,7 +27,7 @@ use serde::{Deserialize, Deserializer};
 use stack::tcp::congestion;
 use wire::time::{Duration, Instant};
 
-use super::{MOST_FLOWS, Sender, Study};
+use super::{MOST_FLOWS, Sender, Study, at_once};
 use crate::units::{BitRate, Bytes, Probability, duration};
 use crate::world::scenario::LinePlan;
 
@@ -130,6 +130,8 @@ struct FlowTable {
     delay: Option<Duration>,
     #[serde(default)]
     pacing: bool,
+    /// Whether the window falls in step with the ACKs after a loss (RFC 9937), or at once.
+    prr: Option<toml::Spanned<bool>>,
     count: Option<toml::Spanned<usize>>,
 }
 
@@ -265,6 +267,13 @@ impl FlowTable {
             let known = congestion::NAMES.join(", ");
             return Err((span, format!("no congestion controller '{name}': use one of {known}")));
         };
+        let controller = match &self.prr {
+            Some(prr) if !prr.get_ref() => at_once::by_name(name).ok_or_else(|| {
+                let what = format!("'{name}' goes its own way through losses, without PRR");
+                (Some(prr.span()), what)
+            })?,
+            _ => controller,
+        };
         let count = self.count.as_ref().map_or(1, |count| *count.get_ref());
         if count == 0 || flows.len() + count > MOST_FLOWS {
             let what = format!("{count} flows: a study has 1 to {MOST_FLOWS} in all");
@@ -354,6 +363,7 @@ mod tests {
                 error("10mbit", "fast"),
                 error("count = 2", "controller = \"vegas\""),
                 error("count = 2", "count = 0"),
+                error("count = 2", "controller = \"bbr\"\nprr = false"),
                 error("[[flow]]", "[[flows]]"),
                 error("[[flow]]\ncount = 2", ""),
                 error("[link]", "[link"),

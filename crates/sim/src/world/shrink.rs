@@ -20,8 +20,11 @@ enum Target {
     Lines,
     Line(usize),
     Flow(usize),
+    /// Both ends of every flow.
+    Ends,
     /// The client (0) or the server (1) of a flow.
     End(usize, usize),
+    Hosts,
     Host(usize),
 }
 
@@ -56,6 +59,19 @@ impl Address {
         self.steps.iter().for_each(|step| step.apply(&mut scenario));
         scenario
     }
+
+    /// Takes back what was made simpler of a flow that is not there any more.
+    fn forget_the_gone(&mut self) {
+        let is_gone = |step: &Step| matches!(step.target, Target::Flow(_)) && step.what == "gone";
+        let gone: Vec<Step> = self.steps.iter().copied().filter(is_gone).collect();
+        self.steps.retain(|step| match step.target {
+            Target::Flow(flow) | Target::End(flow, _) => {
+                let end = Step { target: Target::Flow(flow), what: "gone" };
+                *step == end || !gone.contains(&end)
+            }
+            _ => true,
+        });
+    }
 }
 
 impl From<u64> for Address {
@@ -87,7 +103,12 @@ pub fn shrink(seed: u64, violation: Violation, runs: usize) -> (Address, Violati
             }
         }
         if !progress || left == 0 {
-            return best;
+            let mut short = best.0.clone();
+            short.forget_the_gone();
+            return match hunt::run_caught(&short.scenario(), &mut super::Nobody) {
+                Err(violation) if kind_of(&violation.what) == kind => (short, violation),
+                _ => best,
+            };
         }
     }
 }
@@ -107,6 +128,8 @@ fn candidates(scenario: &Scenario) -> Vec<Step> {
     (0..scenario.flows.len()).for_each(|flow| add(Target::Flow(flow), FLOW));
     add(Target::Lines, LINE);
     add(Target::World, WORLD);
+    add(Target::Ends, END);
+    add(Target::Hosts, HOST);
     let present = scenario.flows.iter().enumerate().filter(|(_, flow)| !flow.absent);
     for (flow, _) in present {
         (0..2).for_each(|side| add(Target::End(flow, side), END));
@@ -144,6 +167,12 @@ impl Step {
                     simplify_flow(flow, what);
                 }
             }
+            Target::Ends => {
+                for flow in scenario.flows.iter_mut().filter(|flow| !flow.absent) {
+                    (0..2).for_each(|side| simplify_end(flow, side, what));
+                }
+            }
+            Target::Hosts => scenario.hosts.iter_mut().for_each(|host| simplify_host(host, what)),
             Target::End(number, side) => {
                 if let Some(flow) = scenario.flows.get_mut(number) {
                     simplify_end(flow, side, what);
@@ -233,6 +262,8 @@ impl fmt::Display for Step {
             Target::Lines => write!(f, "lines.{what}"),
             Target::Line(line) => write!(f, "line{line}.{what}"),
             Target::Flow(flow) => write!(f, "flow{flow}.{what}"),
+            Target::Ends => write!(f, "ends.{what}"),
+            Target::Hosts => write!(f, "hosts.{what}"),
             Target::End(flow, 0) => write!(f, "flow{flow}.client.{what}"),
             Target::End(flow, _) => write!(f, "flow{flow}.server.{what}"),
             Target::Host(host) => write!(f, "host{host}.{what}"),
@@ -276,6 +307,10 @@ impl FromStr for Step {
             (Target::World, WORLD)
         } else if target == "lines" {
             (Target::Lines, LINE)
+        } else if target == "ends" {
+            (Target::Ends, END)
+        } else if target == "hosts" {
+            (Target::Hosts, HOST)
         } else if let Some(line) = number("line") {
             (Target::Line(line), LINE)
         } else if let Some(flow) = number("flow") {
@@ -316,6 +351,14 @@ mod tests {
         for step in candidates(&scenarios[0]) {
             assert!(scenarios.iter().any(|scenario| step.changes(scenario)), "{step}");
         }
+    }
+
+    #[test]
+    fn what_was_done_to_a_flow_that_is_gone_is_forgotten() {
+        let mut address: Address =
+            "9,flow1.client.half,flow0.early,ends.chunk,flow1.gone".parse().unwrap();
+        address.forget_the_gone();
+        assert_eq!(address.to_string(), "9,flow0.early,ends.chunk,flow1.gone");
     }
 
     #[test]

@@ -184,6 +184,7 @@ impl Connection {
             unacked: self.flight_size(),
             sacked: self.snd.inflight.sacked(),
             lost: self.snd.inflight.lost(),
+            retrans: self.snd.inflight.copied(),
             delivered: self.snd.rate.delivered(),
             pacing_rate: self.pacing_rate(),
             reordering_seen: self.snd.recovery.rack.reordering_seen(),

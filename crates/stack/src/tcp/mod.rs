@@ -15,9 +15,17 @@
 //! | `blind` | challenge ACKs | RFC 5961 |
 //! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
 //! | `mtu` | segment size | RFC 9293 3.7.1, RFC 1191 |
-//! | `send/` | the send queue, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
-//! | `recv/` | the receive queue, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
-//! | `recovery/` | round trips, timeouts, NewReno | RFC 6298, RFC 6582 |
+//! | `send/` | the send queue and its size, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
+//! | `send/inflight` | a record for each transmission | RFC 8985 5.2 |
+//! | `send/rate`, `pacing`, `usage` | delivery rates, when to send, whether the window was used | BBR draft 4.1, RFC 7661 4.3 |
+//! | `send/control` | where the sender meets its congestion controller | RFC 5681 3 |
+//! | `recv/` | the receive queue and its size, our window, delayed ACKs, SACK blocks | RFC 9293 3.8.6, RFC 5681, RFC 2018, RFC 2883 |
+//! | `recovery/rtt`, `rto` | round trips, timeouts | RFC 6298 |
+//! | `recovery/scoreboard`, `sack` | what the peer reports, and the course of a repair | RFC 2018, RFC 2883, RFC 6675 |
+//! | `recovery/rack`, `tlp` | what is lost, by time; probes | RFC 8985 |
+//! | `recovery/prr` | how the window falls in a repair | RFC 9937 |
+//! | `recovery/frto`, `undo` | timeouts and losses that were none | RFC 5682, RFC 3522, RFC 3708, RFC 4015 |
+//! | `recovery/newreno` | repair without SACK, limited transmit | RFC 6582, RFC 3042 |
 //! | [`congestion`] | how much may be in flight | RFC 9438, RFC 9406, RFC 5681, BBR draft |
 //! | `ecn` | marks instead of losses | RFC 3168 |
 //! | `keepalive` | signs of life | RFC 9293 3.8.4 |

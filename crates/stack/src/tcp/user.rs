@@ -39,6 +39,7 @@ impl Stack {
         options: TcpOptions,
     ) -> Result<ListenerId, Error> {
         self.shared.set_time(now);
+        options.validate()?;
         if !local.ip().is_unspecified() && !self.interfaces.is_local(local.ip()) {
             return Err(Error::AddressNotAvailable);
         }
@@ -120,8 +121,8 @@ impl Stack {
     /// when the handshake is over, well or badly; [`Stack::take_error`] tells which.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a peer without address or port, [`Error::NetworkUnreachable`]
-    /// without a route, [`Error::AddressNotAvailable`] when `local` is not ours or no port is
+    /// [`Error::InvalidInput`] for a peer without address or port and for options that make no sense,
+    /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when `local` is not ours or no port is
     /// free, [`Error::AddressInUse`] when this very connection exists, [`Error::LimitReached`].
     pub fn connect(
         &mut self,
@@ -131,6 +132,7 @@ impl Stack {
         options: TcpOptions,
     ) -> Result<ConnectionId, Error> {
         self.shared.set_time(now);
+        options.validate()?;
         // RFC 9293 3.9.2.3: a connection is between two hosts, not with a group.
         let group = remote.ip().is_multicast() || self.interfaces.is_broadcast(remote.ip());
         if remote.port() == 0 || remote.ip().is_unspecified() || group {
@@ -369,7 +371,8 @@ impl Stack {
     /// can: the window scale, for one, is settled by the handshake.
     ///
     /// # Errors
-    /// [`Error::NoSuchSocket`] after it was closed.
+    /// [`Error::NoSuchSocket`] after it was closed, [`Error::InvalidInput`] for values that make no
+    /// sense.
     pub fn set_tcp_options(
         &mut self,
         now: Instant,
@@ -377,6 +380,7 @@ impl Stack {
         options: TcpOptions,
     ) -> Result<(), Error> {
         self.connection_mut(now, id)?;
+        options.validate()?;
         let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
         conn.apply_options(shared, options);
         if !matches!(conn.state, State::Closed | State::TimeWait) {

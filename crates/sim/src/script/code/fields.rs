@@ -32,6 +32,7 @@ pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_unacked", |i, _| i64::from(i.unacked.div_ceil(i.snd_mss.max(1)))),
     ("tcpi_sacked", |i, _| i64::from(i.sacked.div_ceil(i.snd_mss.max(1)))),
     ("tcpi_lost", |i, _| i64::from(i.lost.div_ceil(i.snd_mss.max(1)))),
+    ("tcpi_retrans", |i, _| i64::from(i.retrans.div_ceil(i.snd_mss.max(1)))),
     ("tcpi_dsack_dups", |i, _| signed(i.duplicates_reported)),
     ("tcpi_reord_seen", |i, _| i64::from(i.reordering_seen)),
     ("tcpi_pacing_rate", |i, _| i.pacing_rate.map_or(-1, signed)),
@@ -102,8 +103,6 @@ fn options(info: &TcpInfo) -> i64 {
     i64::from(info.timestamps)
         | i64::from(info.sack) << 1
         | i64::from(info.window_scale.is_some()) << 2
-        | i64::from(info.ecn) << 3
-        | i64::from(info.ecn_capable_received > 0) << 4
         | i64::from(info.ecn) << 3
         | i64::from(info.ecn_capable_received > 0) << 4
 }

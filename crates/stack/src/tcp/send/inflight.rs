@@ -157,6 +157,11 @@ impl InFlight {
         self.lost
     }
 
+    /// Bytes on their way that were sent before.
+    pub(crate) fn copied(&self) -> u32 {
+        self.copies
+    }
+
     /// Whether something is on its way that was sent before.
     pub(crate) fn has_copies(&self) -> bool {
         self.copies > 0
