@@ -348,7 +348,7 @@ impl<'a> World<'a> {
             self.observer.turned(self.now, end, &info, program.received);
             self.laws.check(end, program, info).map_err(|what| format!("end {end}: {what}"))?;
         }
-        Ok(())
+        laws::check_memory(&self.hosts[host].stack)
     }
 
     fn send(&mut self, from: usize) -> Result<(), String> {

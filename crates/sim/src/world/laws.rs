@@ -14,7 +14,7 @@
 //! | who waits for an answer has a timer | RFC 6298 5.1, RFC 9293 3.8.6.1 |
 
 use stack::info::Repair;
-use stack::{SocketEntry, State, TcpInfo};
+use stack::{SocketEntry, Stack, State, TcpInfo};
 use wire::time::Duration;
 
 use super::program::Program;
@@ -145,6 +145,18 @@ fn check_counts(last: &Last, program: &Program, info: &TcpInfo) -> Result<(), St
     let limit = program.plan.options.send_buffer.unwrap_or(LARGEST_SEND_BUFFER);
     if queued > limit as u64 + 2 {
         return Err(format!("{queued} bytes wait to be sent, more than the buffer holds"));
+    }
+    Ok(())
+}
+
+/// What the buffers of all connections pin is within the budget of the stack.
+///
+/// # Errors
+/// With both numbers.
+pub fn check_memory(stack: &Stack) -> Result<(), String> {
+    let (used, limit) = (stack.memory_used(), stack.config().memory_limit);
+    if used > limit {
+        return Err(format!("the buffers pin {used} bytes, more than the {limit} of the budget"));
     }
     Ok(())
 }
