@@ -16,8 +16,19 @@ use estab::{KeepAlive, Stack, State, TcpOptions};
 
 /// A connection, both ends of it.
 fn connected(world: &World, port: u16) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(&world.server, at(port)).unwrap();
-    let client = TcpStream::connect(&world.client, at(port)).unwrap();
+    connected_with(world, port, &TcpOptions::default())
+}
+
+/// A connection that takes a megabyte which nobody reads yet.
+fn roomy(world: &World, port: u16) -> (TcpStream, TcpStream) {
+    let room = Some(2 << 20);
+    let options = TcpOptions { send_buffer: room, receive_buffer: room, ..TcpOptions::default() };
+    connected_with(world, port, &options)
+}
+
+fn connected_with(world: &World, port: u16, options: &TcpOptions) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind_with(&world.server, at(port), 8, options).unwrap();
+    let client = TcpStream::connect_with(&world.client, None, at(port), options).unwrap();
     let (server, peer) = listener.accept().unwrap();
     assert_eq!(peer, client.local_addr().unwrap());
     for stream in [&client, &server] {
@@ -139,7 +150,7 @@ fn the_server_closes_its_half_and_still_receives() {
 #[test]
 fn dropping_delivers_what_was_written() {
     let world = World::new();
-    let (mut client, mut server) = connected(&world, 12);
+    let (mut client, mut server) = roomy(&world, 12);
     let wanted = pattern(1 << 20, 6);
     client.write_all(&wanted).unwrap();
     drop(client);
@@ -238,7 +249,7 @@ fn closing_with_unread_data_resets() {
 #[test]
 fn linger_waits_for_the_last_acknowledgment() {
     let world = World::new();
-    let (mut client, mut server) = connected(&world, 15);
+    let (mut client, mut server) = roomy(&world, 15);
     let wanted = pattern(500_000, 7);
     client.write_all(&wanted).unwrap();
     client.set_linger(Some(PATIENCE)).unwrap();
@@ -416,7 +427,7 @@ fn stop_resets_what_is_open() {
 #[test]
 fn a_graceful_stop_delivers_first() {
     let world = World::new();
-    let (mut client, mut server) = connected(&world, 26);
+    let (mut client, mut server) = roomy(&world, 26);
     let wanted = pattern(700_000, 8);
     client.write_all(&wanted).unwrap();
     assert!(world.client.stop_graceful(PATIENCE));
