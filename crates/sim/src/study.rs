@@ -1,7 +1,7 @@
 //! A world that a person wrote down, measured.
 //!
 //! Flows share one bottleneck; each has a path of its own to it. [`Study`] says what there is
-//! (a TOML file does, see [`file`]), [`Study::run`] lets it happen, and what comes back holds the
+//! (a TOML file does, see [`mod@file`]), [`Study::run`] lets it happen, and what comes back holds the
 //! curves ([`recorder`]), which can be drawn ([`svg`]), written as CSV, and summed up.
 
 mod at_once;
