@@ -96,7 +96,9 @@ fn a_program_brings_a_controller_of_its_own() {
     send(&client, server, 500_000, |client| {
         let info = client.info().unwrap();
         assert_eq!(info.snd_cwnd, Fixed::SEGMENTS * u64::from(info.snd_mss));
-        assert!(u64::from(info.unacked) <= info.snd_cwnd, "{} in flight", info.unacked);
+        // On a busy machine an ACK may be so late that a tail loss probe leaves beside the window.
+        let allowed = info.snd_cwnd + u64::from(info.snd_mss);
+        assert!(u64::from(info.unacked) <= allowed, "{} in flight", info.unacked);
         most = most.max(info.unacked);
     });
     assert!(most > 0);
