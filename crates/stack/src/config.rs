@@ -171,8 +171,8 @@ pub struct TcpOptions {
     /// a Linux without the `fq` queue: a timer for every few segments costs more than bursts do where
     /// the link is fast.
     pub pacing: bool,
-    /// `SO_MAX_PACING_RATE`: never send faster than this, in bytes a second. `None` is no limit, and
-    /// zero counts as one.
+    /// `SO_MAX_PACING_RATE`: never send faster than this, in bytes a second. `None` is no limit;
+    /// zero is refused.
     pub max_pacing_rate: Option<u64>,
     /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3). 40 ms.
     pub delayed_ack: Duration,

@@ -5,7 +5,7 @@ extern crate estab_stack as stack;
 mod common;
 
 use common::{B, Pair, plain};
-use stack::{Error, KeepAlive, Shutdown, SocketId, State, TcpOptions};
+use stack::{Error, KeepAlive, RtoLimits, Shutdown, SocketId, State, TcpOptions};
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::frame::Capabilities;
@@ -263,8 +263,7 @@ fn what_waits_for_its_pace_wakes_nobody_up_meanwhile() {
     let mut pair = Pair::new(plain());
     let listener = pair.listen(80, 16);
     let remote = format!("{B}:80").parse().unwrap();
-    // Zero counts as a byte a second.
-    let options = TcpOptions { max_pacing_rate: Some(0), ..TcpOptions::default() };
+    let options = TcpOptions { max_pacing_rate: Some(1), ..TcpOptions::default() };
     let client = pair.a.stack.connect(pair.now, None, remote, options).unwrap();
     pair.settle();
     let (server, _) = pair.b.stack.accept(pair.now, listener).unwrap();
@@ -280,4 +279,26 @@ fn what_waits_for_its_pace_wakes_nobody_up_meanwhile() {
     }
     assert_eq!(pair.now.since(began).as_secs(), 1000);
     assert!(turns < 10, "{turns} turns for one segment");
+}
+
+#[test]
+fn who_closed_asks_a_stalled_peer_often_though_waits_stay_short() {
+    let mut pair = Pair::new(plain());
+    let (client, server) = pair.connected();
+    let second = Duration::from_secs(1);
+    let rto = RtoLimits { max: second, ..RtoLimits::default() };
+    let options = TcpOptions { rto, ..TcpOptions::default() };
+    pair.a.stack.set_tcp_options(pair.now, client, options).unwrap();
+    while pair.a.stack.write(pair.now, client, &[1; 10_000]).is_ok() {
+        pair.settle();
+    }
+    pair.a.stack.close(pair.now, client);
+    // The server reads nothing for longer than it takes the waits to be as long as they get.
+    pair.wait(second * 5);
+    let mut received = 0;
+    while let Ok(count @ 1..) = pair.b.stack.read(pair.now, server, &mut [0; 50_000]) {
+        received += count;
+        pair.settle();
+    }
+    assert_eq!(pair.b.stack.state(server), Ok(State::CloseWait), "after {received} bytes");
 }

@@ -127,10 +127,14 @@ impl Connection {
             self.snd.overdue = true;
             return;
         }
-        let unanswered = self.snd.window.unanswered() >= shared.config.orphan_retries;
-        if self.user.orphaned && (unanswered || self.persist_interval() >= self.options.rto.max) {
+        let (window, retries) = (&self.snd.window, shared.config.orphan_retries);
+        let longest = self.persist_interval() >= self.options.rto.max;
+        let asked_enough =
+            window.unanswered() >= retries || (longest && window.probes() >= retries);
+        if self.user.orphaned && asked_enough {
             // A peer that answers every probe and never opens its window would keep what nobody
-            // waits for alive for ever. It has until the wait is as long as waits get, as in Linux.
+            // waits for alive for ever. It has until the wait is as long as waits get, as in Linux;
+            // where that is short, or began long, it is asked as often as one that is silent.
             self.give_up(shared, replies);
             return;
         }

@@ -134,8 +134,7 @@ impl SendWindow {
     }
 
     /// Probes sent since the window closed.
-    #[cfg(test)]
-    fn probes(&self) -> u8 {
+    pub(crate) fn probes(&self) -> u8 {
         self.probes
     }
 
