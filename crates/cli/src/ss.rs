@@ -125,8 +125,11 @@ fn rates_and_moments(info: &TcpInfo, now: Instant, words: &mut Vec<String>) {
         words.extend(last.map(|last| format!("{name}:{}", now.since(last).as_millis())));
     }
     words.extend(info.pacing_rate.map(|bytes| format!("pacing_rate {}bps", rate(bytes as f64))));
+    words
+        .extend(info.delivery_rate.map(|bytes| format!("delivery_rate {}bps", rate(bytes as f64))));
     let delivered = info.delivered.div_ceil(u64::from(info.snd_mss.max(1)));
     words.extend((delivered > 0).then(|| format!("delivered:{delivered}")));
+    words.extend(info.delivery_rate_app_limited.then(|| "app_limited".into()));
 }
 
 fn repair_and_buffers(info: &TcpInfo, words: &mut Vec<String>) {

@@ -234,6 +234,10 @@ impl<'a> World<'a> {
             self.heals = None;
             self.lines.iter_mut().for_each(Line::heal);
         }
+        // First: who opens at the same time as its peer does so before the peer's SYN can be there.
+        while let Some(host) = self.programs.due_host(self.now) {
+            self.settle(host)?;
+        }
         let mut touched = [false; 256];
         for number in 0..self.lines.len() {
             self.lines[number].change(self.now);
@@ -247,9 +251,6 @@ impl<'a> World<'a> {
                 }
             }
             self.report_losses(number);
-        }
-        while let Some(host) = self.programs.due_host(self.now) {
-            self.settle(host)?;
         }
         for (number, touched) in touched.iter().enumerate().take(self.hosts.len()) {
             let host = &mut self.hosts[number];
@@ -316,6 +317,9 @@ impl<'a> World<'a> {
 
     /// Reads the host's trace: changes of state, timers, and whom they are about.
     fn follow(&mut self, host: usize) -> Result<(), String> {
+        if self.hosts[host].stack.trace_lost() > 0 {
+            return Err("a part of the trace was lost".into());
+        }
         while let Some(event) = self.hosts[host].stack.poll_trace() {
             self.observer.told(host, &event);
             let Some(tuple) = event.flow else { continue };

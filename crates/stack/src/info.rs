@@ -73,6 +73,10 @@ pub struct TcpInfo {
     pub delivered: u64,
     /// The rate that segments leave at, in bytes a second, where they are paced.
     pub pacing_rate: Option<u64>,
+    /// The rate at which data last arrived, in bytes a second (draft-ietf-ccwg-bbr 4.1).
+    pub delivery_rate: Option<u64>,
+    /// That rate was limited by the program, and may be below what the path can do.
+    pub delivery_rate_app_limited: bool,
     /// Segments were seen to overtake one another.
     pub reordering_seen: bool,
     /// Segments that the peer reported to have received twice (RFC 2883).

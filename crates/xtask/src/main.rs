@@ -23,7 +23,8 @@ cargo xtask COMMAND
   generate        both, and every other generated document
   check           say which generated document is stale, and which named test does not exist
   sim [SEEDS]     worlds in virtual time, 200 unless told otherwise
-  sim-fleet --minutes N   the same for so long, on all cores; `--first SEED` begins elsewhere
+  sim-fleet --minutes N   the same for so long, or `--seeds N`, on all cores; `--first SEED`
+                  begins elsewhere
   sim-book        the tables and curves of the book, from the simulator; `--check` compares them
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
   versus-linux [...]

@@ -25,11 +25,12 @@ pub(crate) fn smoke(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// `sim-fleet --minutes N [--first SEED]`: worlds until the time is up, on all cores.
+/// `sim-fleet --minutes N | --seeds N [--first SEED]`: worlds until the time is up, or so many, on
+/// all cores.
 pub(crate) fn fleet(arguments: &[String]) -> Result<()> {
     ensure!(
-        arguments.iter().any(|argument| argument == "--minutes"),
-        "`sim-fleet` needs `--minutes N`, and takes `--first SEED`"
+        arguments.iter().any(|argument| ["--minutes", "--seeds"].contains(&argument.as_str())),
+        "`sim-fleet` needs `--minutes N` or `--seeds N`, and takes `--first SEED`"
     );
     estab_sim(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }

@@ -74,6 +74,8 @@ fn config(dice: &mut Dice, cookies: bool) -> Config {
         syn_queue_limit: if cookies { 1 } else { 4096 },
         // Programs close early here, and lines stay bad for long: nobody gives up meanwhile.
         orphan_retries: 15,
+        // A program that reads byte by byte fills one of the usual size in one turn.
+        trace_limit: usize::MAX,
         ..Config::default()
     }
 }

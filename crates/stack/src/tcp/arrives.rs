@@ -40,8 +40,6 @@ pub(crate) type Step = ControlFlow<()>;
 pub(crate) fn segment_arrives(mut arrival: Arrival<'_>) {
     let conn = &mut *arrival.conn;
     conn.counts.segs_in += u64::from(arrival.seg.packets);
-    conn.keepalive_probes = 0;
-    conn.start_keepalive(arrival.shared.now);
     let _done = match conn.state {
         State::SynSent => arrival.syn_sent(),
         _ => arrival.synchronized(),
@@ -262,6 +260,7 @@ impl Arrival<'_> {
             return self.drop_segment(Dropped::BlindAck);
         }
         self.take_timestamp();
+        self.conn.heard_from_peer(self.shared.now);
         acked::ack_arrives(self);
         if self.conn.state == State::Closed { Break(()) } else { Continue(()) }
     }
@@ -331,10 +330,10 @@ impl Arrival<'_> {
 
     /// Owes the peer an ACK that says where we are.
     ///
-    /// Two ends that each find the other unacceptable would answer one another for ever; an
-    /// answer to a segment without text therefore counts against the challenge budget.
+    /// Two ends that each find the other unacceptable would answer one another for ever; answers to
+    /// segments without text are therefore few and far between.
     pub(crate) fn answer(&mut self, why: Sent) {
-        if self.seg.length > 0 || self.conn.challenge.allow(self.shared.now) {
+        if self.seg.length > 0 || self.conn.challenge.allow_answer(self.shared.now) {
             self.conn.reply = Some(why);
         } else {
             self.shared.drop_packet(Some(self.seg.tuple), Dropped::ChallengeLimited);

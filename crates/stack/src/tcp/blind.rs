@@ -20,9 +20,11 @@ pub(crate) struct ChallengeBudget {
     spent: u16,
     /// Challenge ACKs allowed in each period.
     limit: u16,
+    /// Before this time no unacceptable segment without text is answered.
+    quiet_until: Instant,
 }
 
-const _: () = assert!(size_of::<ChallengeBudget>() <= 16);
+const _: () = assert!(size_of::<ChallengeBudget>() <= 24);
 
 impl ChallengeBudget {
     /// The default limit: more than an honest peer provokes by a restart or a reordered path,
@@ -32,9 +34,12 @@ impl ChallengeBudget {
     /// How long a period is.
     pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 
+    /// The least time between two answers to unacceptable segments without text.
+    pub(crate) const ANSWER_INTERVAL: Duration = Duration::from_millis(500);
+
     /// A budget of `limit` challenge ACKs in each second; zero means none at all.
     pub(crate) const fn new(limit: u16) -> Self {
-        Self { period_start: Instant::ZERO, spent: 0, limit }
+        Self { period_start: Instant::ZERO, spent: 0, limit, quiet_until: Instant::ZERO }
     }
 
     /// Takes one challenge ACK from the budget; `false` when none is left in this period.
@@ -46,6 +51,17 @@ impl ChallengeBudget {
         let allowed = self.spent < self.limit;
         self.spent += u16::from(allowed);
         allowed
+    }
+
+    /// The same for an answer to a segment without text that is not acceptable. Such answers also
+    /// keep a distance from each other (as Linux has it: `tcp_invalid_ratelimit`): when the two ends
+    /// disagree about their numbers, each answer is the next thing to be answered, and this ends it.
+    pub(crate) fn allow_answer(&mut self, now: Instant) -> bool {
+        if now < self.quiet_until || !self.allow(now) {
+            return false;
+        }
+        self.quiet_until = now.after(Self::ANSWER_INTERVAL);
+        true
     }
 }
 

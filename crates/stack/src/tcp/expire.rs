@@ -42,7 +42,7 @@ impl Connection {
             Timer::Retransmission => self.retransmission_expired(shared, replies),
             Timer::Persist => self.persist_expired(shared, replies),
             Timer::DelayedAck => self.rcv.ack.on_timer(shared.now),
-            Timer::KeepAlive => self.keepalive_expired(shared),
+            Timer::KeepAlive => self.keepalive_expired(shared, replies),
             Timer::UserTimeout => self.give_up(shared, replies),
             // RFC 9293 leaves FIN-WAIT-2 unbounded; a peer that never closes would be a leak.
             Timer::FinWait2 => self.fail(shared, Error::TimedOut, Event::TimedOut),
@@ -157,7 +157,7 @@ impl Connection {
     }
 
     /// The peer did not answer in time (RFC 9293 3.8.3).
-    fn give_up(&mut self, shared: &mut Shared, replies: &mut Replies) {
+    pub(crate) fn give_up(&mut self, shared: &mut Shared, replies: &mut Replies) {
         if self.state.is_synchronized() {
             let reset = Reply::reset_of(self, shared.now, Sent::ResetTimedOut);
             replies.push(shared, reset);

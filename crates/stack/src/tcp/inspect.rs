@@ -187,6 +187,8 @@ impl Connection {
             retrans: self.snd.inflight.copied(),
             delivered: self.snd.rate.delivered(),
             pacing_rate: self.pacing_rate(),
+            delivery_rate: self.snd.rate.reported().map(|(rate, _)| rate),
+            delivery_rate_app_limited: self.snd.rate.reported().is_some_and(|(_, limited)| limited),
             reordering_seen: self.snd.recovery.rack.reordering_seen(),
             duplicates_reported: self.snd.recovery.duplicates,
             undone: self.snd.recovery.undone,

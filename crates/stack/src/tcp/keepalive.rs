@@ -2,16 +2,23 @@
 
 use wire::time::Instant;
 
-use crate::error::Error;
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
 use crate::tcp::recovery::rto::GRANULARITY;
-use crate::tcp::state::{Event, State};
+use crate::tcp::reply::Replies;
+use crate::tcp::state::State;
 use crate::trace::Timer;
 
 impl Connection {
-    /// Starts the idle time again, after something came from the peer.
+    /// A sign of life: a segment whose numbers show that it knows this connection. Others prove
+    /// nothing. An end that still speaks for an older connection would answer every probe.
+    pub(crate) fn heard_from_peer(&mut self, now: Instant) {
+        self.keepalive_probes = 0;
+        self.start_keepalive(now);
+    }
+
+    /// Starts the idle time again.
     pub(crate) fn start_keepalive(&mut self, now: Instant) {
         match self.options.keepalive {
             Some(keepalive) if self.wants_keepalive() => {
@@ -22,7 +29,7 @@ impl Connection {
     }
 
     /// The idle time, or the wait for an answer, is over.
-    pub(crate) fn keepalive_expired(&mut self, shared: &mut Shared) {
+    pub(crate) fn keepalive_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
         let Some(keepalive) = self.options.keepalive else { return };
         if !self.wants_keepalive() {
             return;
@@ -37,7 +44,7 @@ impl Connection {
             None => probes >= u32::from(keepalive.probes),
         };
         if gone {
-            self.fail(shared, Error::TimedOut, Event::TimedOut);
+            self.give_up(shared, replies);
             return;
         }
         // Data in flight asks the same question, and its timer gives up by itself.

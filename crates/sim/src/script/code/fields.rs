@@ -36,6 +36,8 @@ pub const FIELDS: &[(&str, Getter)] = &[
     ("tcpi_dsack_dups", |i, _| signed(i.duplicates_reported)),
     ("tcpi_reord_seen", |i, _| i64::from(i.reordering_seen)),
     ("tcpi_pacing_rate", |i, _| i.pacing_rate.map_or(-1, signed)),
+    ("tcpi_delivery_rate", |i, _| i.delivery_rate.map_or(0, signed)),
+    ("tcpi_delivery_rate_app_limited", |i, _| i64::from(i.delivery_rate_app_limited)),
     ("tcpi_notsent_bytes", |i, _| signed(i.notsent)),
     ("tcpi_total_retrans", |i, _| signed(i.total_retrans)),
     ("tcpi_bytes_acked", |i, _| signed(i.bytes_acked)),

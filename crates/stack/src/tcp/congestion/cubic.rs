@@ -167,14 +167,15 @@ impl Controller for Cubic {
         match cause {
             CongestionCause::Loss => {
                 self.reduce(flight_size);
-                self.window = self.threshold;
+                // After a recovery more may be in flight than the window: no reduction opens it.
+                self.window = self.window.min(self.threshold);
                 self.in_recovery = true;
             }
             CongestionCause::Ecn => {
                 let rest = self.reduce(flight_size);
                 // A router said so: there is nothing to undo. And down to one segment (4.6).
                 self.before = None;
-                self.window = rest.max(self.mss);
+                self.window = self.window.min(rest).max(self.mss);
             }
             CongestionCause::Timeout => {
                 self.reduce(flight_size);

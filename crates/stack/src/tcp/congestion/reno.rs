@@ -111,7 +111,8 @@ impl Controller for Reno {
         match cause {
             CongestionCause::Loss | CongestionCause::Ecn => {
                 self.halve(flight_size);
-                self.window = self.threshold;
+                // After a recovery more may be in flight than the window: no reduction opens it.
+                self.window = self.window.min(self.threshold);
                 self.in_recovery = cause == CongestionCause::Loss;
                 if cause == CongestionCause::Ecn {
                     // A router said so: there is nothing to undo.
@@ -334,6 +335,19 @@ mod tests {
         reno.on_congestion(NOW, CongestionCause::Timeout, 10 * MSS);
         reno.on_spurious(NOW);
         assert_eq!((reno.window(), reno.slow_start_threshold()), (10 * MSS, NO_THRESHOLD));
+    }
+
+    #[test]
+    fn a_mark_just_behind_a_recovery_does_not_open_the_window() {
+        let mut controllers: [Box<dyn Controller>; 2] =
+            [Reno::boxed(1_000), crate::tcp::congestion::Cubic::boxed(1_000)];
+        for controller in &mut controllers {
+            controller.on_congestion(NOW, CongestionCause::Loss, 6 * MSS);
+            controller.on_recovered(NOW, 20 * MSS);
+            let window = controller.window();
+            controller.on_congestion(NOW, CongestionCause::Ecn, 20 * MSS);
+            assert!(controller.window() <= window, "{} opened the window", controller.name());
+        }
     }
 
     #[test]

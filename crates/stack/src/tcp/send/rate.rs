@@ -39,6 +39,10 @@ pub(crate) struct DeliveryRate {
     round_ends: u64,
     /// The newest segment of those that the ACK under way acknowledges.
     newest: Option<Newest>,
+    /// What is reported (`tcpi_delivery_rate`): in bytes a second.
+    reported: u64,
+    /// That rate may be the program's and not the path's.
+    reported_is_limited: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,12 @@ impl DeliveryRate {
     /// Bytes that were taken for lost, ever.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// The rate at which data last arrived in bytes a second, and whether it may be the program's
+    /// and not the path's; `None` before the first sample.
+    pub(crate) fn reported(&self) -> Option<(u64, bool)> {
+        (self.reported > 0).then_some((self.reported, self.reported_is_limited))
     }
 
     /// A segment leaves; `flight` is what is on its way with it.
@@ -129,7 +139,17 @@ impl DeliveryRate {
             flight_when_sent: u64::from(stamp.flight),
             application_limited: stamp.application_limited,
         };
+        self.report(&sample);
         Some((sample, round_start))
+    }
+
+    /// A sample that the program limited says only that the path can do as much, so a lower one of
+    /// that kind is not reported (draft-ietf-ccwg-bbr 4.1.1.3).
+    fn report(&mut self, sample: &DeliverySample) {
+        let Some(rate) = sample.rate() else { return };
+        if !sample.application_limited || rate >= self.reported {
+            (self.reported, self.reported_is_limited) = (rate, sample.application_limited);
+        }
     }
 }
 
