@@ -83,7 +83,7 @@ impl Stack {
         meta: ReceiveMeta,
     ) {
         self.shared.set_time(now);
-        self.shared.note_buffer(&frame);
+        self.shared.spare.note_frame(&frame);
         self.frame_arrives(interface, frame, meta);
     }
 
@@ -159,7 +159,7 @@ impl Stack {
 
     /// A buffer that was read to its end, to receive the next frame into.
     pub fn spare_frame(&mut self) -> Option<FrameBuf> {
-        self.shared.spare.pop()
+        self.shared.spare.take_frame()
     }
 
     /// How often each reason was given.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod counts;
 mod documents;
 mod figure;
 mod interop;
@@ -26,6 +27,7 @@ cargo xtask COMMAND
   sim-fleet --minutes N   the same for so long, or `--seeds N`, on all cores; `--first SEED`
                   begins elsewhere
   sim-book        the tables and curves of the book, from the simulator; `--check` compares them
+  counts          the instructions of the hot paths against docs/counts.toml; `--write` writes it
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
   versus-linux [...]
                   estab beside the kernel under the same impairment; `--help` says more
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some("requirements") => documents::write(|path| path.contains("requirements")),
         Some("generate") => documents::write(|_| true),
         Some("check") => documents::check(),
+        Some("counts") => counts::run(rest),
         Some("sim") => simulate::smoke(rest),
         Some("sim-book") => simulate::book(rest),
         Some("sim-fleet") => simulate::fleet(rest),

@@ -108,7 +108,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     let mut news = take_news(conn, shared, &seg);
     news.same_window = same_window;
     measure_round_trip(conn, shared, &seg, &mut news);
-    let fin_acked = news.advanced() && advance(conn, &seg, &news);
+    let fin_acked = news.advanced() && advance(conn, shared, &seg, &news);
     if conn.rcv.sack.agreed {
         sack::ack_arrives(conn, shared, &seg, &mut news);
         tell_controller(conn, shared, &news, was_fast);
@@ -182,10 +182,10 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
 }
 
 /// SND.UNA advances. Whether our FIN was acknowledged with it.
-fn advance(conn: &mut Connection, seg: &Segment, news: &News) -> bool {
+fn advance(conn: &mut Connection, shared: &mut Shared, seg: &Segment, news: &News) -> bool {
     let fin_acked = conn.fin_sent() && seg.ack.is_after(conn.queue_end());
     let bytes = news.acked - u32::from(fin_acked);
-    conn.snd.queue.acknowledge(bytes as usize);
+    conn.snd.queue.acknowledge(bytes as usize, &mut shared.spare);
     conn.snd.una = seg.ack;
     conn.snd.fin_acked |= fin_acked;
     conn.counts.bytes_acked += u64::from(bytes);

@@ -234,7 +234,7 @@ impl Stack {
             self.shared.withhold(Some(tuple), Withheld::MemoryShort);
             return Err(Error::WouldBlock);
         }
-        conn.snd.queue.write(&data[..count]);
+        conn.snd.queue.write(&data[..count], &mut self.shared.spare);
         let call = Call::Write(count);
         if self.shared.trace.is_on() {
             self.shared.trace(Some(tuple), What::Command { call });

@@ -9,11 +9,11 @@
 //! O(log runs). Keys are 64-bit positions in the stream, so nothing ever wraps in here.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use wire::frame::FrameBuf;
 
+use crate::pool::Pool;
 use crate::tcp::recv::queue::is_worth_keeping;
 use crate::tcp::seq::Seq;
 
@@ -110,7 +110,7 @@ impl Assembler {
         start: Seq,
         mut frame: FrameBuf,
         limit: usize,
-        spare: &mut Vec<FrameBuf>,
+        spare: &mut Pool,
     ) -> Inserted {
         self.advance_to(next);
         let length = frame.len();
@@ -120,7 +120,7 @@ impl Assembler {
         let from = self.position + u64::from(ahead);
         let end = from + frame.len() as u64;
         if end - self.position > u64::from(LARGEST_WINDOW) {
-            spare.push(frame);
+            spare.give(frame);
             return Inserted::Refused;
         }
         let (stored, refused) = self.fill_holes(from, end, frame, limit, spare);
@@ -142,7 +142,7 @@ impl Assembler {
     pub(crate) fn take_contiguous(
         &mut self,
         next: Seq,
-        spare: &mut Vec<FrameBuf>,
+        spare: &mut Pool,
     ) -> Option<FrameBuf> {
         self.advance_to(next);
         loop {
@@ -152,7 +152,7 @@ impl Assembler {
                 piece.advance(skip as usize);
                 return Some(piece);
             }
-            spare.push(piece);
+            spare.give(piece);
         }
     }
 
@@ -186,9 +186,9 @@ impl Assembler {
     }
 
     /// Drops everything.
-    pub(crate) fn clear(&mut self, spare: &mut Vec<FrameBuf>) {
+    pub(crate) fn clear(&mut self, spare: &mut Pool) {
         for run in core::mem::take(self).runs.into_values() {
-            spare.extend(run.pieces);
+            run.pieces.into_iter().for_each(|piece| spare.give(piece));
         }
     }
 
@@ -233,7 +233,7 @@ impl Assembler {
         end: u64,
         mut frame: FrameBuf,
         limit: usize,
-        spare: &mut Vec<FrameBuf>,
+        spare: &mut Pool,
     ) -> (usize, bool) {
         let (mut at, mut stored) = (from, 0);
         let mut next_hole = self.hole(from, end);
@@ -249,7 +249,7 @@ impl Assembler {
             let keep = next_hole.is_none() && is_worth_keeping(&frame);
             let cost = if keep { frame.capacity() } else { size };
             let Some(room) = self.room(&hole, cost, limit) else {
-                spare.push(frame);
+                spare.give(frame);
                 return (stored, true);
             };
             stored += size;
@@ -259,7 +259,7 @@ impl Assembler {
             }
             self.attach_copy(at, &frame[..size], room);
         }
-        spare.push(frame);
+        spare.give(frame);
         (stored, false)
     }
 
@@ -365,6 +365,7 @@ impl Assembler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     const NO_LIMIT: usize = usize::MAX;
@@ -380,12 +381,12 @@ mod tests {
     struct Fixture {
         assembler: Assembler,
         next: Seq,
-        spare: Vec<FrameBuf>,
+        spare: Pool,
     }
 
     impl Fixture {
         fn new(next: u32) -> Self {
-            Self { assembler: Assembler::new(), next: Seq(next), spare: Vec::new() }
+            Self { assembler: Assembler::new(), next: Seq(next), spare: Pool::default() }
         }
 
         /// Inserts bytes that begin `ahead` of RCV.NXT.
@@ -495,7 +496,7 @@ mod tests {
         assert_eq!(it.insert(1 << 30, b"x"), Inserted::Refused);
         assert_eq!(it.insert(i32::MAX, b"x"), Inserted::Refused);
 
-        let (mut assembler, mut spare) = (Assembler::new(), Vec::new());
+        let (mut assembler, mut spare) = (Assembler::new(), Pool::default());
         let mut insert =
             |start| assembler.insert(Seq(0), Seq(start), frame(&[1; 500], 600), 2000, &mut spare);
         let outcomes = [1000, 2000, 3000, 4000].map(&mut insert);

@@ -5,18 +5,17 @@
 //! one byte, so small payloads are copied together and their frames go back to be used again.
 //! Either way the memory that waiting bytes pin is known and bounded by a multiple of them.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-
 use wire::frame::FrameBuf;
+
+use crate::pool::{Pool, SMALL_CHUNK};
+use crate::short_queue::ShortQueue;
 
 /// A payload below this size is copied: that costs less than keeping account of a frame.
 const WORTH_KEEPING: usize = 1024;
 /// A kept payload fills at least this fraction of its buffer: one byte in four.
 const KEPT_FRACTION: usize = 4;
-/// The buffers that small payloads are copied into grow with what is waiting, from this size ...
-const SMALLEST_CHUNK: usize = 2 * 1024;
-/// ... to this one.
+/// The buffers that small payloads are copied into grow with what is waiting, from [`SMALL_CHUNK`]
+/// to this size.
 pub(crate) const LARGEST_CHUNK: usize = 64 * 1024;
 
 /// Whether a frame, narrowed to its payload, is kept (the alternative is to copy the payload):
@@ -27,18 +26,17 @@ pub(crate) fn is_worth_keeping(frame: &FrameBuf) -> bool {
 
 /// The next chunk of a queue that holds `held` bytes and gets `rest` more.
 fn chunk_size(held: usize, rest: usize) -> usize {
-    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALLEST_CHUNK)
+    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALL_CHUNK)
 }
 
 /// The bytes of one connection that the reader may have.
 ///
-/// Frames that are done with go to a `spare` list for the pool they came from. The buffers that
-/// small payloads were copied into go there too, so the pool must look at the capacity of what
-/// it gets back. An empty queue owns no memory.
+/// Frames that are done with go back to the pool, and so do the buffers that small payloads were
+/// copied into. An empty queue owns no memory.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiveQueue {
     /// What is left to read of each frame; none is empty.
-    frames: VecDeque<FrameBuf>,
+    frames: ShortQueue<FrameBuf>,
     /// The sum of what is left to read, in bytes.
     length: usize,
     /// The sum of the frames' capacities, in bytes.
@@ -79,17 +77,17 @@ impl ReceiveQueue {
 
     /// Appends a payload: a frame that was narrowed to it. The frame is kept if
     /// [`is_worth_keeping`] says so; otherwise the payload is copied and the frame goes to `spare`.
-    pub(crate) fn push(&mut self, frame: FrameBuf, spare: &mut Vec<FrameBuf>) {
+    pub(crate) fn push(&mut self, frame: FrameBuf, spare: &mut Pool) {
         if is_worth_keeping(&frame) {
             self.keep(frame);
         } else {
-            self.push_slice(&frame);
-            spare.push(frame);
+            self.push_slice(&frame, spare);
+            spare.give(frame);
         }
     }
 
     /// Appends a copy of `bytes`, first into the room that the last frame has left.
-    pub(crate) fn push_slice(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_slice(&mut self, bytes: &[u8], spare: &mut Pool) {
         let mut rest = bytes;
         if let Some(tail) = self.frames.back_mut() {
             let count = tail.append(rest);
@@ -97,7 +95,7 @@ impl ReceiveQueue {
             rest = &rest[count..];
         }
         while !rest.is_empty() {
-            let mut chunk = FrameBuf::with_capacity(chunk_size(self.length, rest.len()));
+            let mut chunk = spare.take_receive_chunk(chunk_size(self.length, rest.len()));
             let count = chunk.append(rest);
             rest = &rest[count..];
             self.keep(chunk);
@@ -105,7 +103,7 @@ impl ReceiveQueue {
     }
 
     /// Moves as many bytes as there are, and fit, into `into`, and says how many.
-    pub(crate) fn read(&mut self, into: &mut [u8], spare: &mut Vec<FrameBuf>) -> usize {
+    pub(crate) fn read(&mut self, into: &mut [u8], spare: &mut Pool) -> usize {
         let count = self.peek(into);
         self.consume(count, spare);
         count
@@ -132,7 +130,7 @@ impl ReceiveQueue {
     }
 
     /// Drops the first `count` bytes, at most all of them.
-    pub(crate) fn consume(&mut self, count: usize, spare: &mut Vec<FrameBuf>) {
+    pub(crate) fn consume(&mut self, count: usize, spare: &mut Pool) {
         let mut rest = count.min(self.length);
         self.length -= rest;
         while let Some(frame) = self.frames.front_mut() {
@@ -142,14 +140,12 @@ impl ReceiveQueue {
             }
             rest -= frame.len();
             self.held -= frame.capacity();
-            spare.extend(self.frames.pop_front());
+            self.frames.pop_front().into_iter().for_each(|frame| spare.give(frame));
         }
-        // A million idle connections must not keep a million of these.
-        self.frames = VecDeque::new();
     }
 
     /// Drops everything.
-    pub(crate) fn clear(&mut self, spare: &mut Vec<FrameBuf>) {
+    pub(crate) fn clear(&mut self, spare: &mut Pool) {
         self.consume(self.length, spare);
     }
 
@@ -163,6 +159,8 @@ impl ReceiveQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::VecDeque;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     /// A frame as a device hands it over, narrowed to a payload behind 66 bytes of headers.
@@ -176,35 +174,35 @@ mod tests {
 
     #[test]
     fn an_idle_queue_owns_nothing() {
-        assert!(size_of::<ReceiveQueue>() <= 48);
-        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        assert!(size_of::<ReceiveQueue>() <= 64);
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Pool::default());
         queue.push(frame(&[7; 3000], 4096), &mut spare);
         queue.push(frame(&[8; 10], 4096), &mut spare);
         assert_eq!(queue.read(&mut [0; 5000], &mut spare), 3010);
-        assert_eq!((queue.len(), queue.held(), queue.frames.capacity()), (0, 0, 0));
+        assert_eq!((queue.len(), queue.held(), queue.frames.allocated()), (0, 0, 0));
     }
 
     #[test]
     fn a_large_payload_is_kept_and_its_frame_comes_back() {
-        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Pool::default());
         let large = frame(&[1; 40_000], 65_553);
         let address = large.as_ptr();
         queue.push(large, &mut spare);
         assert_eq!(queue.slices().next().map(<[u8]>::as_ptr), Some(address));
-        assert_eq!((queue.held(), spare.len()), (65_553, 0));
+        assert_eq!((queue.held(), spare.frames().len()), (65_553, 0));
         queue.consume(39_999, &mut spare);
-        assert_eq!((queue.held(), spare.len()), (65_553, 0));
+        assert_eq!((queue.held(), spare.frames().len()), (65_553, 0));
         queue.consume(1, &mut spare);
-        assert_eq!((queue.held(), spare.len(), spare[0].capacity()), (0, 1, 65_553));
+        assert_eq!((queue.held(), spare.frames().len(), spare.frames()[0].capacity()), (0, 1, 65_553));
     }
 
     #[test]
     fn small_payloads_in_large_frames_pin_little() {
-        let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+        let (mut queue, mut spare) = (ReceiveQueue::new(), Pool::default());
         for _ in 0..100 {
             queue.push(frame(&[2; 1448], 65_553), &mut spare);
         }
-        assert_eq!((queue.len(), spare.len()), (144_800, 100));
+        assert_eq!((queue.len(), spare.frames().len()), (144_800, 100));
         assert!(queue.held() <= 2 * queue.len());
     }
 
@@ -237,7 +235,7 @@ mod tests {
 
         #[test]
         fn agrees_with_a_deque_of_bytes(steps in proptest::collection::vec(step(), 1..60)) {
-            let (mut queue, mut spare) = (ReceiveQueue::new(), Vec::new());
+            let (mut queue, mut spare) = (ReceiveQueue::new(), Pool::default());
             let mut model: VecDeque<u8> = VecDeque::new();
             let mut frames = 0;
             for (salt, step) in steps.into_iter().enumerate() {
@@ -252,7 +250,7 @@ mod tests {
                         frames += 1;
                     }
                     Step::PushSlice(length) => {
-                        queue.push_slice(&bytes(length));
+                        queue.push_slice(&bytes(length), &mut spare);
                         model.extend(bytes(length));
                     }
                     Step::Read(length) => {
@@ -283,7 +281,7 @@ mod tests {
             }
             // No frame is lost: every one that went in came back, or does now.
             queue.clear(&mut spare);
-            prop_assert!(spare.len() >= frames);
+            prop_assert!(spare.frames().len() >= frames);
         }
     }
 }

@@ -129,6 +129,7 @@ fn block_limit(timestamps: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Pool;
     use alloc::vec::Vec;
     use wire::frame::FrameBuf;
 
@@ -153,7 +154,7 @@ mod tests {
                 self.sack.note_duplicate(range);
             }
             let frame = FrameBuf::copy_from(&[7; 10_000][..length as usize]);
-            self.assembler.insert(NXT, start, frame, usize::MAX, &mut Vec::new());
+            self.assembler.insert(NXT, start, frame, usize::MAX, &mut Pool::default());
             self.sack.note_out_of_order(&self.assembler);
         }
 

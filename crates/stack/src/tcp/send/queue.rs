@@ -4,17 +4,14 @@
 //! moved in whole, and stay where they are until they are acknowledged: a segment, however often
 //! it is sent, borrows them as slices for one gathered write to the device.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
 
+use crate::pool::{LARGE_CHUNK, Pool, SMALL_CHUNK};
+use crate::short_queue::ShortQueue;
 use crate::transmit::MAX_SLICES;
 
-/// The first chunk: room for a request or a short reply.
-const SMALLEST_CHUNK: usize = 2 * 1024;
-/// The largest chunk: what one super-segment carries. Larger ones would free memory later.
-const LARGEST_CHUNK: usize = 64 * 1024;
 /// An owned buffer below this size is copied: a copy is cheap, and many short chunks would not
 /// fit into the slices of one segment.
 #[cfg_attr(not(test), allow(dead_code, reason = "for writes without a copy"))]
@@ -27,7 +24,7 @@ const WORTH_OWNING: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     /// In the order of the stream, without gaps; none is empty.
-    chunks: VecDeque<Chunk>,
+    chunks: ShortQueue<Chunk>,
     /// The position in the stream of the first byte held: how many were acknowledged so far.
     acknowledged: u64,
     /// The capacity of all chunks, in bytes.
@@ -86,18 +83,18 @@ impl SendQueue {
     /// How many bytes of memory the queue has allocated.
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
-        self.capacity + self.chunks.capacity() * size_of::<Chunk>()
+        self.capacity + self.chunks.allocated()
     }
 
     /// Appends a copy of all of `data`; the caller keeps to its buffer size.
-    pub(crate) fn write(&mut self, mut data: &[u8]) {
+    pub(crate) fn write(&mut self, mut data: &[u8], spare: &mut Pool) {
         if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
             let count = data.len().min(tail.capacity() - tail.len());
             tail.extend_from_slice(&data[..count]);
             data = &data[count..];
         }
         while !data.is_empty() {
-            let mut bytes = Vec::with_capacity(chunk_size(self.len(), data.len()));
+            let mut bytes = spare.take_send_chunk(chunk_size(self.len(), data.len()));
             let count = data.len().min(bytes.capacity());
             bytes.extend_from_slice(&data[..count]);
             data = &data[count..];
@@ -109,9 +106,9 @@ impl SendQueue {
     ///
     /// The buffer is freed when its last byte is acknowledged.
     #[cfg_attr(not(test), allow(dead_code, reason = "for writes without a copy"))]
-    pub(crate) fn push_owned(&mut self, mut bytes: Vec<u8>) {
+    pub(crate) fn push_owned(&mut self, mut bytes: Vec<u8>, spare: &mut Pool) {
         if bytes.len() < WORTH_OWNING {
-            return self.write(&bytes);
+            return self.write(&bytes, spare);
         }
         // Nothing is appended to the last chunk any more, so it gives its spare room back.
         if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
@@ -123,18 +120,16 @@ impl SendQueue {
         self.push_chunk(bytes);
     }
 
-    /// Drops the first `count` bytes (at most all of them), and frees the chunks that they fill.
-    pub(crate) fn acknowledge(&mut self, count: usize) {
+    /// Drops the first `count` bytes (at most all of them), and gives back the chunks that they fill.
+    pub(crate) fn acknowledge(&mut self, count: usize, spare: &mut Pool) {
         self.acknowledged += count.min(self.len()) as u64;
         while let Some(chunk) = self.chunks.front() {
             if chunk.end() > self.acknowledged {
                 return;
             }
             self.capacity -= chunk.bytes.capacity();
-            self.chunks.pop_front();
+            self.chunks.pop_front().into_iter().for_each(|chunk| spare.give_send_chunk(chunk.bytes));
         }
-        // A million idle connections must not keep a million buffers, however small.
-        self.chunks = VecDeque::new();
     }
 
     /// Gathers up to `length` bytes, beginning `offset` bytes after the first one held, and says
@@ -178,8 +173,7 @@ impl SendQueue {
     /// The bytes from `offset` on, chunk by chunk. O(log chunks) to find the first.
     fn from(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
         let position = self.acknowledged.saturating_add(offset as u64);
-        let first = self.chunks.partition_point(|chunk| chunk.end() <= position);
-        self.chunks.range(first..).map(move |chunk| {
+        self.chunks.iter_from(move |chunk| chunk.end() <= position).map(move |chunk| {
             // Only in the first chunk are there bytes before the position.
             let skip = position.saturating_sub(chunk.start);
             &chunk.bytes[usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.bytes.len())..]
@@ -212,7 +206,7 @@ impl Chunk {
 
 /// The next chunk of a queue that holds `held` bytes and gets `rest` more.
 fn chunk_size(held: usize, rest: usize) -> usize {
-    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALLEST_CHUNK)
+    held.max(rest).min(LARGE_CHUNK).next_power_of_two().max(SMALL_CHUNK)
 }
 
 /// Gives back the spare room of a buffer that is less than half full.
@@ -226,6 +220,7 @@ fn shrink(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::VecDeque;
     use proptest::prelude::*;
 
     fn pattern(length: usize) -> Vec<u8> {
@@ -233,42 +228,42 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_queue_is_48_bytes_and_nothing_else() {
-        assert!(size_of::<SendQueue>() <= 48);
-        let mut queue = SendQueue::new();
+    fn an_idle_queue_is_56_bytes_and_nothing_else() {
+        assert!(size_of::<SendQueue>() <= 56);
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
         assert_eq!(queue.allocated(), 0);
-        queue.write(&pattern(100_000));
-        queue.acknowledge(100_000);
+        queue.write(&pattern(100_000), &mut spare);
+        queue.acknowledge(100_000, &mut spare);
         assert_eq!((queue.len(), queue.allocated()), (0, 0));
     }
 
     #[test]
     fn small_writes_share_a_chunk() {
-        let mut queue = SendQueue::new();
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
         for _ in 0..200 {
-            queue.write(b"ten bytes.");
+            queue.write(b"ten bytes.", &mut spare);
         }
-        assert_eq!((queue.chunks.len(), queue.len()), (1, 2000));
+        assert_eq!((queue.chunks.iter().count(), queue.len()), (1, 2000));
     }
 
     #[test]
     fn chunks_grow_with_use_up_to_64_kib() {
-        let mut queue = SendQueue::new();
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
         for _ in 0..1000 {
-            queue.write(&[0; 1000]);
+            queue.write(&[0; 1000], &mut spare);
         }
         let sizes: Vec<_> = queue.chunks.iter().map(|chunk| chunk.bytes.capacity()).collect();
-        assert!(sizes.is_sorted() && sizes[0] == SMALLEST_CHUNK);
-        assert_eq!(sizes.last(), Some(&LARGEST_CHUNK));
+        assert!(sizes.is_sorted() && sizes[0] == SMALL_CHUNK);
+        assert_eq!(sizes.last(), Some(&LARGE_CHUNK));
         assert!(queue.allocated() < 2 * queue.len());
     }
 
     #[test]
     fn a_super_segment_is_gathered_whole_from_any_mix_of_writes() {
-        let mut queue = SendQueue::new();
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
         while queue.len() < 300_000 {
-            queue.write(b"short");
-            queue.push_owned(pattern(WORTH_OWNING));
+            queue.write(b"short", &mut spare);
+            queue.push_owned(pattern(WORTH_OWNING), &mut spare);
         }
         for offset in (0..200_000).step_by(997) {
             let mut slices = ArrayVec::new();
@@ -278,11 +273,11 @@ mod tests {
 
     #[test]
     fn an_owned_buffer_is_not_copied() {
-        let mut queue = SendQueue::new();
-        queue.write(b"head");
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
+        queue.write(b"head", &mut spare);
         let body = pattern(20_000);
         let address = body.as_ptr();
-        queue.push_owned(body);
+        queue.push_owned(body, &mut spare);
         let mut slices = ArrayVec::new();
         assert_eq!(queue.slices(4, 20_000, &mut slices), 20_000);
         assert_eq!((slices.len(), slices[0].as_ptr()), (1, address));
@@ -290,14 +285,14 @@ mod tests {
 
     #[test]
     fn too_large_numbers_are_harmless() {
-        let mut queue = SendQueue::new();
-        queue.write(b"abc");
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
+        queue.write(b"abc", &mut spare);
         let mut slices = ArrayVec::new();
         assert_eq!(queue.slices(usize::MAX, usize::MAX, &mut slices), 0);
         assert_eq!(queue.slices(1, usize::MAX, &mut slices), 2);
         assert_eq!(queue.copy_to(3, &mut [0; 4]), 0);
         drop(slices);
-        queue.acknowledge(usize::MAX);
+        queue.acknowledge(usize::MAX, &mut spare);
         assert!(queue.is_empty());
     }
 
@@ -331,24 +326,24 @@ mod tests {
 
         #[test]
         fn agrees_with_a_deque_of_bytes(steps in proptest::collection::vec(step(), 1..60)) {
-            let mut queue = SendQueue::new();
+            let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
             let mut model: VecDeque<u8> = VecDeque::new();
             for step in steps {
                 match step {
                     Step::Write(bytes) => {
                         let expected = queue.capacity() + queue.growth(bytes.len());
-                        queue.write(&bytes);
+                        queue.write(&bytes, &mut spare);
                         prop_assert_eq!(queue.capacity(), expected);
                         model.extend(bytes);
                     }
-                    Step::PushOwned(bytes, spare) => {
+                    Step::PushOwned(bytes, reserve) => {
                         let mut owned = bytes.clone();
-                        owned.reserve(spare);
-                        queue.push_owned(owned);
+                        owned.reserve(reserve);
+                        queue.push_owned(owned, &mut spare);
                         model.extend(bytes);
                     }
                     Step::Acknowledge(count) => {
-                        queue.acknowledge(count);
+                        queue.acknowledge(count, &mut spare);
                         model.drain(..count.min(model.len()));
                     }
                     Step::Gather { offset, length } => {
