@@ -100,8 +100,7 @@ impl Pair {
         let server = SocketAddr::new(address(2), 80);
         let listener = hosts[1].stack.listen(now, server, 4096, options());
         let listener = listener.expect("a free port");
-        let mut pair =
-            Self { hosts, listener, ends: [ConnectionId::default(); 2], now };
+        let mut pair = Self { hosts, listener, ends: [ConnectionId::default(); 2], now };
         pair.ends = pair.open();
         pair
     }
@@ -155,8 +154,8 @@ impl Pair {
     }
 
     /// After enough traffic that windows are open, pools are filled and round trips are known.
-    fn warm() -> Self {
-        let mut pair = Self::new();
+    fn warm() -> Box<Self> {
+        let mut pair = Box::new(Self::new());
         for _ in 0..8 {
             pair.transfer(512 * 1024);
         }
@@ -168,7 +167,7 @@ impl Pair {
 }
 
 /// So many segments that the client sent and nobody received yet.
-fn segments(count: usize, length: usize) -> (Pair, Vec<Packet>) {
+fn segments(count: usize, length: usize) -> (Box<Pair>, Vec<Packet>) {
     let mut pair = Pair::warm();
     let data = vec![7; length];
     let mut packets = Vec::new();
@@ -185,7 +184,7 @@ fn segments(count: usize, length: usize) -> (Pair, Vec<Packet>) {
 #[library_benchmark]
 #[bench::small(args = (BATCH, 100), setup = segments)]
 #[bench::full(args = (BATCH, SEGMENT), setup = segments)]
-fn segment_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
+fn segment_in((mut pair, packets): (Box<Pair>, Vec<Packet>)) -> Box<Pair> {
     let mut into = [0; SEGMENT];
     let host = &mut pair.hosts[1];
     for packet in packets {
@@ -200,7 +199,7 @@ fn segment_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
 // Eight super-segments arrive. The reader's copy is left out: it would hide the rest.
 #[library_benchmark]
 #[bench::of_64_kib(args = (8, SUPER_SEGMENT), setup = segments)]
-fn super_segment_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
+fn super_segment_in((mut pair, packets): (Box<Pair>, Vec<Packet>)) -> Box<Pair> {
     let host = &mut pair.hosts[1];
     for packet in packets {
         host.take(pair.now, packet);
@@ -213,7 +212,7 @@ fn super_segment_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
 #[library_benchmark]
 #[bench::small(args = (100), setup = warm)]
 #[bench::full(args = (SEGMENT), setup = warm)]
-fn segment_out((mut pair, data): (Pair, Vec<u8>)) -> Pair {
+fn segment_out((mut pair, data): (Box<Pair>, Vec<u8>)) -> Box<Pair> {
     let (host, end) = (&mut pair.hosts[0], pair.ends[0]);
     for _ in 0..BATCH {
         host.stack.write(pair.now, end, &data).expect("there is room");
@@ -223,14 +222,14 @@ fn segment_out((mut pair, data): (Pair, Vec<u8>)) -> Pair {
     pair
 }
 
-fn warm(length: usize) -> (Pair, Vec<u8>) {
+fn warm(length: usize) -> (Box<Pair>, Vec<u8>) {
     (Pair::warm(), vec![7; length])
 }
 
 // An ACK of new data arrives.
 #[library_benchmark]
 #[bench::one_each(acks())]
-fn ack_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
+fn ack_in((mut pair, packets): (Box<Pair>, Vec<Packet>)) -> Box<Pair> {
     for packet in packets {
         pair.hosts[0].take(pair.now, packet);
         pair.hosts[0].forget_events();
@@ -239,7 +238,7 @@ fn ack_in((mut pair, packets): (Pair, Vec<Packet>)) -> Pair {
 }
 
 /// ACKs of one segment each, on their way to the client.
-fn acks() -> (Pair, Vec<Packet>) {
+fn acks() -> (Box<Pair>, Vec<Packet>) {
     let (mut pair, packets) = segments(BATCH, SEGMENT);
     let mut acks = Vec::new();
     let mut into = [0; SEGMENT];
@@ -260,7 +259,7 @@ fn acks() -> (Pair, Vec<Packet>) {
 // A request of 100 bytes arrives, is read and answered with as many: everything but the device.
 #[library_benchmark]
 #[bench::of_100_bytes(Pair::warm())]
-fn request(mut pair: Pair) -> Pair {
+fn request(mut pair: Box<Pair>) -> Box<Pair> {
     let mut into = [0; 128];
     for _ in 0..BATCH {
         pair.later();
@@ -297,7 +296,7 @@ fn hand_over(pair: &mut Pair, from: usize) {
 // A SYN arrives and is answered, its ACK arrives, and the program accepts.
 #[library_benchmark]
 #[bench::of_one_peer(connections())]
-fn accept((mut pair, handshakes): (Pair, Vec<[Packet; 2]>)) -> Pair {
+fn accept((mut pair, handshakes): (Box<Pair>, Vec<[Packet; 2]>)) -> Box<Pair> {
     let host = &mut pair.hosts[1];
     for [syn, ack] in handshakes {
         host.take(pair.now, syn);
@@ -311,8 +310,8 @@ fn accept((mut pair, handshakes): (Pair, Vec<[Packet; 2]>)) -> Pair {
 
 /// The client's packets of handshakes, recorded with a twin of the server: the same seed and the
 /// same time make the same sequence numbers.
-fn connections() -> (Pair, Vec<[Packet; 2]>) {
-    let (mut pair, mut twin) = (Pair::new(), Pair::new());
+fn connections() -> (Box<Pair>, Vec<[Packet; 2]>) {
+    let (mut pair, mut twin) = (Box::new(Pair::new()), Pair::new());
     let server = SocketAddr::new(address(2), 80);
     let mut handshakes = Vec::new();
     for _ in 0..BATCH {
@@ -334,20 +333,20 @@ fn connections() -> (Pair, Vec<[Packet; 2]>) {
 #[library_benchmark]
 #[bench::among_10(args = (10), setup = crowd)]
 #[bench::among_100_000(args = (100_000), setup = crowd)]
-fn timer((mut stack, data): (Pair, Vec<u8>)) -> Pair {
-    let host = &mut stack.hosts[0];
+fn timer((mut pair, data): (Box<Pair>, Vec<u8>)) -> Box<Pair> {
+    let host = &mut pair.hosts[0];
     for _ in 0..BATCH {
-        stack.now = stack.now.after(Duration::from_millis(1));
-        host.stack.write(stack.now, stack.ends[0], &data).expect("there is room");
-        while host.stack.poll_transmit(stack.now, &mut host.header).is_some() {}
+        pair.now = pair.now.after(Duration::from_millis(1));
+        host.stack.write(pair.now, pair.ends[0], &data).expect("there is room");
+        while host.stack.poll_transmit(pair.now, &mut host.header).is_some() {}
         black_box(host.stack.poll_timeout());
-        host.stack.handle_timeout(stack.now);
+        host.stack.handle_timeout(pair.now);
     }
-    stack
+    pair
 }
 
 /// So many connections whose timers are armed: their SYNs are not answered.
-fn crowd(count: usize) -> (Pair, Vec<u8>) {
+fn crowd(count: usize) -> (Box<Pair>, Vec<u8>) {
     let mut pair = Pair::warm();
     for n in 0..count {
         let host = IpAddr::V4(Ipv4Addr::from(0x0a00_0100 + u32::try_from(n).expect("few")));

@@ -99,6 +99,11 @@ impl Pool {
     pub(crate) fn frames(&self) -> &[FrameBuf] {
         &self.frames
     }
+
+    /// How many frames and chunks of receive queues came back.
+    pub(crate) fn received(&self) -> usize {
+        self.frames.len() + self.receive_chunks.len()
+    }
 }
 
 #[cfg(test)]

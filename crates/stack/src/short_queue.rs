@@ -75,9 +75,8 @@ impl<T> ShortQueue<T> {
     /// How many bytes of the heap it has, elements' own aside.
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
-        let rest = |rest: &Box<VecDeque<T>>| {
-            size_of::<VecDeque<T>>() + rest.capacity() * size_of::<T>()
-        };
+        let rest =
+            |rest: &Box<VecDeque<T>>| size_of::<VecDeque<T>>() + rest.capacity() * size_of::<T>();
         self.rest.as_ref().map_or(0, rest)
     }
 }

@@ -242,6 +242,7 @@ impl Stack {
     }
 
     /// Puts the payload's slices beside the headers, and completes what the link will not.
+    #[inline]
     fn gather<'a>(&'a mut self, header: &'a mut HeaderBuf, packet: Packet) -> Transmit<'a> {
         let mut payload = ArrayVec::new();
         match packet.body {

@@ -33,12 +33,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let counts = measure()?;
     if write {
-        fs::write(root().join(FILE), file_of(&counts)).with_context(|| format!("cannot write {FILE}"))?;
+        fs::write(root().join(FILE), file_of(&counts))
+            .with_context(|| format!("cannot write {FILE}"))?;
         println!("wrote {FILE}");
         return Ok(());
     }
-    let text = fs::read_to_string(root().join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
-    let known: Counts = toml::from_str(&text).with_context(|| format!("cannot understand {FILE}"))?;
+    let text =
+        fs::read_to_string(root().join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
+    let known: Counts =
+        toml::from_str(&text).with_context(|| format!("cannot understand {FILE}"))?;
     let grown = compare(&known, &counts);
     ensure!(
         grown.is_empty(),
@@ -62,9 +65,12 @@ fn compare(known: &Counts, counts: &Counts) -> Vec<String> {
             wrong.push(format!("{bench} takes {:.1} % more instructions", growth * 100.0));
         }
     }
-    wrong.extend(known.keys().filter(|bench| !counts.contains_key(*bench)).map(|bench| {
-        format!("{bench} is in {FILE}, but no bench counts it")
-    }));
+    wrong.extend(
+        known
+            .keys()
+            .filter(|bench| !counts.contains_key(*bench))
+            .map(|bench| format!("{bench} is in {FILE}, but no bench counts it")),
+    );
     wrong
 }
 
@@ -135,7 +141,10 @@ mod tests {
     #[test]
     fn the_count_of_this_run_is_read() {
         let wanted = Some(("ack_in one_each".to_owned(), 1734));
-        assert_eq!((parse(FIRST), parse(SECOND), parse("a warning")), (wanted.clone(), wanted, None));
+        assert_eq!(
+            (parse(FIRST), parse(SECOND), parse("a warning")),
+            (wanted.clone(), wanted, None)
+        );
     }
 
     #[test]

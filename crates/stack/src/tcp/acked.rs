@@ -94,8 +94,8 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
 
 /// An acceptable ACK arrived: new, a duplicate, or one that only moves the window.
 pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
-    let (conn, seg) = (&mut *arrival.conn, arrival.seg);
-    let shared = &mut *arrival.shared;
+    let Arrival { conn, shared, seg, .. } = arrival;
+    let (conn, shared, seg) = (&mut **conn, &mut **shared, &*seg);
     conn.counts.last_ack_received = Some(shared.now);
     conn.snd.window.peer_heard();
     let window = u32::from(seg.header.window) << conn.snd.scale;
@@ -104,18 +104,18 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
         conn.snd.window.update(seg.seq, seg.ack, window);
     }
     let was_fast = conn.snd.recovery.is_fast();
-    ecn::ack_arrives(conn, shared, &seg);
-    let mut news = take_news(conn, shared, &seg);
+    ecn::ack_arrives(conn, shared, seg);
+    let mut news = take_news(conn, shared, seg);
     news.same_window = same_window;
-    measure_round_trip(conn, shared, &seg, &mut news);
-    let fin_acked = news.advanced() && advance(conn, shared, &seg, &news);
+    measure_round_trip(conn, shared, seg, &mut news);
+    let fin_acked = news.advanced() && advance(conn, shared, seg, &news);
     if conn.rcv.sack.agreed {
-        sack::ack_arrives(conn, shared, &seg, &mut news);
+        sack::ack_arrives(conn, shared, seg, &mut news);
         tell_controller(conn, shared, &news, was_fast);
     } else if news.advanced() {
-        newreno_ack(conn, shared, &seg, &news, was_fast);
-    } else if is_duplicate(conn, &seg, &news) {
-        sack::undo_if_spurious(conn, shared, &seg, &news);
+        newreno_ack(conn, shared, seg, &news, was_fast);
+    } else if is_duplicate(conn, seg, &news) {
+        sack::undo_if_spurious(conn, shared, seg, &news);
         newreno_duplicate(conn, shared);
     }
     if !conn.snd.inflight.has_copies() {

@@ -63,6 +63,9 @@ impl Tcp {
             let pinned = conn.pinned();
             shared.memory.charge(&mut conn.charge, pinned);
         }
+        if self.starved.is_empty() {
+            return;
+        }
         // Not all at once, for there is not enough for all; whoever gets some settles again.
         for _ in 0..WOKEN_AT_ONCE.min(self.starved.len()) {
             if shared.memory.is_spent() {
@@ -105,12 +108,14 @@ impl Tcp {
         }
     }
 
-    /// Brings the timing wheel in line with the connection's deadlines.
+    /// Brings the timing wheel in line with the connection's deadlines. An entry that is too early
+    /// stays: when it fires, it is armed anew. With each segment a timeout moves to later, and this
+    /// way the wheel hears of it once in the time of a timeout.
     pub(super) fn arm(&mut self, id: ConnectionId) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         let timers = &mut conn.deadlines;
         match timers.earliest() {
-            Some((_, at)) if timers.entry.is_some() && timers.armed == at => {}
+            Some((_, at)) if timers.entry.is_some() && timers.armed <= at => {}
             Some((_, at)) => {
                 timers.armed = at;
                 self.wheel.arm(&mut timers.entry, at, TimerOwner::Connection(id));

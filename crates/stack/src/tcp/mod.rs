@@ -186,7 +186,9 @@ impl Tcp {
         let tuple =
             FourTuple::new((destination, header.destination_port), (source, header.source_port));
         let packets = packets_in(length, received.meta.segment_size);
-        shared.trace(Some(tuple), What::SegmentIn { header, length });
+        if shared.trace.is_on() {
+            shared.trace(Some(tuple), What::SegmentIn { header, length });
+        }
         received.frame.advance(data_offset);
         let codepoint = Codepoint::of(received.traffic_class);
         let segment = Segment { codepoint, ..Segment::new(tuple, header, length, packets) };

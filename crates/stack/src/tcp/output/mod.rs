@@ -50,7 +50,7 @@ impl Tcp {
         None
     }
 
-    /// A connection's next segment. It queues up again behind the others, for it may have more.
+    /// A connection's next segment. It queues up again behind the others when it may have more.
     fn send_segment(
         &mut self,
         shared: &mut Shared,
@@ -76,8 +76,12 @@ impl Tcp {
             return None;
         };
         let packet = conn.build(shared, header, link, &plan);
-        conn.queued = true;
-        self.ready.push_back(Ready::Connection(id));
+        if conn.has_said_all(shared.now) {
+            conn.end_of_turn(shared.now);
+        } else {
+            conn.queued = true;
+            self.ready.push_back(Ready::Connection(id));
+        }
         self.arm(id);
         Some(packet)
     }

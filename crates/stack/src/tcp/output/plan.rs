@@ -1,6 +1,7 @@
 //! What a connection sends next, and why; or why it waits.
 
 use wire::tcp::Flags;
+use wire::time::Instant;
 
 use crate::reason::{Sent, Withheld};
 use crate::shared::Shared;
@@ -49,6 +50,28 @@ impl Connection {
             .or_else(|| self.plan_probe())
             .or_else(|| self.plan_paced(shared))
             .or_else(|| self.plan_ack(shared))
+    }
+
+    /// Whether there is nothing more to plan, for sure: everything that was written is out, and the
+    /// segment that has just left answered what there was to answer.
+    pub(super) fn has_said_all(&self, now: Instant) -> bool {
+        let snd = &self.snd;
+        self.syn_acknowledged()
+            && snd.nxt == self.queue_end().plus(u32::from(snd.fin_queued))
+            && snd.inflight.lost() == 0
+            && (snd.retransmit_head, snd.probe, self.reply) == (None, None, None)
+            && !snd.recovery.tlp.due
+            && !self.rcv.window_update
+            && self.rcv.ack.need() == AckNeed::None
+            && snd.pacer.not_before(now).is_none()
+    }
+
+    /// What [`plan`](Self::plan) does besides when it finds that [all was said](Self::has_said_all).
+    pub(super) fn end_of_turn(&mut self, now: Instant) {
+        if !self.snd.inflight.is_empty() {
+            self.note_application_limited();
+        }
+        self.settle_persist(now);
     }
 
     /// What the congestion window and the sending rate limit.

@@ -15,7 +15,10 @@ const AFTER_LOST_SYN: Duration = Duration::from_secs(3);
 /// The timeout of one connection: its bounds, how often it was doubled, and how often it passed.
 #[derive(Clone, Debug)]
 pub(crate) struct Rto {
-    limits: RtoLimits,
+    /// The bounds, in nanoseconds: this is reckoned with each segment.
+    initial: u64,
+    min: u64,
+    max: u64,
     /// How often the timeout doubled since the last sample.
     backoffs: u8,
     /// How often it passed since something new was acknowledged.
@@ -25,7 +28,9 @@ pub(crate) struct Rto {
 impl Rto {
     /// A timeout that never fired.
     pub(crate) fn new(limits: &RtoLimits) -> Self {
-        Self { limits: *limits, backoffs: 0, expiries: 0 }
+        let mut rto = Self { initial: 0, min: 0, max: 0, backoffs: 0, expiries: 0 };
+        rto.set_limits(limits);
+        rto
     }
 
     /// How long to wait for an ACK now (RFC 6298 2.3, 2.4, 2.5 and 5.5).
@@ -35,12 +40,16 @@ impl Rto {
     /// round-trip time never varies, the timeout is 200 ms above it and a peer that delays its
     /// ACK by 40 ms never makes it fire.
     pub(crate) fn timeout(&self, rtt: &RttEstimator) -> Duration {
-        let Some(smoothed) = rtt.smoothed() else {
-            return self.backed_off(self.limits.initial);
+        let base = match rtt.smoothed_nanos() {
+            None => self.initial,
+            Some(smoothed) => {
+                let variance = rtt.variation_nanos().saturating_mul(4);
+                smoothed.saturating_add(variance.max(self.min))
+            }
         };
-        let variance = rtt.variation().saturating_mul(4);
-        let margin = variance.max(self.limits.min).max(GRANULARITY);
-        self.backed_off(smoothed.saturating_add(margin))
+        // 2^31 times the shortest possible base is beyond any maximum that makes sense.
+        let doubled = base.saturating_mul(1 << self.backoffs.min(31));
+        Duration::from_nanos(doubled.max(nanos(GRANULARITY)).min(self.max))
     }
 
     /// The timer fired: the next wait is twice as long (RFC 6298 5.5).
@@ -75,19 +84,20 @@ impl Rto {
     /// nothing was measured, data begins with a timeout of 3 seconds.
     pub(crate) fn after_lost_syn(&mut self) {
         self.on_new_ack(true);
-        self.limits.initial = self.limits.initial.max(AFTER_LOST_SYN);
+        self.initial = self.initial.max(nanos(AFTER_LOST_SYN));
     }
 
     /// Changes the bounds; the back-off stays.
     pub(crate) fn set_limits(&mut self, limits: &RtoLimits) {
-        self.limits = *limits;
+        let grain = nanos(GRANULARITY);
+        self.initial = nanos(limits.initial);
+        self.min = nanos(limits.min).max(grain);
+        self.max = nanos(limits.max).max(grain);
     }
+}
 
-    fn backed_off(&self, base: Duration) -> Duration {
-        // 2^31 times the shortest possible base is beyond any maximum that makes sense.
-        let factor = 1_u32 << u32::from(self.backoffs).min(31);
-        base.saturating_mul(factor).min(self.limits.max).max(GRANULARITY)
-    }
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -61,6 +61,16 @@ impl RttEstimator {
         self.srtt.map(Duration::from_nanos)
     }
 
+    /// SRTT in nanoseconds; `None` before the first sample.
+    pub(crate) fn smoothed_nanos(&self) -> Option<u64> {
+        self.srtt
+    }
+
+    /// RTTVAR in nanoseconds; zero before the first sample.
+    pub(crate) fn variation_nanos(&self) -> u64 {
+        self.rttvar
+    }
+
     /// RTTVAR; zero before the first sample.
     pub(crate) fn variation(&self) -> Duration {
         Duration::from_nanos(self.rttvar)

@@ -90,6 +90,9 @@ impl Assembler {
     /// How many bytes of memory that pins: the capacity of the buffers, and what it takes to
     /// keep account of them.
     pub(crate) fn held(&self) -> usize {
+        if self.runs.is_empty() {
+            return 0;
+        }
         self.capacity + (self.runs.len() + self.pieces) * OVERHEAD
     }
 
@@ -139,11 +142,7 @@ impl Assembler {
     ///
     /// Pieces wholly before `next`, which arrived a second time in order, are dropped to `spare`.
     /// `None` says that the byte at `next` is not here.
-    pub(crate) fn take_contiguous(
-        &mut self,
-        next: Seq,
-        spare: &mut Pool,
-    ) -> Option<FrameBuf> {
+    pub(crate) fn take_contiguous(&mut self, next: Seq, spare: &mut Pool) -> Option<FrameBuf> {
         self.advance_to(next);
         loop {
             let (start, mut piece) = self.pop_piece_before(self.position.saturating_add(1))?;
@@ -178,6 +177,9 @@ impl Assembler {
 
     /// The first stretch from `start` to before `end` whose bytes wait already.
     pub(crate) fn first_overlap(&self, start: Seq, end: Seq) -> Option<(Seq, Seq)> {
+        if self.runs.is_empty() {
+            return None;
+        }
         let from = self.position_of(start)?;
         let to = from + u64::from(end.distance_from(start));
         let before = self.runs.range(..=from).next_back().filter(|(_, run)| run.end > from);

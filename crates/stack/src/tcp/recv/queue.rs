@@ -193,7 +193,10 @@ mod tests {
         queue.consume(39_999, &mut spare);
         assert_eq!((queue.held(), spare.frames().len()), (65_553, 0));
         queue.consume(1, &mut spare);
-        assert_eq!((queue.held(), spare.frames().len(), spare.frames()[0].capacity()), (0, 1, 65_553));
+        assert_eq!(
+            (queue.held(), spare.frames().len(), spare.frames()[0].capacity()),
+            (0, 1, 65_553)
+        );
     }
 
     #[test]
@@ -281,7 +284,7 @@ mod tests {
             }
             // No frame is lost: every one that went in came back, or does now.
             queue.clear(&mut spare);
-            prop_assert!(spare.frames().len() >= frames);
+            prop_assert!(spare.received() >= frames);
         }
     }
 }

@@ -128,7 +128,10 @@ impl SendQueue {
                 return;
             }
             self.capacity -= chunk.bytes.capacity();
-            self.chunks.pop_front().into_iter().for_each(|chunk| spare.give_send_chunk(chunk.bytes));
+            self.chunks
+                .pop_front()
+                .into_iter()
+                .for_each(|chunk| spare.give_send_chunk(chunk.bytes));
         }
     }
 
