@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
@@ -176,6 +176,18 @@ impl Netlink {
         ];
         self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
             .map_err(|error| explain(&format!("make the veth pair {name} and {peer}"), &error))
+    }
+
+    /// Moves an interface into another network namespace, where it is down and has no address.
+    ///
+    /// # Errors
+    /// As [all requests](Netlink#errors); `InvalidInput` when the interface is bound to its
+    /// namespace, as the loopback is.
+    pub fn move_to(&mut self, name: &str, namespace: BorrowedFd<'_>) -> io::Result<()> {
+        let mut message = self.link(name)?;
+        message.attributes = vec![LinkAttribute::NetNsFd(namespace.as_raw_fd())];
+        self.request(RouteNetlinkMessage::SetLink(message), 0)
+            .map_err(|error| explain(&format!("move {name} to another namespace"), &error))
     }
 
     /// Deletes an interface; with one end of a veth pair goes the other.

@@ -47,6 +47,7 @@ const CASES: &[Case] = &[
     ("tun_errors_for_people", tun_errors_for_people),
     ("tun_down_and_deleted", tun_down_and_deleted),
     ("netlink_requests", netlink_requests),
+    ("netlink_moves_an_interface", netlink_moves_an_interface),
 ];
 
 fn main() -> ExitCode {
@@ -303,6 +304,20 @@ fn netlink_requests() -> io::Result<()> {
     netlink.delete("left")?;
     let missing = netlink.set_up("right").unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound, "{missing}");
+    Ok(())
+}
+
+fn netlink_moves_an_interface() -> io::Result<()> {
+    let here = std::fs::File::open("/proc/thread-self/ns/net")?;
+    unshare(&[Namespace::Network])?;
+    let mut netlink = Netlink::open()?;
+    netlink.create_veth("left", "right")?;
+    netlink.move_to("right", here.as_fd())?;
+    let gone = netlink.index("right").unwrap_err();
+    assert_eq!(gone.kind(), io::ErrorKind::NotFound, "{gone}");
+    netlink.index("left")?;
+    let bound = netlink.move_to("lo", here.as_fd()).unwrap_err();
+    assert_eq!(bound.kind(), io::ErrorKind::InvalidInput, "{bound}");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod counts;
 mod documents;
 mod figure;
@@ -31,6 +32,7 @@ cargo xtask COMMAND
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
   versus-linux [...]
                   estab beside the kernel under the same impairment; `--help` says more
+  bench [...]     how fast, beside the kernel, the device's limit and smoltcp; `--help` says more
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Some("sim-fleet") => simulate::fleet(rest),
         Some("interop") => interop::run(rest),
         Some("versus-linux") => versus::run(rest),
+        Some("bench") => bench::run(rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

@@ -1,0 +1,112 @@
+//! Who serves: the kernel, estab, and what they are measured against.
+
+use crate::row::{Row, Work};
+
+/// A server. The client is always the same program on the kernel's sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Variant {
+    /// Kernel sockets over a veth pair: blocking for bulk, one thread with epoll for requests.
+    Kernel,
+    /// Kernel sockets over a veth pair with a thread for each connection: the very application
+    /// of [`Variant::Sockets`].
+    KernelThreads,
+    /// The device's limit: answers, acknowledges and discards.
+    Null,
+    /// The null stack that copies each byte once, through a buffer that stays in the cache.
+    NullCopy,
+    /// The null stack that copies each byte once, through a buffer larger than the caches.
+    NullRing,
+    /// The same, and checksums each byte.
+    NullSum,
+    /// The null stack that never sleeps.
+    NullSpin,
+    /// estab with its shared driver and blocking sockets, a thread for each connection.
+    Sockets,
+    /// smoltcp, over the same device.
+    Smoltcp,
+}
+
+/// Every variant, in the order of a round.
+pub(crate) const VARIANTS: [Variant; 9] = [
+    Variant::Kernel,
+    Variant::KernelThreads,
+    Variant::Null,
+    Variant::NullCopy,
+    Variant::NullRing,
+    Variant::NullSum,
+    Variant::NullSpin,
+    Variant::Sockets,
+    Variant::Smoltcp,
+];
+
+impl Variant {
+    /// The variant with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        VARIANTS.into_iter().find(|variant| variant.name() == name)
+    }
+
+    /// For the command line, the JSON and the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::KernelThreads => "kernel-threads",
+            Self::Null => "null",
+            Self::NullCopy => "null-copy",
+            Self::NullRing => "null-ring",
+            Self::NullSum => "null-sum",
+            Self::NullSpin => "null-spin",
+            Self::Sockets => "sockets",
+            Self::Smoltcp => "smoltcp",
+        }
+    }
+
+    /// Whether it is estab.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Sockets)
+    }
+
+    /// Whether it serves over veth, with the kernel's TCP on both sides.
+    pub(crate) fn is_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::KernelThreads)
+    }
+
+    /// Whether a row means something for it.
+    pub(crate) fn serves(self, row: &Row) -> bool {
+        match self {
+            Self::Kernel | Self::Null | Self::Sockets | Self::Smoltcp => true,
+            // For bulk the kernel has a thread for each connection anyway.
+            Self::KernelThreads => !row.is_bulk(),
+            // A copy of a request is nothing.
+            Self::NullCopy => row.is_bulk(),
+            Self::NullRing | Self::NullSum => row.is_bulk() && row.name.len() <= "out".len(),
+            // On one core the client would wait for the time slice of who spins.
+            Self::NullSpin => !row.one_core && (row.work == Work::FromUs || !row.is_bulk()),
+        }
+    }
+
+    /// Whether `--quick` takes it.
+    pub(crate) fn is_quick(self) -> bool {
+        !matches!(self, Self::NullRing | Self::NullSum | Self::NullSpin | Self::KernelThreads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::ROWS;
+
+    #[test]
+    fn variants_are_found_by_their_names() {
+        assert!(VARIANTS.iter().all(|variant| Variant::named(variant.name()) == Some(*variant)));
+        assert_eq!(Variant::named("windows"), None);
+    }
+
+    #[test]
+    fn every_row_has_a_kernel_a_limit_and_a_baseline() {
+        for row in &ROWS {
+            for variant in [Variant::Kernel, Variant::Null, Variant::Sockets, Variant::Smoltcp] {
+                assert!(variant.serves(row), "{} in {}", variant.name(), row.name);
+            }
+        }
+    }
+}
