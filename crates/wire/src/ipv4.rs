@@ -342,7 +342,10 @@ impl Header {
             source: self.source.octets(),
             destination: self.destination.octets(),
         };
-        let sum = checksum::sum(fixed.as_bytes()).combine(checksum::sum(options));
+        let mut sum = checksum::sum(fixed.as_bytes());
+        if !options.is_empty() {
+            sum = sum.combine(checksum::sum(options));
+        }
         fixed.checksum = sum.finish().into();
         let header_len = MIN_HEADER_LEN + options.len();
         buf[..MIN_HEADER_LEN].copy_from_slice(fixed.as_bytes());

@@ -89,7 +89,9 @@ impl Stack {
             Ok(header) => header,
             Err(reason) => return self.discard(frame, reason),
         };
-        let group = self.interfaces.is_broadcast_on(interface, header.destination);
+        let addresses = (interface, header.source, header.destination);
+        let known = !to_link_group && self.interfaces.is_like_the_last(addresses);
+        let group = !known && self.interfaces.is_broadcast_on(interface, header.destination);
         let header_len = header.encoded_len();
         // What is behind the stated length is padding of the link (RFC 1122 3.2.1).
         frame.truncate(header_len + usize::from(header.payload_len));
@@ -104,8 +106,19 @@ impl Stack {
             meta,
         };
         let packet = Packet4 { header, group, received };
-        match objection_to(&self.interfaces, &packet, to_link_group) {
-            None => self.deliver(packet),
+        let objection = if known {
+            objection_to_contents(&packet.header)
+        } else {
+            objection_to_addresses(&self.interfaces, &packet, to_link_group)
+                .or_else(|| objection_to_contents(&packet.header))
+        };
+        match objection {
+            None => {
+                if !group {
+                    self.interfaces.note_in_order(addresses);
+                }
+                self.deliver(packet);
+            }
             Some(Objection { reason, problem }) => {
                 if let Some(problem) = problem {
                     self.icmp.report(&mut self.shared, &packet, problem);
@@ -151,9 +164,8 @@ fn read_header(packet: &[u8]) -> Result<ipv4::Header, Dropped> {
     }
 }
 
-/// What speaks against a packet whose header is well formed, in the order in which a host finds
-/// out: addresses, options, fragments.
-fn objection_to(
+/// What speaks against the addresses of a packet whose header is well formed.
+fn objection_to_addresses(
     interfaces: &Interfaces,
     packet: &Packet4,
     to_link_group: bool,
@@ -173,7 +185,14 @@ fn objection_to(
     if to_link_group && !packet.group {
         return Some(Dropped::LinkGroup.into());
     }
-    if let Some(objection) = objection_to_options(&header.options) {
+    None
+}
+
+/// What speaks against its options, and against fragments.
+fn objection_to_contents(header: &ipv4::Header) -> Option<Objection> {
+    if !header.options.is_empty()
+        && let Some(objection) = objection_to_options(&header.options)
+    {
         return Some(objection);
     }
     header.is_fragment().then(|| Dropped::Fragment.into())

@@ -32,6 +32,8 @@ pub(crate) struct Interfaces {
     identifications: Identifications,
     /// Changes with every change of addresses and routes: cached routes hold as long as it.
     generation: u32,
+    /// The interface, source and destination of the last packet whose addresses were in order.
+    in_order: Option<(InterfaceId, Ipv4Addr, Ipv4Addr)>,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Interfaces {
             arp_replies: VecDeque::new(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             generation: 0,
+            in_order: None,
         }
     }
 
@@ -106,6 +109,17 @@ impl Interfaces {
     /// Changes with every change of addresses and routes.
     pub(crate) fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Whether a packet between two hosts is like the one before, whose addresses were in order. Most
+    /// are, and need not be looked at again.
+    pub(super) fn is_like_the_last(&self, packet: (InterfaceId, Ipv4Addr, Ipv4Addr)) -> bool {
+        self.in_order == Some(packet)
+    }
+
+    /// The addresses of a packet were in order: it is from one host to one host, which is us.
+    pub(super) fn note_in_order(&mut self, packet: (InterfaceId, Ipv4Addr, Ipv4Addr)) {
+        self.in_order = Some(packet);
     }
 
     /// Whether packets to `address` stay inside: our own addresses and 127.0.0.0/8.
@@ -220,6 +234,7 @@ impl Interfaces {
 
     fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
+        self.in_order = None;
     }
 
     fn interface_mut(&mut self, interface: InterfaceId) -> Result<&mut Interface, Error> {

@@ -426,6 +426,9 @@ impl Connection {
     /// mark where memory is short, so that nobody is shut out by who came before.
     fn affordable(&self, shared: &Shared, count: usize) -> usize {
         let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.queue);
+        if queue.spare() >= count {
+            return count;
+        }
         let room = if queue.is_empty() {
             memory.room(&self.charge, pinned)
         } else {

@@ -180,6 +180,10 @@ pub(crate) fn end_timeout(conn: &mut Connection) -> bool {
 /// RFC 8985 6.2 step 5: marks what is lost by now, and arms the timer for what may be soon. Gives
 /// back how many bytes were lost.
 pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
+    if conn.snd.inflight.is_empty() {
+        conn.deadlines.stop(Timer::Reordering);
+        return 0;
+    }
     let now = shared.now;
     let window = conn.reordering_window();
     let judge = conn.snd.recovery.rack.judge(now, window);
