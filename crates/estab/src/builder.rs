@@ -9,11 +9,14 @@ use link::Link;
 use stack::{Config, TraceEvent};
 
 use crate::Stack;
+use crate::busy::BusyPoll;
 use crate::driver::{self, Observer};
 use crate::engine::Engine;
 use crate::error::from_stack;
+use crate::inline::Inline;
 use crate::poller::Poller;
 use crate::port::Port;
+use crate::ports::Ports;
 use crate::shared::Shared;
 
 /// A link with the addresses that the stack has on it.
@@ -78,6 +81,14 @@ pub struct StackBuilder {
     interfaces: Vec<Interface>,
     observer: Option<Observer>,
     drain: Duration,
+    busy_poll: Duration,
+}
+
+/// A stack with its links, before it is decided who runs it.
+struct Assembled {
+    core: stack::Stack,
+    ports: Ports,
+    poller: Arc<Poller>,
 }
 
 impl StackBuilder {
@@ -89,6 +100,7 @@ impl StackBuilder {
             interfaces: Vec::new(),
             observer: None,
             drain: Duration::from_secs(5),
+            busy_poll: Duration::ZERO,
         }
     }
 
@@ -140,16 +152,28 @@ impl StackBuilder {
         self
     }
 
+    /// After traffic, asks the links for frames for up to this time before going to sleep. Zero, the
+    /// default: sleeps at once.
+    ///
+    /// Who sleeps is woken late, by some microseconds on a busy core and by tens of them on an idle
+    /// one. Polling takes that away and costs processor time, on a core that nothing else should
+    /// need: with fewer cores than busy threads it slows everything down.
+    ///
+    /// The time is a bound. It is halved by each wait that took longer, down to nothing, and doubled
+    /// by each that ended within the bound. A stack without traffic does not poll at all.
+    pub fn busy_poll(mut self, bound: Duration) -> Self {
+        self.busy_poll = bound;
+        self
+    }
+
     /// Starts the stack with `link` as its first interface.
     ///
     /// # Errors
     /// `InvalidInput` when an address is no host's or the gateway is in no network of ours, or
     /// when the link cannot be waited for (it has no descriptor); what the system says when it
     /// has no descriptor, thread or random bytes left.
-    pub fn start(mut self, link: impl Link + 'static) -> io::Result<Stack> {
-        let addressing = std::mem::take(&mut self.addressing);
-        self.interfaces.insert(0, Interface { link: Box::new(link), addressing });
-        self.start_interfaces()
+    pub fn start(self, link: impl Link + 'static) -> io::Result<Stack> {
+        self.with_first(link).start_interfaces()
     }
 
     /// Starts the stack with the interfaces that it was given, or with none but its loopback.
@@ -157,7 +181,43 @@ impl StackBuilder {
     /// # Errors
     /// As [`start`](StackBuilder::start), and `InvalidInput` when an address was given to the
     /// builder, although there is no link of its own.
-    pub fn start_interfaces(self) -> io::Result<Stack> {
+    pub fn start_interfaces(mut self) -> io::Result<Stack> {
+        let Assembled { core, ports, poller } = self.assemble()?;
+        let busy = BusyPoll::new(self.busy_poll);
+        let traced = self.observer.is_some();
+        let engine = Engine::new(core, ports, Arc::clone(&poller), busy, traced);
+        let shared = Arc::new(Shared::new(engine, self.drain));
+        let driver = driver::spawn(Arc::clone(&shared), poller, self.observer)?;
+        Ok(Stack::new(shared, driver))
+    }
+
+    /// Gives the stack to this thread to [run itself](crate::inline), with `link` as its first
+    /// interface.
+    ///
+    /// # Errors
+    /// As [`start`](StackBuilder::start).
+    pub fn inline(self, link: impl Link + 'static) -> io::Result<Inline> {
+        self.with_first(link).inline_interfaces()
+    }
+
+    /// The same with the interfaces that it was given, or with none but its loopback.
+    ///
+    /// # Errors
+    /// As [`start_interfaces`](StackBuilder::start_interfaces).
+    pub fn inline_interfaces(mut self) -> io::Result<Inline> {
+        let Assembled { core, ports, poller } = self.assemble()?;
+        let busy = BusyPoll::new(self.busy_poll);
+        Ok(Inline::new(core, ports, poller, busy, self.observer, self.drain))
+    }
+
+    fn with_first(mut self, link: impl Link + 'static) -> Self {
+        let addressing = std::mem::take(&mut self.addressing);
+        self.interfaces.insert(0, Interface { link: Box::new(link), addressing });
+        self
+    }
+
+    /// Makes the stack and opens its interfaces.
+    fn assemble(&mut self) -> io::Result<Assembled> {
         if !self.addressing.addresses.is_empty() || self.addressing.gateway.is_some() {
             return Err(invalid("an address without a link: give it to an Interface"));
         }
@@ -168,28 +228,24 @@ impl StackBuilder {
             Some(seed) => seed,
             None => random_seed()?,
         };
-        let mut core = stack::Stack::new(self.config, seed);
+        let mut core = stack::Stack::new(std::mem::take(&mut self.config), seed);
         core.set_trace(self.observer.is_some());
         let poller = Arc::new(Poller::new()?);
-        let mut engine = Engine::new(core, Arc::clone(&poller), self.observer.is_some());
-        for interface in self.interfaces {
-            let id = engine.stack.add_interface(interface.link.capabilities());
+        let mut ports = Ports::default();
+        for interface in self.interfaces.drain(..) {
+            let id = core.add_interface(interface.link.capabilities());
             for (address, prefix) in &interface.addressing.addresses {
-                engine.stack.add_address(id, *address, *prefix).map_err(|error| {
+                core.add_address(id, *address, *prefix).map_err(|error| {
                     explain(error, &format!("{address}/{prefix} cannot be ours"))
                 })?;
             }
             if let Some(gateway) = interface.addressing.gateway {
-                engine
-                    .stack
-                    .set_gateway(id, gateway)
+                core.set_gateway(id, gateway)
                     .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
             }
-            engine.add_port(Port::new(id, interface.link, &poller)?);
+            ports.add(Port::new(id, interface.link, &poller)?);
         }
-        let shared = Arc::new(Shared::new(engine, self.drain));
-        let driver = driver::spawn(Arc::clone(&shared), poller, self.observer)?;
-        Ok(Stack::new(shared, driver))
+        Ok(Assembled { core, ports, poller })
     }
 }
 
@@ -202,6 +258,7 @@ impl std::fmt::Debug for StackBuilder {
             .field("interfaces", &self.interfaces)
             .field("traced", &self.observer.is_some())
             .field("drain", &self.drain)
+            .field("busy_poll", &self.busy_poll)
             .finish_non_exhaustive()
     }
 }

@@ -3,24 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::{HeaderBuf, InterfaceId, Ready, SocketId, Stack, State};
-use wire::frame::FrameBuf;
+use stack::{InterfaceId, Ready, SocketId, Stack, State};
 use wire::time::Instant;
 
+use crate::activity::Activity;
+use crate::busy::BusyPoll;
 use crate::error::Ended;
 use crate::poller::Poller;
-use crate::port::{Port, Received};
+use crate::port::Port;
+use crate::ports::Ports;
 use crate::wait::{WaitTable, Waiters};
 
-/// How many frames one turn receives from one link before programs get their chance.
-const RECEIVE_BUDGET: usize = 64;
 /// How many packets one turn of the driver sends.
 const DRIVER_BUDGET: usize = 256;
 /// How many packets a program's call sends itself; the driver sends the rest.
 const CALL_BUDGET: usize = 64;
-/// How many frames may wait for one of several links while the others go on. With one link,
-/// nothing is built while a frame waits.
-const STASH_LIMIT: usize = 64;
 
 /// How often an abandoned stack looks whether everything was delivered.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -30,8 +27,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Engine {
     /// The protocols.
     pub(crate) stack: Stack,
-    /// The links. Empty after one was lost.
-    ports: Vec<Port>,
+    /// The links.
+    ports: Ports,
     /// What the driver sleeps on. Here, so that its descriptors go when the stack ends.
     pub(crate) poller: Arc<Poller>,
     /// Whom to wake.
@@ -47,20 +44,23 @@ pub(crate) struct Engine {
     /// When to look next whether it is. Looking means to list all sockets.
     look_at: Instant,
     /// When the driver wakes by itself.
-    sleeping_until: Instant,
-    /// There is more to send than the budget of the last turn allowed.
-    more: bool,
-    /// Lent to the stack for the headers of each packet.
-    header: HeaderBuf,
-    /// The next frame to receive into.
-    idle: FrameBuf,
+    pub(crate) sleeping_until: Instant,
+    /// How long the driver asks the links before it sleeps.
+    pub(crate) busy: BusyPoll,
+    pub(crate) activity: Activity,
 }
 
 impl Engine {
-    pub(crate) fn new(stack: Stack, poller: Arc<Poller>, traced: bool) -> Self {
+    pub(crate) fn new(
+        stack: Stack,
+        ports: Ports,
+        poller: Arc<Poller>,
+        busy: BusyPoll,
+        traced: bool,
+    ) -> Self {
         Self {
             stack,
-            ports: Vec::new(),
+            ports,
             poller,
             waiters: WaitTable::default(),
             traced,
@@ -69,28 +69,35 @@ impl Engine {
             abandoned: None,
             look_at: Instant::ZERO,
             sleeping_until: Instant::ZERO,
-            more: false,
-            header: HeaderBuf::default(),
-            idle: FrameBuf::default(),
+            busy,
+            activity: Activity::default(),
         }
-    }
-
-    pub(crate) fn add_port(&mut self, port: Port) {
-        self.ports.push(port);
     }
 
     /// The interface of the first link.
     pub(crate) fn first_interface(&self) -> Option<InterfaceId> {
-        self.ports.first().map(|port| port.interface)
+        self.ports.first_interface()
     }
 
     /// What the driver does with its turn; says why when it is the last one.
     pub(crate) fn driver_turn(&mut self, now: Instant, woken: &mut Woken) -> Option<Ended> {
-        let gone = self.receive(now);
+        let batch = self.ports.receive(&mut self.stack, now);
         self.stack.handle_timeout(now);
         self.settle(now, DRIVER_BUDGET, woken);
-        self.sleeping_until = self.deadline();
-        gone.map(Ended::LinkGone)
+        self.activity.turns += 1;
+        self.activity.received += batch.frames as u64;
+        if batch.frames > 0 {
+            self.busy.received(now);
+        }
+        let deadline = self.deadline();
+        // A deadline that was moved back or cancelled since the driver began to wait for it is left
+        // standing: the next call would set one like it, and would have to wake the driver for that.
+        // So a retransmission timer that is set with each request wakes it once in each timeout.
+        let stands = now < self.sleeping_until && self.sleeping_until < deadline;
+        if !stands {
+            self.sleeping_until = deadline;
+        }
+        batch.gone.map(Ended::LinkGone)
     }
 
     /// The end of a program's call: its consequences are sent and announced. True when the driver
@@ -100,16 +107,13 @@ impl Engine {
         let deadline = self.deadline();
         let kick = deadline < self.sleeping_until || self.traced;
         self.sleeping_until = self.sleeping_until.min(deadline);
+        self.activity.kicks += u64::from(kick);
         kick
     }
 
     /// When the driver has something to do although nobody asks for it.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.more || self.stopping || self.ports.iter().any(Port::needs_driver) {
-            return Instant::ZERO;
-        }
-        let links = self.ports.iter().filter_map(Port::deadline);
-        links.chain(self.stack.poll_timeout()).min().unwrap_or(Instant::FAR_FUTURE)
+        if self.stopping { Instant::ZERO } else { self.ports.deadline(&self.stack) }
     }
 
     /// When to look again whether an abandoned stack is done; `None`: it is, or its time is up.
@@ -125,82 +129,68 @@ impl Engine {
 
     /// Ends every connection with a reset, so that no peer waits in vain.
     pub(crate) fn abort_all(&mut self, now: Instant, woken: &mut Woken) {
-        for entry in self.stack.sockets() {
-            match entry.id {
-                Some(SocketId::Listener(id)) => self.stack.close_listener(now, id),
-                Some(SocketId::Connection(id)) => self.stack.abort(now, id),
-                Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
-            }
-        }
+        abort_all(&mut self.stack, now);
         self.settle(now, usize::MAX, woken);
     }
 
     /// Whether something that a program wrote is not acknowledged yet.
     pub(crate) fn is_undelivered(&self) -> bool {
-        let waits = |entry: &stack::SocketEntry| match entry.state {
-            State::FinWait1 | State::Closing | State::LastAck => true,
-            State::Established | State::CloseWait => entry.id.is_none() || entry.send_queue > 0,
-            _ => false,
-        };
-        self.ports.iter().any(|port| port.stashed() > 0)
-            || self.stack.sockets().iter().any(|entry| entry.protocol == "tcp" && waits(entry))
+        self.ports.is_stashing() || is_undelivered(&self.stack)
     }
 
     /// Lets go of the links.
     pub(crate) fn take_ports(&mut self) -> Vec<Port> {
-        std::mem::take(&mut self.ports)
-    }
-
-    /// Receives up to a budget from each link; the reason when one is gone.
-    fn receive(&mut self, now: Instant) -> Option<String> {
-        for port in &mut self.ports {
-            for _ in 0..RECEIVE_BUDGET {
-                match port.receive(now, &mut self.idle) {
-                    Received::Frame(meta) => {
-                        let next = self.stack.spare_frame().unwrap_or_default();
-                        let frame = std::mem::replace(&mut self.idle, next);
-                        self.stack.handle_frame(now, port.interface, frame, meta);
-                    }
-                    Received::Nothing => break,
-                    Received::Gone(why) => return Some(why),
-                }
-            }
-        }
-        None
+        self.ports.take()
     }
 
     /// Sends what there is to send and collects whom to wake.
     fn settle(&mut self, now: Instant, budget: usize, woken: &mut Woken) {
-        self.transmit(now, budget);
+        let sent = self.ports.transmit(&mut self.stack, now, budget);
+        if sent > 0 {
+            self.activity.sent += sent as u64;
+            self.busy.sent(now);
+        }
         while let Some(event) = self.stack.poll_event() {
             if let Some(waiters) = self.waiters.get(event.socket) {
                 woken.push(waiters, event.ready);
             }
         }
     }
+}
 
-    fn transmit(&mut self, now: Instant, budget: usize) {
-        for port in &mut self.ports {
-            port.flush(now);
-        }
-        let limit = if self.ports.len() > 1 { STASH_LIMIT } else { 1 };
-        self.more = false;
-        for sent in 0.. {
-            if self.ports.iter().any(|port| port.stashed() >= limit) {
-                return; // The driver goes on when the link is writable.
-            }
-            if sent >= budget {
-                self.more = true;
-                return;
-            }
-            let Some(packet) = self.stack.poll_transmit(now, &mut self.header) else {
-                return;
-            };
-            if let Some(port) = self.ports.iter_mut().find(|p| p.interface == packet.interface) {
-                port.send(now, &packet);
-            }
+/// Ends every connection and listener of `stack`, with resets.
+pub(crate) fn abort_all(stack: &mut Stack, now: Instant) {
+    for entry in stack.sockets() {
+        match entry.id {
+            Some(SocketId::Listener(id)) => stack.close_listener(now, id),
+            Some(SocketId::Connection(id)) => stack.abort(now, id),
+            Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
         }
     }
+}
+
+/// Closes every listener of `stack`, and says on every connection that nothing follows.
+pub(crate) fn shutdown_all(stack: &mut Stack, now: Instant) {
+    for entry in stack.sockets() {
+        match entry.id {
+            Some(SocketId::Listener(id)) => stack.close_listener(now, id),
+            // One that is not connected has nothing to deliver.
+            Some(SocketId::Connection(id)) => {
+                let _ = stack.shutdown(now, id, stack::Shutdown::Write);
+            }
+            Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
+        }
+    }
+}
+
+/// Whether something that the program wrote to `stack` is not acknowledged yet.
+pub(crate) fn is_undelivered(stack: &Stack) -> bool {
+    let waits = |entry: &stack::SocketEntry| match entry.state {
+        State::FinWait1 | State::Closing | State::LastAck => true,
+        State::Established | State::CloseWait => entry.id.is_none() || entry.send_queue > 0,
+        _ => false,
+    };
+    stack.sockets().iter().any(|entry| entry.protocol == "tcp" && waits(entry))
 }
 
 /// Whom to wake once the lock is released.

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-use stack::{Counters, InterfaceId, SocketEntry, SocketId};
+use stack::{Counters, InterfaceId, SocketEntry};
 
 use crate::StackBuilder;
-use crate::engine::Engine;
+use crate::activity::Activity;
+use crate::engine::{Engine, shutdown_all};
 use crate::error::from_stack;
 use crate::ping::{Pinger, Pong};
 use crate::shared::{Shared, lock};
@@ -56,18 +57,7 @@ impl Stack {
     /// is reset, behind the end of the stream. Blocks; in asynchronous code use a blocking task.
     pub fn stop_graceful(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let begun = self.shared().call(|engine, now| {
-            for entry in engine.stack.sockets() {
-                match entry.id {
-                    Some(SocketId::Listener(id)) => engine.stack.close_listener(now, id),
-                    // One that is not connected has nothing to deliver.
-                    Some(SocketId::Connection(id)) => {
-                        let _ = engine.stack.shutdown(now, id, stack::Shutdown::Write);
-                    }
-                    Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
-                }
-            }
-        });
+        let begun = self.shared().call(|engine, now| shutdown_all(&mut engine.stack, now));
         let mut delivered = false;
         while begun.is_ok() && !delivered {
             match self.shared().call(|engine, _| !engine.is_undelivered()) {
@@ -101,6 +91,12 @@ impl Stack {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared().call(|engine, _| engine.stack.counters().clone()).unwrap_or_default()
+    }
+
+    /// What carrying this stack's frames has cost so far. Zero after the end.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.shared().look(|engine| engine.activity).unwrap_or_default()
     }
 
     /// The time on the stack's clock, which the times in [`SocketEntry`], [`stack::TcpInfo`] and

@@ -46,7 +46,9 @@
 //! | [`blocking`] | threads | `std::net` |
 //! | [`net`] (feature `tokio`, on by default) | tasks of any executor | `tokio::net` |
 //!
-//! They have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
+//! | [`inline`] | a program that is one loop, and runs the stack itself: the fastest | `epoll` |
+//!
+//! The first two have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
 //! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
 //! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
 //!
@@ -118,23 +120,28 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod activity;
 pub mod blocking;
 mod builder;
+mod busy;
 mod connection;
 mod datagram;
 mod driver;
 mod engine;
 mod error;
 mod handle;
+pub mod inline;
 #[cfg(feature = "tokio")]
 pub mod net;
 mod ping;
 mod poller;
 mod port;
+mod ports;
 mod shared;
 mod socket;
 mod wait;
 
+pub use activity::Activity;
 pub use builder::{Interface, StackBuilder};
 pub use handle::Stack;
 pub use ping::{Pinger, Pong};
@@ -143,6 +150,12 @@ pub use stack::{
     BufferRange, Config, Counters, EcnMode, KeepAlive, RtoLimits, SocketEntry, State, TcpInfo,
     TcpOptions, TraceEvent,
 };
+
+/// The protocols without I/O, by the name that they have for who runs them [`inline`].
+pub use stack as core;
+
+/// Buffers that are shared instead of copied: what is written without a copy comes in them.
+pub use bytes;
 
 /// The rooms below: links to speak through, the protocols without I/O, the formats.
 pub use {link, stack, wire};

@@ -17,6 +17,13 @@ pub(crate) struct Poller {
     kick: OwnedFd,
 }
 
+impl AsFd for Poller {
+    /// Readable when `wait` would return at once.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
 /// What is waited for on a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interest {
@@ -68,13 +75,15 @@ impl Poller {
         let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
     }
 
-    /// Sleeps until a descriptor is ready, a kick, or `timeout` (none: however long it takes).
-    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Sleeps until a descriptor is ready, a kick, or `timeout` (none: however long it takes). False
+    /// when that was all.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
         // A duration that does not fit is centuries long.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 8];
         match epoll::wait(self.epoll.as_fd(), &mut events, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok((ready, _)) => Ok(!ready.is_empty()),
+            Err(Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

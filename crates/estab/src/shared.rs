@@ -29,10 +29,25 @@ enum Core {
 
 /// What one turn of the driver leads to.
 pub(crate) enum Next {
-    /// Sleep until a descriptor is ready, a kick, or this time.
-    Sleep(Instant),
+    /// Wait until a descriptor is ready, a kick, or this time.
+    Wait(Wait),
     /// That was the last turn.
     End(Ended),
+}
+
+/// How the driver waits for its next turn.
+pub(crate) struct Wait {
+    /// Until then it asks the descriptors without sleeping.
+    pub(crate) poll_until: Instant,
+    /// Then it sleeps, until this time at the latest.
+    pub(crate) until: Instant,
+}
+
+/// What the driver did while it waited.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Waited {
+    pub(crate) polls: u64,
+    pub(crate) sleeps: u64,
 }
 
 impl Shared {
@@ -77,14 +92,30 @@ impl Shared {
         Ok(value)
     }
 
-    /// One turn of the driver. The trace of it and of all calls since goes to `trace`.
-    pub(crate) fn turn(&self, woken: &mut Woken, trace: &mut Vec<stack::TraceEvent>) -> Next {
+    /// Looks, and does nothing that would be a program's call. `None` when the stack has ended.
+    pub(crate) fn look<T>(&self, f: impl FnOnce(&Engine) -> T) -> Option<T> {
+        match &*self.lock() {
+            Core::Alive(engine) => Some(f(engine)),
+            Core::Dead(_) => None,
+        }
+    }
+
+    /// One turn of the driver, which `waited` for it. The trace of it and of all calls since goes to
+    /// `trace`.
+    pub(crate) fn turn(
+        &self,
+        waited: Waited,
+        woken: &mut Woken,
+        trace: &mut Vec<stack::TraceEvent>,
+    ) -> Next {
         let mut core = self.lock();
         let engine = match &mut *core {
             Core::Alive(engine) => engine,
             Core::Dead(ended) => return Next::End(ended.clone()),
         };
         let now = self.now();
+        engine.activity.polls += waited.polls;
+        engine.activity.sleeps += waited.sleeps;
         let gone = engine.driver_turn(now, woken);
         if engine.stopping {
             engine.abort_all(now, woken);
@@ -98,12 +129,16 @@ impl Shared {
         if let Some(ended) = gone {
             return Next::End(ended);
         }
-        let deadline = engine.deadline();
-        let Some(until) = engine.abandoned else { return Next::Sleep(deadline) };
-        match engine.drain(now, until) {
-            Some(look_at) => Next::Sleep(deadline.min(look_at)),
-            None => Next::End(Ended::Stopped),
+        let mut until = engine.sleeping_until;
+        if let Some(end) = engine.abandoned {
+            match engine.drain(now, end) {
+                Some(look_at) => until = until.min(look_at),
+                None => return Next::End(Ended::Stopped),
+            }
         }
+        let poll_until =
+            if engine.busy.is_on() { engine.busy.poll_until(self.now()) } else { Instant::ZERO };
+        Next::Wait(Wait { poll_until: poll_until.min(until), until })
     }
 
     /// Asks the driver for its last turn. A stack that the driver has left already ends here.

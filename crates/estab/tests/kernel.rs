@@ -8,12 +8,14 @@ mod common;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::thread;
+use std::time::Duration;
 
 use common::{PATIENCE, assert_same, join, pattern};
-use estab::Stack;
 use estab::blocking::{TcpListener, TcpStream};
+use estab::bytes::{Buf, Bytes};
 use estab::link::namespace::{Namespace, unshare};
 use estab::link::{Layer, Link, Netlink, PacketSocket, TunBuilder};
+use estab::{Stack, TcpOptions};
 
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -41,6 +43,11 @@ fn main() -> io::Result<()> {
                 kernel.add_address(tun.name(), KERNEL.into(), 24)?;
                 kernel.set_up(tun.name())?;
                 talk(name, tun)?;
+                // The interface went with the stack.
+                let tun = device.open()?;
+                kernel.add_address(tun.name(), KERNEL.into(), 24)?;
+                kernel.set_up(tun.name())?;
+                talk_inline(name, tun)?;
             }
             Err(error) if is_forbidden(&error) => println!("skipped: {name}: {error}"),
             Err(error) => return Err(error),
@@ -77,6 +84,49 @@ fn talk(name: &str, link: impl Link + 'static) -> io::Result<()> {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     stack.stop();
     println!("ok: {name}");
+    Ok(())
+}
+
+/// The same for a stack that this thread runs itself: the kernel sends a megabyte, closes its half,
+/// and receives it again.
+fn talk_inline(name: &str, link: impl Link + 'static) -> io::Result<()> {
+    let mut stack = Stack::builder().address(OURS, 24).inline(link)?;
+    let (now, address) = (stack.now(), SocketAddr::from((OURS, 80)));
+    let listener = stack.core().listen(now, address, 1, TcpOptions::default()).unwrap();
+    let kernel = thread::spawn(move || -> io::Result<()> {
+        let mut client = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.write_all(&pattern(LENGTH, 5))?;
+        client.shutdown(Shutdown::Write)?;
+        let mut received = Vec::new();
+        client.read_to_end(&mut received)?;
+        assert_same(&received, &pattern(LENGTH, 5));
+        Ok(())
+    });
+    let (mut connection, mut received, mut rest) = (None, Vec::new(), None);
+    while !kernel.is_finished() {
+        stack.turn(Some(Duration::from_millis(5)))?;
+        while stack.next_event().is_some() {}
+        let now = stack.now();
+        connection = connection.or_else(|| Some(stack.core().accept(now, listener).ok()?.0));
+        let Some(id) = connection else { continue };
+        while let Ok(Some(frame)) = stack.core().read_frame(now, id) {
+            received.extend_from_slice(&frame);
+            stack.core().recycle(frame);
+        }
+        if received.len() == LENGTH {
+            let rest: &mut Bytes = rest.get_or_insert_with(|| received.clone().into());
+            while let Ok(count @ 1..) = stack.core().write_bytes(now, id, rest.clone()) {
+                rest.advance(count);
+            }
+            if rest.is_empty() {
+                // Once is enough; the other times it says that it was done.
+                let _ = stack.core().shutdown(now, id, estab::core::Shutdown::Write);
+            }
+        }
+    }
+    join(kernel)?;
+    println!("ok: {name}, inline");
     Ok(())
 }
 

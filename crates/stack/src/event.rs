@@ -67,6 +67,11 @@ impl EventQueue {
         pending.0 |= ready;
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// The next socket with something pending (it may be gone by now).
     pub(crate) fn pop(&mut self) -> Option<SocketId> {
         self.queue.pop_front()

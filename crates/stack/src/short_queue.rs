@@ -27,10 +27,6 @@ impl<T> ShortQueue<T> {
         self.first.is_none()
     }
 
-    pub(crate) fn front(&self) -> Option<&T> {
-        self.first.as_ref()
-    }
-
     pub(crate) fn front_mut(&mut self) -> Option<&mut T> {
         self.first.as_mut()
     }
@@ -102,7 +98,6 @@ mod tests {
                     None => prop_assert_eq!(queue.pop_front(), model.pop_front()),
                 }
                 prop_assert_eq!(queue.is_empty(), model.is_empty());
-                prop_assert_eq!(queue.front(), model.front());
                 prop_assert_eq!(queue.front_mut().copied(), model.front().copied());
                 prop_assert_eq!(queue.back(), model.back());
                 prop_assert_eq!(queue.back_mut().copied(), model.back().copied());

@@ -141,6 +141,12 @@ impl Stack {
         }
     }
 
+    /// Whether [`Stack::poll_event`] has something to look at: a driver that is to sleep need not ask.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.shared.events.is_empty()
+    }
+
     /// Turns the trace on or off. Off, it costs nothing.
     pub fn set_trace(&mut self, on: bool) {
         self.shared.trace.turn(on);

@@ -7,12 +7,11 @@ use wire::time::{Duration, Instant};
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
-use crate::reason::{Sent, Withheld};
+use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::connection::{Connection, Opening, receive_scale};
 use crate::tcp::listen::listener::Listener;
-use crate::tcp::recv::autotune;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
@@ -20,8 +19,7 @@ use crate::tcp::wildcard;
 use crate::trace::{Call, Timer, What};
 use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
 
-/// What a write is cut to when memory does not suffice for all of it: the smallest chunk of a queue.
-const SMALL_WRITE: usize = 2048;
+mod data;
 
 /// Passive and active OPEN (RFC 9293 3.10.1).
 impl Stack {
@@ -198,94 +196,8 @@ fn same_ends(tuple: &FourTuple) -> bool {
     tuple.local == tuple.remote
 }
 
-/// SEND, RECEIVE, CLOSE and ABORT (RFC 9293 3.10.2-3.10.5).
+/// CLOSE, ABORT and the options (RFC 9293 3.10.4, 3.10.5).
 impl Stack {
-    /// Queues bytes for the peer; gives back how many were taken.
-    ///
-    /// # Errors
-    /// [`Error::WouldBlock`] when the send buffer is full or the handshake is not over,
-    /// [`Error::BrokenPipe`] after `shutdown` or after the connection failed, and the reason of a
-    /// failure, once.
-    pub fn write(&mut self, now: Instant, id: ConnectionId, data: &[u8]) -> Result<usize, Error> {
-        self.connection_mut(now, id)?;
-        let conn = &mut *self.tcp.connections[id];
-        if let Some(error) = conn.user.error.take() {
-            return Err(error);
-        }
-        match conn.state {
-            State::SynSent | State::SynReceived => {
-                conn.user.wants_room = true;
-                return Err(Error::WouldBlock);
-            }
-            State::Established | State::CloseWait if !conn.snd.fin_queued => {}
-            _ => return Err(Error::BrokenPipe),
-        }
-        conn.expand_send_buffer(&self.shared);
-        let tuple = conn.tuple;
-        let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
-        let count = data.len().min(free);
-        if count == 0 && !data.is_empty() {
-            conn.user.wants_room = true;
-            return Err(Error::WouldBlock);
-        }
-        let count = conn.affordable(&self.shared, count);
-        if count == 0 && !data.is_empty() {
-            self.tcp.wait_for_memory(id);
-            self.shared.withhold(Some(tuple), Withheld::MemoryShort);
-            return Err(Error::WouldBlock);
-        }
-        conn.snd.queue.write(&data[..count], &mut self.shared.spare);
-        let call = Call::Write(count);
-        if self.shared.trace.is_on() {
-            self.shared.trace(Some(tuple), What::Command { call });
-        }
-        self.tcp.settle(&mut self.shared, id);
-        Ok(count)
-    }
-
-    /// Takes bytes that arrived, in order. 0 is the end of the stream: the peer sent FIN, or this
-    /// side shut reading down.
-    ///
-    /// # Errors
-    /// [`Error::WouldBlock`] when nothing is there, [`Error::NotConnected`] before the handshake
-    /// is over, and the reason of a failure, once, after what had arrived before it was read.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        into: &mut [u8],
-    ) -> Result<usize, Error> {
-        self.connection_mut(now, id)?;
-        let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
-        if conn.rcv.queue.is_empty() {
-            return conn.nothing_to_read(into.is_empty());
-        }
-        let count = conn.rcv.queue.read(into, &mut shared.spare);
-        autotune::program_reads(conn, shared, count);
-        if shared.trace.is_on() {
-            shared.trace(Some(conn.tuple), What::Command { call: Call::Read(count) });
-        }
-        if conn.window_update_due() {
-            conn.rcv.window_update = true;
-            self.tcp.settle(shared, id);
-        } else {
-            self.tcp.settle_memory(shared, id);
-        }
-        Ok(count)
-    }
-
-    /// Copies what the next `read` would give, and leaves it.
-    ///
-    /// # Errors
-    /// As [`Stack::read`].
-    pub fn peek(&mut self, id: ConnectionId, into: &mut [u8]) -> Result<usize, Error> {
-        let conn = self.tcp.connections.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        if conn.rcv.queue.is_empty() {
-            return conn.nothing_to_read(into.is_empty());
-        }
-        Ok(conn.rcv.queue.peek(into))
-    }
-
     /// Ends one half of a connection, or both. What was written before goes out first, then FIN.
     ///
     /// # Errors
@@ -406,40 +318,6 @@ impl Stack {
 }
 
 impl Connection {
-    /// What `read` says when the queue is empty.
-    fn nothing_to_read(&mut self, asked_for_nothing: bool) -> Result<usize, Error> {
-        // Who has the whole stream is told of its end, not of what happened to the connection
-        // afterwards (as Linux does): a reset behind a FIN takes nothing from the reader.
-        let is_whole = self.rcv.fin.is_some_and(|fin| self.rcv.nxt == fin.plus(1));
-        if let Some(error) = self.user.error.take_if(|_| !is_whole) {
-            return Err(error);
-        }
-        let ended = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
-        match self.state {
-            _ if ended || asked_for_nothing => Ok(0),
-            State::SynSent | State::SynReceived => Err(Error::NotConnected),
-            _ => Err(Error::WouldBlock),
-        }
-    }
-
-    /// How many of `count` bytes the stack's memory has room for. A first write may go beyond the
-    /// mark where memory is short, so that nobody is shut out by who came before.
-    fn affordable(&self, shared: &Shared, count: usize) -> usize {
-        let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.queue);
-        if queue.spare() >= count {
-            return count;
-        }
-        let room = if queue.is_empty() {
-            memory.room(&self.charge, pinned)
-        } else {
-            memory.spare_room(&self.charge, pinned)
-        };
-        // A small piece where the whole does not fit, and what costs nothing in any case.
-        let fits = |count: &usize| queue.growth(*count) <= room;
-        let least = queue.spare().min(count);
-        [count, count.min(SMALL_WRITE)].into_iter().find(fits).unwrap_or(least)
-    }
-
     /// CLOSE of the sending side (RFC 9293 3.10.4): FIN follows what is queued.
     fn close_sending(&mut self, shared: &mut Shared) {
         if !self.snd.fin_queued {

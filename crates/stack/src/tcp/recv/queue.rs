@@ -144,6 +144,14 @@ impl ReceiveQueue {
         }
     }
 
+    /// Takes the oldest bytes with the buffer that they are in.
+    pub(crate) fn pop(&mut self) -> Option<FrameBuf> {
+        let frame = self.frames.pop_front()?;
+        self.length -= frame.len();
+        self.held -= frame.capacity();
+        Some(frame)
+    }
+
     /// Drops everything.
     pub(crate) fn clear(&mut self, spare: &mut Pool) {
         self.consume(self.length, spare);
@@ -215,6 +223,7 @@ mod tests {
         PushSlice(usize),
         Read(usize),
         Consume(usize),
+        Pop,
         Clear,
     }
 
@@ -229,6 +238,7 @@ mod tests {
             2 => size().prop_map(Step::PushSlice),
             3 => size().prop_map(Step::Read),
             2 => size().prop_map(Step::Consume),
+            2 => Just(Step::Pop),
             1 => Just(Step::Clear),
         ]
     }
@@ -269,6 +279,14 @@ mod tests {
                     Step::Consume(count) => {
                         queue.consume(count, &mut spare);
                         model.drain(..count.min(model.len()));
+                    }
+                    Step::Pop => {
+                        let frame = queue.pop();
+                        prop_assert_eq!(frame.is_none(), model.is_empty());
+                        let bytes = frame.as_deref().unwrap_or_default();
+                        let expected: Vec<u8> = model.drain(..bytes.len()).collect();
+                        prop_assert!(bytes == expected && frame.as_ref().is_none_or(|f| !f.is_empty()));
+                        frame.into_iter().for_each(|frame| spare.give(frame));
                     }
                     Step::Clear => {
                         queue.clear(&mut spare);

@@ -4,9 +4,11 @@
 //! moved in whole, and stay where they are until they are acknowledged: a segment, however often
 //! it is sent, borrows them as slices for one gathered write to the device.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use arrayvec::ArrayVec;
+use bytes::{Buf, Bytes};
 
 use crate::pool::{LARGE_CHUNK, Pool, SMALL_CHUNK};
 use crate::short_queue::ShortQueue;
@@ -14,7 +16,6 @@ use crate::transmit::MAX_SLICES;
 
 /// An owned buffer below this size is copied: a copy is cheap, and many short chunks would not
 /// fit into the slices of one segment.
-#[cfg_attr(not(test), allow(dead_code, reason = "for writes without a copy"))]
 const WORTH_OWNING: usize = 16 * 1024;
 
 /// The unacknowledged bytes of one connection, as a deque of chunks.
@@ -27,7 +28,7 @@ pub(crate) struct SendQueue {
     chunks: ShortQueue<Chunk>,
     /// The position in the stream of the first byte held: how many were acknowledged so far.
     acknowledged: u64,
-    /// The capacity of all chunks, in bytes.
+    /// What all chunks are counted with, in bytes.
     capacity: usize,
 }
 
@@ -35,8 +36,25 @@ pub(crate) struct SendQueue {
 struct Chunk {
     /// The position in the stream of its first byte.
     start: u64,
-    /// Only the last chunk's is still appended to, within its capacity.
-    bytes: Vec<u8>,
+    text: Text,
+}
+
+/// Where the bytes of a chunk are. Only the last chunk's grow.
+#[derive(Debug)]
+enum Text {
+    /// In a buffer of ours, with room for more. It counts with its capacity until all of it is
+    /// acknowledged.
+    Copied(Vec<u8>),
+    /// In the program's buffer: the first `taken` bytes of it. They count until each is acknowledged,
+    /// and nothing else does: how large the allocation behind a [`Bytes`] is, and who else keeps it
+    /// alive, cannot be known. In a box, so that the queue of a connection is small that has none.
+    Owned(Box<Owned>),
+}
+
+#[derive(Debug)]
+struct Owned {
+    bytes: Bytes,
+    taken: usize,
 }
 
 impl SendQueue {
@@ -55,7 +73,8 @@ impl SendQueue {
         self.chunks.is_empty()
     }
 
-    /// The capacity of all chunks, in bytes.
+    /// What all chunks are counted with, in bytes: the capacity of our own buffers, and the bytes in
+    /// those of the program.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -77,7 +96,17 @@ impl SendQueue {
 
     /// How many bytes can be written without growth.
     pub(crate) fn spare(&self) -> usize {
-        self.chunks.back().map_or(0, |tail| tail.bytes.capacity() - tail.bytes.len())
+        match self.chunks.back() {
+            Some(Chunk { text: Text::Copied(tail), .. }) => tail.capacity() - tail.len(),
+            _ => 0,
+        }
+    }
+
+    /// By how much [`SendQueue::capacity`] would grow, at most, if the first `count` of `bytes` were
+    /// pushed.
+    pub(crate) fn growth_owned(&self, bytes: &Bytes, count: usize) -> usize {
+        let copied = count < WORTH_OWNING && !self.is_continued_by(bytes, count);
+        if copied { self.growth(count) } else { count }
     }
 
     /// How many bytes of memory the queue has allocated.
@@ -88,7 +117,7 @@ impl SendQueue {
 
     /// Appends a copy of all of `data`; the caller keeps to its buffer size.
     pub(crate) fn write(&mut self, mut data: &[u8], spare: &mut Pool) {
-        if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
+        if let Some(Chunk { text: Text::Copied(tail), .. }) = self.chunks.back_mut() {
             let count = data.len().min(tail.capacity() - tail.len());
             tail.extend_from_slice(&data[..count]);
             data = &data[count..];
@@ -98,40 +127,59 @@ impl SendQueue {
             let count = data.len().min(bytes.capacity());
             bytes.extend_from_slice(&data[..count]);
             data = &data[count..];
-            self.push_chunk(bytes);
+            self.push_chunk(Text::Copied(bytes));
         }
     }
 
-    /// Appends `bytes` without copying them, except where a copy is the cheaper way.
+    /// Appends the first `count` of `bytes` without copying them, except where a copy is the cheaper
+    /// way; the caller keeps to its buffer size.
     ///
-    /// The buffer is freed when its last byte is acknowledged.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for writes without a copy"))]
-    pub(crate) fn push_owned(&mut self, mut bytes: Vec<u8>, spare: &mut Pool) {
-        if bytes.len() < WORTH_OWNING {
-            return self.write(&bytes, spare);
+    /// Who pushes the rest later goes on where this ended: then even a byte is not copied. The buffer
+    /// is let go when the last byte that was taken of it is acknowledged.
+    pub(crate) fn push_owned(&mut self, bytes: &Bytes, count: usize, spare: &mut Pool) {
+        if self.is_continued_by(bytes, count) {
+            if let Some(Chunk { text: Text::Owned(owned), .. }) = self.chunks.back_mut() {
+                owned.taken += count;
+                self.capacity += count;
+            }
+            return;
+        }
+        if count < WORTH_OWNING {
+            return self.write(&bytes[..count], spare);
         }
         // Nothing is appended to the last chunk any more, so it gives its spare room back.
-        if let Some(Chunk { bytes: tail, .. }) = self.chunks.back_mut() {
+        if let Some(Chunk { text: Text::Copied(tail), .. }) = self.chunks.back_mut() {
             self.capacity -= tail.capacity();
             shrink(tail);
             self.capacity += tail.capacity();
         }
-        shrink(&mut bytes);
-        self.push_chunk(bytes);
+        self.push_chunk(Text::Owned(Box::new(Owned { bytes: bytes.clone(), taken: count })));
+    }
+
+    /// Whether the first `count` of `bytes` are those behind what was taken of the last chunk's buffer.
+    /// Both are alive, so the same address is the same memory.
+    fn is_continued_by(&self, bytes: &Bytes, count: usize) -> bool {
+        match self.chunks.back() {
+            Some(Chunk { text: Text::Owned(owned), .. }) => {
+                let rest = &owned.bytes[owned.taken..];
+                count <= rest.len() && rest.as_ptr() == bytes.as_ptr()
+            }
+            _ => false,
+        }
     }
 
     /// Drops the first `count` bytes (at most all of them), and gives back the chunks that they fill.
     pub(crate) fn acknowledge(&mut self, count: usize, spare: &mut Pool) {
         self.acknowledged += count.min(self.len()) as u64;
-        while let Some(chunk) = self.chunks.front() {
+        while let Some(chunk) = self.chunks.front_mut() {
+            self.capacity -= chunk.drop_before(self.acknowledged);
             if chunk.end() > self.acknowledged {
                 return;
             }
-            self.capacity -= chunk.bytes.capacity();
-            self.chunks
-                .pop_front()
-                .into_iter()
-                .for_each(|chunk| spare.give_send_chunk(chunk.bytes));
+            self.capacity -= chunk.capacity();
+            if let Some(Chunk { text: Text::Copied(bytes), .. }) = self.chunks.pop_front() {
+                spare.give_send_chunk(bytes);
+            }
         }
     }
 
@@ -179,14 +227,15 @@ impl SendQueue {
         self.chunks.iter_from(move |chunk| chunk.end() <= position).map(move |chunk| {
             // Only in the first chunk are there bytes before the position.
             let skip = position.saturating_sub(chunk.start);
-            &chunk.bytes[usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.bytes.len())..]
+            let bytes = chunk.bytes();
+            &bytes[usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len())..]
         })
     }
 
-    fn push_chunk(&mut self, bytes: Vec<u8>) {
-        self.capacity += bytes.capacity();
-        let start = self.end();
-        self.chunks.push_back(Chunk { start, bytes });
+    fn push_chunk(&mut self, text: Text) {
+        let chunk = Chunk { start: self.end(), text };
+        self.capacity += chunk.capacity();
+        self.chunks.push_back(chunk);
     }
 
     /// The position in the stream after the last byte held.
@@ -202,8 +251,35 @@ impl SendQueue {
 }
 
 impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match &self.text {
+            Text::Copied(bytes) => bytes,
+            Text::Owned(owned) => &owned.bytes[..owned.taken],
+        }
+    }
+
     fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+        self.start + self.bytes().len() as u64
+    }
+
+    /// What it is counted with.
+    fn capacity(&self) -> usize {
+        match &self.text {
+            Text::Copied(bytes) => bytes.capacity(),
+            Text::Owned(owned) => owned.taken,
+        }
+    }
+
+    /// What lies before `position` was acknowledged: of the program's buffer it counts no more. By how
+    /// much less the chunk is counted.
+    fn drop_before(&mut self, position: u64) -> usize {
+        let Text::Owned(owned) = &mut self.text else { return 0 };
+        let before = position.saturating_sub(self.start);
+        let count = usize::try_from(before).unwrap_or(usize::MAX).min(owned.taken);
+        owned.bytes.advance(count);
+        owned.taken -= count;
+        self.start += count as u64;
+        count
     }
 }
 
@@ -213,7 +289,6 @@ fn chunk_size(held: usize, rest: usize) -> usize {
 }
 
 /// Gives back the spare room of a buffer that is less than half full.
-#[cfg_attr(not(test), allow(dead_code, reason = "for writes without a copy"))]
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.len() < bytes.capacity() / 2 {
         bytes.shrink_to_fit();
@@ -255,7 +330,7 @@ mod tests {
         for _ in 0..1000 {
             queue.write(&[0; 1000], &mut spare);
         }
-        let sizes: Vec<_> = queue.chunks.iter().map(|chunk| chunk.bytes.capacity()).collect();
+        let sizes: Vec<_> = queue.chunks.iter().map(Chunk::capacity).collect();
         assert!(sizes.is_sorted() && sizes[0] == SMALL_CHUNK);
         assert_eq!(sizes.last(), Some(&LARGE_CHUNK));
         assert!(queue.allocated() < 2 * queue.len());
@@ -264,9 +339,16 @@ mod tests {
     #[test]
     fn a_super_segment_is_gathered_whole_from_any_mix_of_writes() {
         let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
+        let long = Bytes::from(pattern(3 * WORTH_OWNING));
         while queue.len() < 300_000 {
             queue.write(b"short", &mut spare);
-            queue.push_owned(pattern(WORTH_OWNING), &mut spare);
+            queue.push_owned(&long, WORTH_OWNING, &mut spare);
+            // Pieces of the same buffer do not become chunks.
+            for count in 1..100 {
+                let taken = (1..count).sum::<usize>();
+                queue.push_owned(&long.slice(WORTH_OWNING + taken..), count, &mut spare);
+            }
+            queue.push_owned(&long, 1, &mut spare);
         }
         for offset in (0..200_000).step_by(997) {
             let mut slices = ArrayVec::new();
@@ -278,12 +360,29 @@ mod tests {
     fn an_owned_buffer_is_not_copied() {
         let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
         queue.write(b"head", &mut spare);
-        let body = pattern(20_000);
+        let mut body = Bytes::from(pattern(20_000));
         let address = body.as_ptr();
-        queue.push_owned(body, &mut spare);
+        for count in [WORTH_OWNING, 1, 2000, 20_000 - WORTH_OWNING - 2001] {
+            queue.push_owned(&body, count, &mut spare);
+            body.advance(count);
+        }
         let mut slices = ArrayVec::new();
         assert_eq!(queue.slices(4, 20_000, &mut slices), 20_000);
         assert_eq!((slices.len(), slices[0].as_ptr()), (1, address));
+    }
+
+    #[test]
+    fn an_owned_buffer_is_let_go_with_its_last_byte() {
+        let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
+        let body = Bytes::from(pattern(50_000));
+        queue.push_owned(&body, 40_000, &mut spare);
+        assert_eq!((queue.capacity(), body.is_unique()), (40_000, false));
+        queue.acknowledge(39_999, &mut spare);
+        assert_eq!((queue.capacity(), body.is_unique()), (1, false));
+        queue.push_owned(&body.slice(40_000..), 10, &mut spare);
+        assert_eq!((queue.chunks.iter().count(), queue.capacity(), queue.len()), (1, 11, 11));
+        queue.acknowledge(11, &mut spare);
+        assert_eq!((queue.allocated(), body.is_unique()), (0, true));
     }
 
     #[test]
@@ -302,9 +401,15 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Write(Vec<u8>),
+        /// A buffer of the program, of which so many bytes are taken now.
         PushOwned(Vec<u8>, usize),
+        /// So many more of the last such buffer.
+        Continue(usize),
         Acknowledge(usize),
-        Gather { offset: usize, length: usize },
+        Gather {
+            offset: usize,
+            length: usize,
+        },
     }
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -317,11 +422,28 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             4 => bytes().prop_map(Step::Write),
-            2 => (bytes(), 0..20_000_usize).prop_map(|(bytes, spare)| Step::PushOwned(bytes, spare)),
+            2 => (bytes(), 0..150_000_usize).prop_map(|(bytes, count)| Step::PushOwned(bytes, count)),
+            2 => prop_oneof![0..100_usize, 0..50_000_usize].prop_map(Step::Continue),
             3 => prop_oneof![0..100_usize, 0..200_000_usize].prop_map(Step::Acknowledge),
             3 => (0..300_000_usize, 0..70_000_usize)
                 .prop_map(|(offset, length)| Step::Gather { offset, length }),
         ]
+    }
+
+    /// Pushes the first `count` of `rest`, and leaves the others in it.
+    fn push_front(
+        queue: &mut SendQueue,
+        spare: &mut Pool,
+        model: &mut VecDeque<u8>,
+        rest: &mut Bytes,
+        count: usize,
+    ) -> Result<(), TestCaseError> {
+        let count = count.min(rest.len());
+        let most = queue.capacity() + queue.growth_owned(rest, count);
+        queue.push_owned(rest, count, spare);
+        prop_assert!(queue.capacity() <= most);
+        model.extend(rest.split_to(count));
+        Ok(())
     }
 
     proptest! {
@@ -331,6 +453,7 @@ mod tests {
         fn agrees_with_a_deque_of_bytes(steps in proptest::collection::vec(step(), 1..60)) {
             let (mut queue, mut spare) = (SendQueue::new(), Pool::default());
             let mut model: VecDeque<u8> = VecDeque::new();
+            let mut rest = Bytes::new();
             for step in steps {
                 match step {
                     Step::Write(bytes) => {
@@ -339,11 +462,12 @@ mod tests {
                         prop_assert_eq!(queue.capacity(), expected);
                         model.extend(bytes);
                     }
-                    Step::PushOwned(bytes, reserve) => {
-                        let mut owned = bytes.clone();
-                        owned.reserve(reserve);
-                        queue.push_owned(owned, &mut spare);
-                        model.extend(bytes);
+                    Step::PushOwned(bytes, count) => {
+                        rest = Bytes::from(bytes);
+                        push_front(&mut queue, &mut spare, &mut model, &mut rest, count)?;
+                    }
+                    Step::Continue(count) => {
+                        push_front(&mut queue, &mut spare, &mut model, &mut rest, count)?;
                     }
                     Step::Acknowledge(count) => {
                         queue.acknowledge(count, &mut spare);
@@ -364,8 +488,9 @@ mod tests {
                 }
                 prop_assert_eq!(queue.len(), model.len());
                 prop_assert_eq!(queue.is_empty(), model.is_empty());
-                let capacity = queue.chunks.iter().map(|chunk| chunk.bytes.capacity()).sum();
+                let capacity = queue.chunks.iter().map(Chunk::capacity).sum();
                 prop_assert_eq!(queue.capacity, capacity);
+                prop_assert!(queue.capacity >= queue.len());
                 prop_assert!(!queue.is_empty() || queue.allocated() == 0);
             }
         }

@@ -1,0 +1,128 @@
+//! The links of a stack: what one turn receives from them and sends through them.
+//!
+//! The driver's turns, the turns of a program's calls and those of an [inline](crate::inline) stack
+//! all go through here.
+
+use stack::{HeaderBuf, InterfaceId, Stack};
+use wire::frame::FrameBuf;
+use wire::time::Instant;
+
+use crate::port::{Port, Received};
+
+/// How many frames one turn receives from one link before programs get their chance.
+const RECEIVE_BUDGET: usize = 64;
+/// The same in bytes: they are still in the cache when the programs copy them.
+const RECEIVE_BYTES: usize = 256 * 1024;
+/// How many frames may wait for one of several links while the others go on. With one link,
+/// nothing is built while a frame waits.
+const STASH_LIMIT: usize = 64;
+
+/// The links, and what sending and receiving needs besides.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    /// Empty after one was lost.
+    ports: Vec<Port>,
+    /// There is more to send than the budget of the last turn allowed.
+    more: bool,
+    /// Lent to the stack for the headers of each packet.
+    header: HeaderBuf,
+    /// The next frame to receive into.
+    idle: FrameBuf,
+}
+
+/// What a turn received.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// How many frames.
+    pub(crate) frames: usize,
+    /// A link was not read to its end: it had more than the budget of a turn.
+    pub(crate) full: bool,
+    /// A link is gone for good, and why.
+    pub(crate) gone: Option<String>,
+}
+
+impl Ports {
+    pub(crate) fn add(&mut self, port: Port) {
+        self.ports.push(port);
+    }
+
+    /// The interface of the first link.
+    pub(crate) fn first_interface(&self) -> Option<InterfaceId> {
+        self.ports.first().map(|port| port.interface)
+    }
+
+    /// Whether a frame waits for a link that is full.
+    pub(crate) fn is_stashing(&self) -> bool {
+        self.ports.iter().any(|port| port.stashed() > 0)
+    }
+
+    /// When the stack or a link has something to do although nobody asks for it.
+    pub(crate) fn deadline(&self, stack: &Stack) -> Instant {
+        if self.more || self.ports.iter().any(Port::needs_driver) {
+            return Instant::ZERO;
+        }
+        let links = self.ports.iter().filter_map(Port::deadline);
+        links.chain(stack.poll_timeout()).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Receives up to a budget from each link, and hands it to the stack.
+    pub(crate) fn receive(&mut self, stack: &mut Stack, now: Instant) -> Batch {
+        let mut batch = Batch::default();
+        for port in &mut self.ports {
+            let (mut frames, mut bytes) = (0, 0);
+            loop {
+                match port.receive(now, &mut self.idle) {
+                    Received::Frame(meta) => {
+                        let next = stack.spare_frame().unwrap_or_default();
+                        let frame = std::mem::replace(&mut self.idle, next);
+                        frames += 1;
+                        bytes += frame.len();
+                        stack.handle_frame(now, port.interface, frame, meta);
+                    }
+                    Received::Nothing => break,
+                    Received::Gone(why) => {
+                        batch.gone = Some(why);
+                        break;
+                    }
+                }
+                if frames >= RECEIVE_BUDGET || bytes >= RECEIVE_BYTES {
+                    batch.full = true;
+                    break;
+                }
+            }
+            batch.frames += frames;
+        }
+        batch
+    }
+
+    /// Sends what there is to send, up to `budget` packets; says how many.
+    pub(crate) fn transmit(&mut self, stack: &mut Stack, now: Instant, budget: usize) -> usize {
+        for port in &mut self.ports {
+            port.flush(now);
+        }
+        let limit = if self.ports.len() > 1 { STASH_LIMIT } else { 1 };
+        self.more = false;
+        let mut sent = 0;
+        loop {
+            if self.ports.iter().any(|port| port.stashed() >= limit) {
+                return sent; // Sending goes on when the link is writable.
+            }
+            if sent >= budget {
+                self.more = true;
+                return sent;
+            }
+            let Some(packet) = stack.poll_transmit(now, &mut self.header) else {
+                return sent;
+            };
+            if let Some(port) = self.ports.iter_mut().find(|p| p.interface == packet.interface) {
+                port.send(now, &packet);
+            }
+            sent += 1;
+        }
+    }
+
+    /// Lets go of the links.
+    pub(crate) fn take(&mut self) -> Vec<Port> {
+        std::mem::take(&mut self.ports)
+    }
+}
