@@ -15,9 +15,10 @@ pub(crate) struct Line {
     pub(crate) measure: Measure,
     pub(crate) variant: Variant,
     pub(crate) value: Spread,
+    /// The value of each round.
+    rounds: Vec<(u32, f64)>,
     /// Medians of what a unit costs: the client, the server.
     pub(crate) cost: [f64; 2],
-    pub(crate) runs: usize,
 }
 
 /// The same for machines.
@@ -49,13 +50,15 @@ pub(crate) fn lines(plan: &Plan, records: &[Record]) -> Vec<Line> {
 
 fn line(row: &'static Row, measure: Measure, variant: Variant, records: &[Record]) -> Option<Line> {
     let of_cell = |record: &&Record| record.row == row.name && record.variant == variant.name();
-    let outcomes: Vec<_> = records.iter().filter(of_cell).map(|record| record.outcome).collect();
-    let value = Spread::of(outcomes.iter().filter_map(|outcome| outcome.value(row, measure)))?;
+    let records: Vec<&Record> = records.iter().filter(of_cell).collect();
+    let value_of = |record: &&Record| Some((record.round, record.outcome.value(row, measure)?));
+    let rounds: Vec<(u32, f64)> = records.iter().filter_map(value_of).collect();
+    let value = Spread::of(rounds.iter().map(|(_, value)| *value))?;
     let cost = [0, 1].map(|side| {
-        let costs = outcomes.iter().map(|outcome| outcome.cost(row)[side]);
+        let costs = records.iter().map(|record| record.outcome.cost(row)[side]);
         Spread::of(costs).map_or(0.0, |spread| spread.median)
     });
-    Some(Line { row, measure, variant, value, cost, runs: outcomes.len() })
+    Some(Line { row, measure, variant, value, rounds, cost })
 }
 
 /// The line of a variant in a row.
@@ -70,10 +73,15 @@ pub(crate) fn find<'a>(
         .find(|line| line.row.name == row && line.measure == measure && line.variant == variant)
 }
 
-/// The median of one variant by that of another in the same row.
+/// One variant by another in the same row: the median of the ratios of each round, so that a
+/// machine that is slow for some rounds counts for both.
 pub(crate) fn ratio(lines: &[Line], of: &Line, to: Variant) -> Option<f64> {
     let other = find(lines, of.row.name, of.measure, to)?;
-    (other.value.median > 0.0).then(|| of.value.median / other.value.median)
+    let ratios = of.rounds.iter().filter_map(|(round, value)| {
+        let (_, by) = other.rounds.iter().find(|(other, _)| other == round)?;
+        (*by > 0.0).then(|| value / by)
+    });
+    Spread::of(ratios).map(|spread| spread.median)
 }
 
 impl Line {
@@ -85,7 +93,7 @@ impl Line {
             median: self.value.median,
             least: self.value.least,
             most: self.value.most,
-            runs: self.runs,
+            runs: self.rounds.len(),
             client_cost: self.cost[0],
             server_cost: self.cost[1],
         }
@@ -120,14 +128,15 @@ pub(crate) mod tests {
         let mut records: Vec<Record> = [1, 3, 2]
             .map(|units| record("in", "sockets", units as u32, units * 1_000_000_000))
             .to_vec();
-        records.push(record("in", "kernel", 0, 4_000_000_000));
+        records.push(record("in", "kernel", 1, 500_000_000));
+        records.push(record("in", "kernel", 7, 4_000_000_000));
         records.push(record("ping", "null", 0, 10));
         let lines = lines(&plan(), &records);
         assert_eq!(lines.len(), 4, "the ping has two measures");
         let ours = find(&lines, "in", Measure::Rate, Variant::Sockets).unwrap();
         assert_eq!(ours.value, Spread { median: 16.0, least: 8.0, most: 24.0 });
         assert_eq!(ours.cost, [0.25, 0.5]);
-        assert_eq!(ratio(&lines, ours, Variant::Kernel), Some(0.5));
+        assert_eq!(ratio(&lines, ours, Variant::Kernel), Some(2.0), "of rounds that both have");
         assert_eq!(ratio(&lines, ours, Variant::Null), None);
         let json = serde_json::to_value(ours.entry()).unwrap();
         assert_eq!((&json["median"], &json["runs"]), (&16.0.into(), &3.into()));

@@ -8,7 +8,7 @@ use super::touch::{Buffer, Touch};
 use super::{Next, Null};
 
 /// What is on its way at most, whatever the window: more would leave the caches.
-const IN_FLIGHT: u32 = 1 << 20;
+const IN_FLIGHT: u32 = 512 << 10;
 
 /// When nothing is acknowledged for so long, everything that is not is sent again.
 const LIMIT: Duration = Duration::from_millis(50);
