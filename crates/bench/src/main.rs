@@ -5,7 +5,7 @@
 //! [`row`], and one meeting of the two a [`run`]. Rounds go from cell to cell, so that what else
 //! the machine does meets all alike.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod application;
 mod chart;

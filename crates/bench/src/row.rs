@@ -55,7 +55,8 @@ pub(crate) enum Measure {
     Tail,
 }
 
-const PLAIN: Medium = Medium { layer: Layer::Tun, mtu: 1500, offload: true };
+/// TUN as it comes.
+pub(crate) const PLAIN: Medium = Medium { layer: Layer::Tun, mtu: 1500, offload: true };
 const JUMBO: Medium = Medium { mtu: 9000, ..PLAIN };
 const TAP: Medium = Medium { layer: Layer::Tap, ..PLAIN };
 const NO_OFFLOAD: Medium = Medium { offload: false, ..PLAIN };

@@ -1,6 +1,6 @@
 //! Who serves: the kernel, estab, and what they are measured against.
 
-use crate::row::{Row, Work};
+use crate::row::{PLAIN, Row};
 
 /// A server. The client is always the same program on the kernel's sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +20,8 @@ pub(crate) enum Variant {
     NullSum,
     /// The null stack that never sleeps.
     NullSpin,
+    /// The null stack that reads and writes several frames with one system call, by io_uring.
+    NullUring,
     /// estab with its shared driver and blocking sockets, a thread for each connection.
     Sockets,
     /// smoltcp, over the same device.
@@ -27,7 +29,7 @@ pub(crate) enum Variant {
 }
 
 /// Every variant, in the order of a round.
-pub(crate) const VARIANTS: [Variant; 9] = [
+pub(crate) const VARIANTS: [Variant; 10] = [
     Variant::Kernel,
     Variant::KernelThreads,
     Variant::Null,
@@ -35,6 +37,7 @@ pub(crate) const VARIANTS: [Variant; 9] = [
     Variant::NullRing,
     Variant::NullSum,
     Variant::NullSpin,
+    Variant::NullUring,
     Variant::Sockets,
     Variant::Smoltcp,
 ];
@@ -55,6 +58,7 @@ impl Variant {
             Self::NullRing => "null-ring",
             Self::NullSum => "null-sum",
             Self::NullSpin => "null-spin",
+            Self::NullUring => "null-uring",
             Self::Sockets => "sockets",
             Self::Smoltcp => "smoltcp",
         }
@@ -73,20 +77,25 @@ impl Variant {
     /// Whether a row means something for it.
     pub(crate) fn serves(self, row: &Row) -> bool {
         match self {
+            Self::NullUring => row.medium == PLAIN,
             Self::Kernel | Self::Null | Self::Sockets | Self::Smoltcp => true,
             // For bulk the kernel has a thread for each connection anyway.
             Self::KernelThreads => !row.is_bulk(),
             // A copy of a request is nothing.
             Self::NullCopy => row.is_bulk(),
-            Self::NullRing | Self::NullSum => row.is_bulk() && row.name.len() <= "out".len(),
+            Self::NullRing | Self::NullSum => {
+                row.is_bulk() && row.connections == 1 && row.medium == PLAIN
+            }
             // On one core the client would wait for the time slice of who spins.
-            Self::NullSpin => !row.one_core && (row.work == Work::FromUs || !row.is_bulk()),
+            Self::NullSpin if row.is_latency() => !row.one_core,
+            Self::NullSpin => row.name == "out",
         }
     }
 
     /// Whether `--quick` takes it.
     pub(crate) fn is_quick(self) -> bool {
-        !matches!(self, Self::NullRing | Self::NullSum | Self::NullSpin | Self::KernelThreads)
+        let others = [Self::KernelThreads, Self::NullRing, Self::NullSum, Self::NullUring];
+        !others.contains(&self)
     }
 }
 

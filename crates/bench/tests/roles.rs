@@ -53,6 +53,11 @@ fn the_null_stack_touches_each_byte() {
 }
 
 #[test]
+fn the_null_stack_batches_frames() {
+    all_work(&["in", "out", "in-8", "out-8", "http", "connect", "ping"], &["null-uring"]);
+}
+
+#[test]
 fn requests_are_answered() {
     let variants = ["kernel", "kernel-threads", "null", "sockets", "smoltcp"];
     all_work(&["http", "connect", "ping-32", "ping", "ping-core"], &variants);

@@ -11,39 +11,67 @@ use wire::ethernet::{self, EtherType, EthernetAddress};
 use wire::frame::Medium;
 use wire::{arp, vnet};
 
+use super::Access;
 use super::header::Layout;
-use crate::application::SERVER;
+use super::ring::Ring;
+use crate::application::{SERVER, cargo};
+
+/// Nothing is due, whatever the time.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A TUN or TAP whose frames are read and written raw.
 pub(super) struct Device {
     tun: Tun,
     layout: Layout,
-    spins: bool,
+    access: Access,
+    /// The frame that was read last, by calls.
+    frame: Vec<u8>,
+    /// How long it is.
+    length: usize,
+    /// Instead of both.
+    ring: Option<Ring>,
     /// Reading waits by itself.
     blocks: bool,
 }
 
 impl Device {
-    pub(super) fn new(tun: Tun, spins: bool) -> io::Result<Self> {
+    pub(super) fn new(tun: Tun, access: Access) -> io::Result<Self> {
         let capabilities = tun.capabilities();
         let ethernet = match capabilities.medium {
             Medium::Ip => None,
             Medium::Ethernet(address) => Some(address),
         };
         let layout = Layout { offload: capabilities.segmentation, ethernet };
-        Ok(Self { tun, layout, spins, blocks: false })
+        let longest = layout.before_payload() + (1 << 16);
+        let ring = match access {
+            Access::Ring => Some(Ring::new(longest, layout.before_payload(), &cargo(1 << 16))?),
+            Access::Calls | Access::Spin => None,
+        };
+        let frame = vec![0; longest];
+        Ok(Self { tun, layout, access, frame, length: 0, ring, blocks: false })
     }
 
     pub(super) fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Reads a frame if there is one; its length with all that is before the packet.
-    pub(super) fn read(&self, frame: &mut [u8]) -> io::Result<Option<usize>> {
+    /// The frame that was read last, with all that is before the packet.
+    pub(super) fn frame(&self) -> &[u8] {
+        self.ring.as_ref().map_or(&self.frame[..self.length], Ring::frame)
+    }
+
+    /// Reads a frame if there is one.
+    pub(super) fn next(&mut self) -> io::Result<bool> {
+        if let Some(ring) = &mut self.ring {
+            return ring.next(&self.tun);
+        }
         loop {
-            match rustix::io::read(&self.tun, &mut *frame) {
-                Ok(length) => return Ok(Some(length)),
-                Err(Errno::AGAIN) => return Ok(None),
+            match rustix::io::read(&self.tun, &mut self.frame[..]) {
+                Ok(length) => {
+                    self.length = length;
+                    return Ok(true);
+                }
+                Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -51,22 +79,21 @@ impl Device {
     }
 
     /// Reads the next frame. Who asks no other way sleeps in the read itself.
-    pub(super) fn wait_and_read(&mut self, frame: &mut [u8]) -> io::Result<usize> {
-        if !self.spins && !self.blocks {
+    pub(super) fn wait_for_next(&mut self) -> io::Result<()> {
+        if self.access == Access::Calls && !self.blocks {
             rustix::io::ioctl_fionbio(&self.tun, false)?;
             self.blocks = true;
         }
-        loop {
-            if let Some(length) = self.read(frame)? {
-                return Ok(length);
-            }
-            std::hint::spin_loop();
+        while !self.next()? {
+            self.wait(LIMIT)?;
         }
+        Ok(())
     }
 
     /// Waits until there is a frame, or for `limit`. False: there is none.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
-        if self.spins {
+        if self.access == Access::Spin {
+            std::hint::spin_loop();
             return Ok(true);
         }
         let device = self.tun.as_fd();
@@ -78,7 +105,26 @@ impl Device {
         }
     }
 
-    pub(super) fn write(&self, frame: &[u8]) -> io::Result<()> {
+    /// Whether it keeps the payload that all segments have.
+    pub(super) fn holds_payload(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    /// Keeps these bytes as the payload of all segments, if it keeps any.
+    pub(super) fn set_payload(&mut self, payload: &[u8]) {
+        let header = self.layout.before_payload();
+        self.ring.iter_mut().for_each(|ring| ring.set_payload(header, payload));
+    }
+
+    /// Writes a header and so much of the payload that it keeps.
+    pub(super) fn write_held(&mut self, header: &[u8], payload: usize) -> io::Result<()> {
+        self.ring.iter_mut().try_for_each(|ring| ring.write(&self.tun, header, payload))
+    }
+
+    pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        if let Some(ring) = &mut self.ring {
+            return ring.write(&self.tun, frame, 0);
+        }
         written(rustix::io::write(&self.tun, frame), frame.len())
     }
 

@@ -45,6 +45,11 @@ impl Layout {
         vnet + if self.ethernet.is_some() { Self::ETHERNET } else { 0 }
     }
 
+    /// Where the payload begins in all but the SYN-ACK.
+    pub(super) fn before_payload(self) -> usize {
+        self.before_tcp() + TCP
+    }
+
     /// Where TCP begins, in bytes from the start of the buffer.
     pub(super) fn before_tcp(self) -> usize {
         self.before_ip() + IP
@@ -158,7 +163,7 @@ impl Writer {
 
     /// Sends these bytes from now on.
     pub(super) fn set_payload(&mut self, payload: &[u8]) {
-        self.segment.truncate(self.layout.before_tcp() + TCP);
+        self.segment.truncate(self.layout.before_payload());
         self.segment.extend_from_slice(payload);
     }
 
@@ -171,19 +176,19 @@ impl Writer {
     /// The frame of a segment with its payload.
     pub(super) fn segment(&mut self, outgoing: &Outgoing) -> &[u8] {
         self.patch(outgoing, TCP);
-        &self.segment[..self.layout.before_tcp() + TCP + outgoing.length]
+        &self.segment[..self.layout.before_payload() + outgoing.length]
     }
 
     /// The bytes that the payload is copied from.
     pub(super) fn payload(&self, length: usize) -> &[u8] {
-        let start = self.layout.before_tcp() + TCP;
+        let start = self.layout.before_payload();
         &self.segment[start..start + length]
     }
 
     /// The frame of a segment without its payload.
     pub(super) fn head(&mut self, outgoing: &Outgoing) -> &[u8] {
         self.patch(outgoing, TCP);
-        &self.segment[..self.layout.before_tcp() + TCP]
+        &self.segment[..self.layout.before_payload()]
     }
 
     /// The frame of the answer to a SYN.

@@ -8,6 +8,7 @@
 mod device;
 mod header;
 mod requests;
+mod ring;
 mod sink;
 mod source;
 mod touch;
@@ -27,13 +28,24 @@ pub(crate) use touch::Touch;
 pub(crate) struct Flavour {
     /// What is done with each byte.
     pub(crate) touch: Touch,
-    /// It looks for frames all the time instead of sleeping.
-    pub(crate) spins: bool,
+    /// How it gets at its frames.
+    pub(crate) access: Access,
+}
+
+/// How frames are read and written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// With one system call for each.
+    Calls,
+    /// The same, and asking all the time instead of sleeping.
+    Spin,
+    /// With one system call for several, by io_uring.
+    Ring,
 }
 
 /// Serves until the process ends.
 pub(crate) fn serve(row: &Row, tun: Tun, flavour: Flavour) -> io::Result<()> {
-    let mut stack = Null::new(row, tun, flavour.spins)?;
+    let mut stack = Null::new(row, tun, flavour.access)?;
     match row.work.exchange() {
         Some(exchange) => requests::serve(&mut stack, &exchange),
         None if row.work == Work::ToUs => sink::serve(&mut stack, flavour.touch),
@@ -61,19 +73,16 @@ struct Null {
     device: Device,
     /// By the client's port.
     flows: Vec<Flow>,
-    /// The frame that was received last.
-    frame: Vec<u8>,
     /// The next segment.
     writer: Writer,
 }
 
 impl Null {
-    fn new(row: &Row, tun: Tun, spins: bool) -> io::Result<Self> {
-        let device = Device::new(tun, spins)?;
+    fn new(row: &Row, tun: Tun, access: Access) -> io::Result<Self> {
+        let device = Device::new(tun, access)?;
         let layout = device.layout();
         Ok(Self {
             flows: vec![Flow::default(); 1 << 16],
-            frame: vec![0; layout.before_tcp() + (1 << 16)],
             writer: Writer::new(layout, row.medium.mtu, row.connections),
             device,
         })
@@ -81,18 +90,17 @@ impl Null {
 
     /// The next segment, if a frame is there and holds one.
     fn receive(&mut self) -> io::Result<Option<Next>> {
-        let Some(length) = self.device.read(&mut self.frame)? else { return Ok(None) };
-        self.look(length).map(Some)
+        if self.device.next()? { self.look().map(Some) } else { Ok(None) }
     }
 
     /// The next segment, however long it takes.
     fn wait_and_receive(&mut self) -> io::Result<Next> {
-        let length = self.device.wait_and_read(&mut self.frame)?;
-        self.look(length)
+        self.device.wait_for_next()?;
+        self.look()
     }
 
-    fn look(&mut self, length: usize) -> io::Result<Next> {
-        let frame = &self.frame[..length];
+    fn look(&mut self) -> io::Result<Next> {
+        let frame = self.device.frame();
         if let Some(arrived) = Arrived::parse(self.device.layout(), frame) {
             return Ok(Next::Segment(arrived));
         }
@@ -108,7 +116,7 @@ impl Null {
         if arrived.flags & SYN != 0 {
             let sent = Writer::ISN.wrapping_add(1);
             let next = arrived.sequence.wrapping_add(1);
-            let options = tcp::Options::parse(&self.frame[arrived.options.clone()]);
+            let options = tcp::Options::parse(&self.device.frame()[arrived.options.clone()]);
             let scale = options.window_scale.unwrap_or(0);
             *flow = Flow { next, sent, acknowledged: sent, window: 0, scale };
             self.device.write(self.writer.syn_ack(arrived.port, next))?;
@@ -139,7 +147,15 @@ impl Null {
             flags: ACK,
             length: 0,
         };
-        self.device.write(self.writer.segment(&ack))
+        self.send(&ack)
+    }
+
+    /// Sends a segment with the payload that all have.
+    fn send(&mut self, outgoing: &Outgoing) -> io::Result<()> {
+        if self.device.holds_payload() {
+            return self.device.write_held(self.writer.head(outgoing), outgoing.length);
+        }
+        self.device.write(self.writer.segment(outgoing))
     }
 }
 

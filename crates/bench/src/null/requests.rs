@@ -8,6 +8,7 @@ use crate::application::Exchange;
 
 pub(super) fn serve(stack: &mut Null, exchange: &Exchange) -> io::Result<()> {
     stack.writer.set_payload(exchange.reply);
+    stack.device.set_payload(exchange.reply);
     let length = exchange.reply.len();
     let flags = ACK | PSH | if exchange.closes { FIN } else { 0 };
     // A FIN takes a number, too.
@@ -27,6 +28,6 @@ pub(super) fn serve(stack: &mut Null, exchange: &Exchange) -> io::Result<()> {
         let sequence = flow.sent.wrapping_sub(step);
         let (port, acknowledgment) = (arrived.port, flow.next);
         let outgoing = Outgoing { port, sequence, acknowledgment, flags, length };
-        stack.device.write(stack.writer.segment(&outgoing))?;
+        stack.send(&outgoing)?;
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn serve(stack: &mut Null, touch: Touch) -> io::Result<()> {
             let flow = &mut stack.flows[usize::from(arrived.port)];
             if arrived.sequence == flow.next {
                 flow.next = flow.next.wrapping_add(length);
-                buffer.pass(&stack.frame[arrived.payload.clone()]);
+                buffer.pass(&stack.device.frame()[arrived.payload.clone()]);
             }
             if !owed.contains(&arrived.port) {
                 owed.push(arrived.port);

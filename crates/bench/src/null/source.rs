@@ -92,7 +92,7 @@ fn send(stack: &mut Null, port: u16, buffer: &mut Buffer) -> io::Result<bool> {
     flow.sent = flow.sent.wrapping_add(size);
     let outgoing = Outgoing { port, sequence, acknowledgment, flags: ACK | PSH, length };
     match buffer.pass(stack.writer.payload(length)) {
-        None => stack.device.write(stack.writer.segment(&outgoing))?,
+        None => stack.send(&outgoing)?,
         Some(copy) => stack.device.write_with(stack.writer.head(&outgoing), copy)?,
     }
     Ok(true)
