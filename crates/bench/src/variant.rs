@@ -24,12 +24,18 @@ pub(crate) enum Variant {
     NullUring,
     /// estab with its shared driver and blocking sockets, a thread for each connection.
     Sockets,
+    /// The same, polling the device for a while before it sleeps.
+    SocketsSpin,
+    /// estab in the thread of the application, with borrowed reads and owned writes.
+    Inline,
+    /// The same, polling the device for a while before it sleeps.
+    InlineSpin,
     /// smoltcp, over the same device.
     Smoltcp,
 }
 
 /// Every variant, in the order of a round.
-pub(crate) const VARIANTS: [Variant; 10] = [
+pub(crate) const VARIANTS: [Variant; 13] = [
     Variant::Kernel,
     Variant::KernelThreads,
     Variant::Null,
@@ -39,6 +45,9 @@ pub(crate) const VARIANTS: [Variant; 10] = [
     Variant::NullSpin,
     Variant::NullUring,
     Variant::Sockets,
+    Variant::SocketsSpin,
+    Variant::Inline,
+    Variant::InlineSpin,
     Variant::Smoltcp,
 ];
 
@@ -60,13 +69,16 @@ impl Variant {
             Self::NullSpin => "null-spin",
             Self::NullUring => "null-uring",
             Self::Sockets => "sockets",
+            Self::SocketsSpin => "sockets-spin",
+            Self::Inline => "inline",
+            Self::InlineSpin => "inline-spin",
             Self::Smoltcp => "smoltcp",
         }
     }
 
     /// Whether it is estab.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Sockets)
+        matches!(self, Self::Sockets | Self::SocketsSpin | Self::Inline | Self::InlineSpin)
     }
 
     /// Whether it serves over veth, with the kernel's TCP on both sides.
@@ -77,8 +89,8 @@ impl Variant {
     /// Whether a row means something for it.
     pub(crate) fn serves(self, row: &Row) -> bool {
         match self {
+            Self::Kernel | Self::Null | Self::Sockets | Self::Inline | Self::Smoltcp => true,
             Self::NullUring => row.medium == PLAIN,
-            Self::Kernel | Self::Null | Self::Sockets | Self::Smoltcp => true,
             // For bulk the kernel has a thread for each connection anyway.
             Self::KernelThreads => !row.is_bulk(),
             // A copy of a request is nothing.
@@ -87,8 +99,11 @@ impl Variant {
                 row.is_bulk() && row.connections == 1 && row.medium == PLAIN
             }
             // On one core the client would wait for the time slice of who spins.
-            Self::NullSpin if row.is_latency() => !row.one_core,
+            Self::NullSpin | Self::SocketsSpin | Self::InlineSpin if row.is_latency() => {
+                !row.one_core
+            }
             Self::NullSpin => row.name == "out",
+            Self::SocketsSpin | Self::InlineSpin => false,
         }
     }
 
@@ -113,7 +128,8 @@ mod tests {
     #[test]
     fn every_row_has_a_kernel_a_limit_and_a_baseline() {
         for row in &ROWS {
-            for variant in [Variant::Kernel, Variant::Null, Variant::Sockets, Variant::Smoltcp] {
+            use Variant::{Inline, Kernel, Null, Smoltcp, Sockets};
+            for variant in [Kernel, Null, Sockets, Inline, Smoltcp] {
                 assert!(variant.serves(row), "{} in {}", variant.name(), row.name);
             }
         }

@@ -8,7 +8,9 @@ use crate::row::Measure::{self, Median, Rate, Tail};
 use crate::summary::{Line, find, ratio};
 use crate::variant::Variant;
 
-use Variant::{Kernel, Null, NullCopy, Sockets};
+use Variant::{
+    Inline, InlineSpin, Kernel, Null, NullCopy, NullSpin, Smoltcp, Sockets, SocketsSpin,
+};
 
 /// One claim: the ratio of two variants in some rows, at least for rates and at most for times.
 struct Claim {
@@ -24,11 +26,31 @@ const REQUESTS: &[&str] = &["http", "connect", "ping-32"];
 const PING: &[&str] = &["ping"];
 const TIMES: &[Measure] = &[Median, Tail];
 
-const CLAIMS: [Claim; 3] = [
-    Claim { variant: Sockets, to: NullCopy, bound: 0.85, rows: BULK, measures: &[Rate] },
-    Claim { variant: Sockets, to: Kernel, bound: 1.0, rows: REQUESTS, measures: &[Rate] },
-    Claim { variant: Sockets, to: Null, bound: 1.1, rows: PING, measures: TIMES },
+const CLAIMS: [Claim; 15] = [
+    rate(Sockets, NullCopy, 0.85, BULK),
+    rate(Inline, Null, 0.7, BULK),
+    rate(Inline, Kernel, 1.0, BULK),
+    rate(Inline, Kernel, 1.2, REQUESTS),
+    rate(Inline, Kernel, 1.4, &["connect"]),
+    rate(Inline, Smoltcp, 0.95, REQUESTS),
+    rate(Inline, Null, 0.9, REQUESTS),
+    rate(Sockets, Kernel, 1.0, REQUESTS),
+    time(Sockets, Null, 1.1),
+    time(Inline, Null, 1.1),
+    time(SocketsSpin, NullSpin, 1.5),
+    time(InlineSpin, NullSpin, 1.5),
+    time(SocketsSpin, Kernel, 1.0),
+    time(InlineSpin, Kernel, 1.0),
+    Claim { rows: &["ping-core"], ..time(Inline, Kernel, 1.0) },
 ];
+
+const fn rate(variant: Variant, to: Variant, bound: f64, rows: &'static [&'static str]) -> Claim {
+    Claim { variant, to, bound, rows, measures: &[Rate] }
+}
+
+const fn time(variant: Variant, to: Variant, bound: f64) -> Claim {
+    Claim { variant, to, bound, rows: PING, measures: TIMES }
+}
 
 /// A line for each claim that something was measured of.
 pub(crate) fn verdict(lines: &[Line]) -> Result<String> {

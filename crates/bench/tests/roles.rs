@@ -44,7 +44,7 @@ fn all_work(rows: &[&str], variants: &[&str]) {
 
 #[test]
 fn bulk_goes_both_ways() {
-    all_work(&["in", "out", "in-8", "out-8"], &["kernel", "null", "sockets", "smoltcp"]);
+    all_work(&["in", "out", "in-8", "out-8"], &["kernel", "null", "sockets", "inline", "smoltcp"]);
 }
 
 #[test]
@@ -59,15 +59,15 @@ fn the_null_stack_batches_frames() {
 
 #[test]
 fn requests_are_answered() {
-    let variants = ["kernel", "kernel-threads", "null", "sockets", "smoltcp"];
+    let variants = ["kernel", "kernel-threads", "null", "sockets", "inline", "smoltcp"];
     all_work(&["http", "connect", "ping-32", "ping", "ping-core"], &variants);
-    works("ping", "null-spin");
+    all_work(&["ping"], &["null-spin", "sockets-spin", "inline-spin"]);
 }
 
 #[test]
 fn other_media_carry_it_too() {
     let rows = ["in-9000", "out-9000", "in-tap", "out-tap", "in-plain", "out-plain"];
-    all_work(&rows, &["kernel", "null", "sockets", "smoltcp"]);
+    all_work(&rows, &["kernel", "null", "sockets", "inline", "smoltcp"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cpu;
 use crate::outcome::Outcome;
@@ -57,7 +57,10 @@ impl Window {
             return Ok(true);
         }
         if self.open.is_some() {
-            return Ok(false);
+            // On a busy machine a short window can pass before anybody has had a turn.
+            let empty = self.units == 0;
+            self.units += units;
+            return Ok(empty);
         }
         let (client, server) = (cpu::used_here(), cpu::used_by(self.server)?);
         let at = Instant::now();
@@ -70,7 +73,6 @@ impl Window {
     pub(super) fn finish(mut self) -> Result<Outcome> {
         let open = self.open.context("the window did not open")?;
         let seconds = open.at.elapsed().as_secs_f64();
-        ensure!(self.units > 0, "nothing was done in the window");
         let server = cpu::used_by(self.server)?.saturating_sub(open.server);
         let client = cpu::used_here().saturating_sub(open.client);
         let mut microseconds =

@@ -1,10 +1,12 @@
 //! The servers: one application on every stack.
 
 mod events;
+mod inline;
 mod smoltcp;
 mod threads;
 
 use std::net;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use link::Tun;
@@ -15,6 +17,9 @@ use crate::null::{self, Access, Flavour, Touch};
 use crate::row::Row;
 use crate::variant::Variant;
 
+/// How long the variants that poll look for a frame before they sleep: many round trips.
+const BUSY_POLL: Duration = Duration::from_micros(500);
+
 /// Serves a row until the process ends.
 pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()> {
     let tun = || tun.context("no device");
@@ -23,7 +28,10 @@ pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()>
         Variant::Kernel if row.is_bulk() => return threads::serve(row, &kernel_listener()?),
         Variant::Kernel => return events::serve(row, &kernel_listener()?),
         Variant::KernelThreads => return threads::serve(row, &kernel_listener()?),
-        Variant::Sockets => return serve_sockets(row, tun()?),
+        Variant::Sockets => return serve_sockets(row, tun()?, Duration::ZERO),
+        Variant::SocketsSpin => return serve_sockets(row, tun()?, BUSY_POLL),
+        Variant::Inline => return inline::serve(row, tun()?, Duration::ZERO),
+        Variant::InlineSpin => return inline::serve(row, tun()?, BUSY_POLL),
         Variant::Smoltcp => return smoltcp::serve(row, tun()?),
         Variant::Null => null(Touch::Nothing),
         Variant::NullCopy => null(Touch::Copy),
@@ -41,8 +49,9 @@ fn kernel_listener() -> Result<net::TcpListener> {
     Ok(listener)
 }
 
-fn serve_sockets(row: &Row, tun: Tun) -> Result<()> {
-    let stack = estab::Stack::builder().address(SERVER, PREFIX).start(tun)?;
+fn serve_sockets(row: &Row, tun: Tun, busy_poll: Duration) -> Result<()> {
+    let builder = estab::Stack::builder().address(SERVER, PREFIX).busy_poll(busy_poll);
+    let stack = builder.start(tun)?;
     let listener = estab::blocking::TcpListener::bind(&stack, (SERVER, PORT))?;
     threads::serve(row, &listener)
 }
