@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::header::{ACK, Arrived, Outgoing, PSH};
+use super::header::{ACK, Arrived, Outgoing};
 use super::touch::{Buffer, Touch};
 use super::{Next, Null};
 
@@ -90,7 +90,8 @@ fn send(stack: &mut Null, port: u16, buffer: &mut Buffer) -> io::Result<bool> {
     }
     let (sequence, acknowledgment) = (flow.sent, flow.next);
     flow.sent = flow.sent.wrapping_add(size);
-    let outgoing = Outgoing { port, sequence, acknowledgment, flags: ACK | PSH, length };
+    // No PSH, which asks for an ACK whenever the client has read everything.
+    let outgoing = Outgoing { port, sequence, acknowledgment, flags: ACK, length };
     match buffer.pass(stack.writer.payload(length)) {
         None => stack.send(&outgoing)?,
         Some(copy) => stack.device.write_with(stack.writer.head(&outgoing), copy)?,
