@@ -146,6 +146,8 @@ fn the_end_and_errors_are_those_of_reading() {
     assert_eq!(stack.chunks(server).unwrap().count(), 0, "the end of the stream");
     assert!(matches!(stack.read_frame(pair.now, server), Ok(None)));
     stack.close(pair.now, server);
+    pair.settle();
+    let stack = &mut pair.b.stack;
     assert_eq!(stack.chunks(server).err(), Some(Error::NoSuchSocket));
     assert_eq!(stack.consume(pair.now, server, 1), Err(Error::NoSuchSocket));
     assert_eq!(
@@ -174,7 +176,7 @@ fn consuming_opens_the_window_and_is_told_as_reading() {
         written += count;
         pair.settle();
     }
-    assert_eq!(pair.a.stack.info(client).unwrap().snd_wnd, 0, "the receiver's buffer is full");
+    assert!(pair.a.stack.info(client).unwrap().snd_wnd < 1448, "the receiver's buffer is full");
     let waiting: usize = pair.b.stack.chunks(server).unwrap().map(<[u8]>::len).sum();
     assert!(pair.b.stack.memory_used() >= waiting && waiting > 50_000);
     pair.b.stack.set_trace(true);
