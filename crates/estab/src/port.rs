@@ -11,6 +11,7 @@ use wire::frame::{FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 use crate::poller::{Interest, Poller};
+use crate::ports::Habit;
 
 /// After an error of a link that may pass, it is left alone for this long, twice as long after
 /// the next one, and so on up to [`LONGEST_PAUSE`].
@@ -27,6 +28,8 @@ pub(crate) struct Port {
     buffer_size: usize,
     /// Frames that the link was too full for, oldest first. They count as sent.
     stash: VecDeque<Stashed>,
+    /// Whether it brings frames one at a time.
+    pub(crate) habit: Habit,
     /// Where readiness is waited for.
     poller: Arc<Poller>,
     /// What is waited for now.
@@ -70,6 +73,7 @@ impl Port {
             link,
             buffer_size,
             stash: VecDeque::new(),
+            habit: Habit::default(),
             poller: Arc::clone(poller),
             interest: Interest::Nothing,
             pause_until: None,

@@ -41,6 +41,37 @@ pub(crate) struct Batch {
     pub(crate) gone: Option<String>,
 }
 
+/// Whether a link brings frames one at a time.
+///
+/// Where a question is answered before the next one comes, each turn finds one frame, and asking for
+/// a second is a system call in vain. Then the turn ends after the first, and sleeping, which ends at
+/// once when there is another frame, tells the difference; and now and then it is asked all the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Habit {
+    /// Turns in a row that found one frame.
+    lone: u8,
+}
+
+impl Habit {
+    /// After so many turns with one frame a second one is not expected.
+    const TURNS: u8 = 4;
+    /// Of so many such turns one asks.
+    const DOUBT: u8 = 8;
+
+    /// Whether to ask for another frame in a turn that found `frames`.
+    fn asks_again(self, frames: usize) -> bool {
+        frames != 1 || self.lone < Self::TURNS || self.lone.is_multiple_of(Self::DOUBT)
+    }
+
+    fn turn_ended(&mut self, frames: usize) {
+        match frames {
+            0 => {}
+            1 => self.lone = self.lone.checked_add(1).unwrap_or(Self::DOUBT),
+            _ => self.lone = 0,
+        }
+    }
+}
+
 impl Ports {
     pub(crate) fn add(&mut self, port: Port) {
         self.ports.push(port);
@@ -89,7 +120,11 @@ impl Ports {
                     batch.full = true;
                     break;
                 }
+                if !port.habit.asks_again(frames) {
+                    break;
+                }
             }
+            port.habit.turn_ended(frames);
             batch.frames += frames;
         }
         batch
@@ -124,5 +159,46 @@ impl Ports {
     /// Lets go of the links.
     pub(crate) fn take(&mut self) -> Vec<Port> {
         std::mem::take(&mut self.ports)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many times a link is asked in `turns` turns that each find `frames`.
+    fn asked(habit: &mut Habit, turns: usize, frames: usize) -> usize {
+        let mut asked = 0;
+        for _ in 0..turns {
+            let mut found = 0;
+            loop {
+                asked += 1;
+                if found == frames {
+                    break;
+                }
+                found += 1;
+                if !habit.asks_again(found) {
+                    break;
+                }
+            }
+            habit.turn_ended(found);
+        }
+        asked
+    }
+
+    #[test]
+    fn a_dialogue_costs_hardly_a_question_in_vain() {
+        let mut habit = Habit::default();
+        assert_eq!(asked(&mut habit, 4, 1), 8, "at first it is asked each time");
+        assert_eq!(asked(&mut habit, 800, 1), 900);
+        assert_eq!(asked(&mut habit, 100, 0), 100);
+    }
+
+    #[test]
+    fn a_burst_is_noticed_within_eight_turns() {
+        let mut habit = Habit::default();
+        asked(&mut habit, 1000, 1);
+        asked(&mut habit, 8, 20);
+        assert_eq!(asked(&mut habit, 10, 20), 210, "all of it in each turn");
     }
 }

@@ -26,13 +26,16 @@ pub(crate) struct FrameDevice {
 
 impl FrameDevice {
     pub(crate) fn receive(&self, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
-        let mut prefix = [0; vnet::HEADER_LEN];
-        let before = if self.vnet { &mut prefix[..] } else { &mut [] };
-        match gather::read(self.device.as_fd(), before, frame.whole_buffer())? {
+        let prefix = if self.vnet { vnet::HEADER_LEN } else { 0 };
+        match gather::read(self.device.as_fd(), prefix, frame.whole_buffer())? {
             Read::Nothing => Ok(None),
             Read::Frame(length) => {
                 frame.set_filled(length);
-                let header = vnet::Header::parse(&prefix).map(|(header, _)| header);
+                if !self.vnet {
+                    return Ok(Some(ReceiveMeta::default()));
+                }
+                let header = vnet::Header::parse(frame).map(|(header, _)| header);
+                frame.advance(prefix);
                 Ok(Some(header.map_or_else(ReceiveMeta::default, |header| meta_of(&header))))
             }
             Read::TooLong => Err(check::invalid(format!(

@@ -85,7 +85,7 @@ pub trait Link: Send {
     /// What the link can do, fixed when it was opened.
     fn capabilities(&self) -> Capabilities;
 
-    /// Reads one frame into `frame`, from the start of its buffer; `None`: there is none now.
+    /// Reads one frame into `frame`, whose buffer it may use all of; `None`: there is none now.
     ///
     /// Give a buffer of at least [`buffer_size`] bytes.
     ///
@@ -149,9 +149,11 @@ impl<L: Link + ?Sized> Link for Box<L> {
 /// How many bytes a buffer needs for every frame that a link with `capabilities` can deliver.
 #[must_use]
 pub fn buffer_size(capabilities: &Capabilities) -> usize {
-    if capabilities.segmentation {
+    let longest = if capabilities.segmentation {
         wire::frame::MAX_FRAME
     } else {
         usize::from(capabilities.mtu) + check::MAX_LINK_HEADER
-    }
+    };
+    // A device's own header stands before the frame, and a byte behind it would be one too many.
+    wire::vnet::HEADER_LEN + longest + 1
 }

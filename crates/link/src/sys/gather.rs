@@ -1,12 +1,15 @@
-//! One frame from several slices in one system call, and one frame into several.
+//! One frame from several slices in one system call, and one frame into a buffer.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use arrayvec::ArrayVec;
 use rustix::io::Errno;
 
 /// Slices that fit on the stack: a device header, the stack's header, and a send queue's pieces.
 const FEW: usize = 16;
+/// A frame of up to so many bytes is copied together: the kernel takes one piece faster than several.
+const SMALL: usize = 512;
 /// The most slices that one call takes (`UIO_MAXIOV`).
 const MOST: usize = 1024;
 
@@ -19,6 +22,12 @@ pub(crate) fn write(
     length: usize,
 ) -> Result<(), Errno> {
     let all = || [prefix, header].into_iter().chain(payload.iter().copied());
+    if length <= SMALL {
+        let mut whole = ArrayVec::<u8, SMALL>::new();
+        let fits = all().all(|slice| whole.try_extend_from_slice(slice).is_ok());
+        debug_assert!(fits, "the length is that of all slices");
+        return written_whole(retry(|| rustix::io::write(device, &whole))?, length);
+    }
     let count = all().filter(|slice| !slice.is_empty()).count();
     if count > MOST {
         let whole: Vec<u8> = all().flatten().copied().collect();
@@ -43,8 +52,11 @@ fn write_all_of(
     slices: &[IoSlice<'_>],
     length: usize,
 ) -> Result<(), Errno> {
-    let written = retry(|| rustix::io::writev(device, slices))?;
-    // A device takes a frame whole or not at all.
+    written_whole(retry(|| rustix::io::writev(device, slices))?, length)
+}
+
+/// A device takes a frame whole or not at all.
+fn written_whole(written: usize, length: usize) -> Result<(), Errno> {
     if written == length { Ok(()) } else { Err(Errno::IO) }
 }
 
@@ -52,7 +64,7 @@ fn write_all_of(
 pub(crate) enum Read {
     /// Nothing is there now.
     Nothing,
-    /// A frame of so many bytes, the prefix not counted.
+    /// A frame of so many bytes, with its prefix.
     Frame(usize),
     /// A frame longer than the buffer; it is lost.
     TooLong,
@@ -60,25 +72,16 @@ pub(crate) enum Read {
     TooShort,
 }
 
-/// Reads one frame, its first bytes into `prefix` and the rest into `buffer`.
-pub(crate) fn read(
-    device: BorrowedFd<'_>,
-    prefix: &mut [u8],
-    buffer: &mut [u8],
-) -> io::Result<Read> {
-    let (before, room) = (prefix.len(), buffer.len());
-    // A device cuts a frame that is too long without a word: a byte behind the end tells.
-    let mut beyond = [0];
-    let read = retry(|| {
-        let mut slices =
-            [IoSliceMut::new(prefix), IoSliceMut::new(buffer), IoSliceMut::new(&mut beyond)];
-        let skip = usize::from(before == 0);
-        rustix::io::readv(device, &mut slices[skip..])
-    });
-    match read {
-        Ok(length) if length < before => Ok(Read::TooShort),
-        Ok(length) if length - before > room => Ok(Read::TooLong),
-        Ok(length) => Ok(Read::Frame(length - before)),
+/// Reads one frame into `buffer`, with the `prefix` bytes that the device puts before it.
+///
+/// A device cuts a frame that is too long without a word, so one that fills the buffer counts as
+/// too long.
+pub(crate) fn read(device: BorrowedFd<'_>, prefix: usize, buffer: &mut [u8]) -> io::Result<Read> {
+    let room = buffer.len();
+    match retry(|| rustix::io::read(device, &mut *buffer)) {
+        Ok(length) if length >= room => Ok(Read::TooLong),
+        Ok(length) if length < prefix => Ok(Read::TooShort),
+        Ok(length) => Ok(Read::Frame(length)),
         Err(Errno::AGAIN) => Ok(Read::Nothing),
         Err(error) => Err(error.into()),
     }
