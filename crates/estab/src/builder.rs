@@ -185,9 +185,9 @@ impl StackBuilder {
         let Assembled { core, ports, poller } = self.assemble()?;
         let busy = BusyPoll::new(self.busy_poll);
         let traced = self.observer.is_some();
-        let engine = Engine::new(core, ports, Arc::clone(&poller), busy, traced);
+        let engine = Engine::new(core, ports, poller, busy, traced);
         let shared = Arc::new(Shared::new(engine, self.drain));
-        let driver = driver::spawn(Arc::clone(&shared), poller, self.observer)?;
+        let driver = driver::spawn(Arc::clone(&shared), self.observer)?;
         Ok(Stack::new(shared, driver))
     }
 

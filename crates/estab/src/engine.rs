@@ -43,8 +43,10 @@ pub(crate) struct Engine {
     pub(crate) abandoned: Option<Instant>,
     /// When to look next whether it is. Looking means to list all sockets.
     look_at: Instant,
-    /// When the driver wakes by itself.
-    pub(crate) sleeping_until: Instant,
+    /// When the one who leads wakes by itself; `None` while nobody sleeps.
+    sleeping_until: Option<Instant>,
+    /// Until when was slept last.
+    slept_until: Instant,
     /// How long the driver asks the links before it sleeps.
     pub(crate) busy: BusyPoll,
     pub(crate) activity: Activity,
@@ -68,7 +70,8 @@ impl Engine {
             stopping: false,
             abandoned: None,
             look_at: Instant::ZERO,
-            sleeping_until: Instant::ZERO,
+            sleeping_until: None,
+            slept_until: Instant::ZERO,
             busy,
             activity: Activity::default(),
         }
@@ -79,8 +82,9 @@ impl Engine {
         self.ports.first_interface()
     }
 
-    /// What the driver does with its turn; says why when it is the last one.
-    pub(crate) fn driver_turn(&mut self, now: Instant, woken: &mut Woken) -> Option<Ended> {
+    /// A turn of who leads; says why when it is the last one.
+    pub(crate) fn turn(&mut self, now: Instant, woken: &mut Woken) -> Option<Ended> {
+        self.sleeping_until = None;
         let batch = self.ports.receive(&mut self.stack, now);
         self.stack.handle_timeout(now);
         self.settle(now, DRIVER_BUDGET, woken);
@@ -88,14 +92,6 @@ impl Engine {
         self.activity.received += batch.frames as u64;
         if batch.frames > 0 {
             self.busy.received(now);
-        }
-        let deadline = self.deadline();
-        // A deadline that was moved back or cancelled since the driver began to wait for it is left
-        // standing: the next call would set one like it, and would have to wake the driver for that.
-        // So a retransmission timer that is set with each request wakes it once in each timeout.
-        let stands = now < self.sleeping_until && self.sleeping_until < deadline;
-        if !stands {
-            self.sleeping_until = deadline;
         }
         batch.gone.map(Ended::LinkGone)
     }
@@ -105,26 +101,47 @@ impl Engine {
     pub(crate) fn call_done(&mut self, now: Instant, woken: &mut Woken) -> bool {
         self.settle(now, CALL_BUDGET, woken);
         let deadline = self.deadline();
-        let kick = deadline < self.sleeping_until || self.traced;
-        self.sleeping_until = self.sleeping_until.min(deadline);
+        let late = self.sleeping_until.is_some_and(|until| deadline < until);
+        if late {
+            self.sleeping_until = Some(deadline);
+        }
+        let kick = late || self.traced;
         self.activity.kicks += u64::from(kick);
         kick
     }
 
-    /// When the driver has something to do although nobody asks for it.
+    /// Who leads goes to sleep: until when.
+    pub(crate) fn sleep(&mut self, now: Instant) -> Instant {
+        let deadline = self.deadline();
+        // A deadline that was moved back or cancelled since it was slept for is left standing: the
+        // next call would set one like it, and would have to wake the sleeper for that. So a
+        // retransmission timer that is set with each request wakes it once in each timeout.
+        if !(now < self.slept_until && self.slept_until < deadline) {
+            self.slept_until = deadline;
+        }
+        self.sleeping_until = Some(self.slept_until);
+        self.slept_until
+    }
+
+    /// When there is something to do although nobody asks for it.
     pub(crate) fn deadline(&self) -> Instant {
         if self.stopping { Instant::ZERO } else { self.ports.deadline(&self.stack) }
     }
 
-    /// When to look again whether an abandoned stack is done; `None`: it is, or its time is up.
-    pub(crate) fn drain(&mut self, now: Instant, until: Instant) -> Option<Instant> {
+    /// Whether an abandoned stack has something to deliver yet, and time for it.
+    pub(crate) fn is_draining(&mut self, now: Instant, until: Instant) -> bool {
         if now >= self.look_at {
             self.look_at = now.after(LOOK_INTERVAL);
             if !self.is_undelivered() {
-                return None;
+                return false;
             }
         }
-        (now < until).then(|| self.look_at.min(until))
+        now < until
+    }
+
+    /// When [`Engine::drain`] wants to be asked again.
+    pub(crate) fn look_at(&self) -> Instant {
+        self.abandoned.map_or(self.look_at, |until| self.look_at.min(until))
     }
 
     /// Ends every connection with a reset, so that no peer waits in vain.
@@ -207,10 +224,12 @@ impl Woken {
         self.0.extend(table.all().into_iter().map(|waiters| (waiters, Ready::all())));
     }
 
-    /// Wakes them. The list keeps its memory.
-    pub(crate) fn wake(&mut self) {
+    /// Wakes them, and says how many. The list keeps its memory.
+    pub(crate) fn wake(&mut self) -> usize {
+        let count = self.0.len();
         for (waiters, ready) in self.0.drain(..) {
             waiters.wake(ready);
         }
+        count
     }
 }

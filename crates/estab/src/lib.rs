@@ -112,8 +112,9 @@
 //! - **Memory is bounded** by [`Config`]: buffers, queues and half-open connections. Buffers hold
 //!   what is really there.
 //! - **A call is a call.** Writing sends in the caller's own turn when window and link allow, with
-//!   no other thread involved; one thread per stack receives, keeps time and sends the rest. What
-//!   a full link refuses is kept and goes first when there is room.
+//!   no other thread involved; one thread per stack receives, keeps time and sends the rest, where no
+//!   thread does that waits for a socket anyway. What a full link refuses is kept and goes first when
+//!   there is room.
 //! - **Names are not looked up.** Give literal addresses; a host name would go to the system's
 //!   resolver, over the system's network.
 
@@ -121,6 +122,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
+mod block;
 pub mod blocking;
 mod builder;
 mod busy;
@@ -131,6 +133,7 @@ mod engine;
 mod error;
 mod handle;
 pub mod inline;
+mod lead;
 #[cfg(feature = "tokio")]
 pub mod net;
 mod ping;

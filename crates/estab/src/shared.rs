@@ -7,11 +7,15 @@ use wire::time::Instant;
 
 use crate::engine::{Engine, Woken};
 use crate::error::Ended;
+use crate::lead::{Lead, Turner};
+use crate::poller::Poller;
 
 /// One stack, as all of its threads see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
+    /// Who takes the turns.
+    pub(crate) lead: Lead,
     /// Where this stack's time starts.
     epoch: std::time::Instant,
     /// How long what was written may take to be delivered once nobody holds the stack.
@@ -27,33 +31,38 @@ enum Core {
     Dead(Ended),
 }
 
-/// What one turn of the driver leads to.
+/// What a turn leads to.
 pub(crate) enum Next {
-    /// Wait until a descriptor is ready, a kick, or this time.
-    Wait(Wait),
+    /// The next one.
+    Go,
+    /// The driver is to go on.
+    StepDown,
     /// That was the last turn.
     End(Ended),
 }
 
-/// How the driver waits for its next turn.
+/// How to wait for the next turn.
 pub(crate) struct Wait {
-    /// Until then it asks the descriptors without sleeping.
-    pub(crate) poll_until: Instant,
-    /// Then it sleeps, until this time at the latest.
-    pub(crate) until: Instant,
+    pub(crate) poller: Arc<Poller>,
+    /// Until then the descriptors are asked without sleeping.
+    poll_until: Instant,
+    /// Until then it is slept, at the latest.
+    until: Instant,
 }
 
-/// What the driver did while it waited.
-#[derive(Clone, Copy, Default)]
+/// What was done while waiting.
+#[derive(Debug, Default)]
 pub(crate) struct Waited {
-    pub(crate) polls: u64,
-    pub(crate) sleeps: u64,
+    polls: u64,
+    sleeps: u64,
 }
 
 impl Shared {
     pub(crate) fn new(engine: Engine, drain: Duration) -> Self {
+        // The trace is shown by the driver, so only it takes turns that have one.
+        let lead = Lead::new(engine.traced);
         let core = Mutex::new(Core::Alive(Box::new(engine)));
-        Self { core, epoch: std::time::Instant::now(), drain }
+        Self { core, lead, epoch: std::time::Instant::now(), drain }
     }
 
     /// The time on this stack's clock.
@@ -100,45 +109,76 @@ impl Shared {
         }
     }
 
-    /// One turn of the driver, which `waited` for it. The trace of it and of all calls since goes to
-    /// `trace`.
-    pub(crate) fn turn(
-        &self,
-        waited: Waited,
-        woken: &mut Woken,
-        trace: &mut Vec<stack::TraceEvent>,
-    ) -> Next {
+    /// One turn of the driver. The trace of it and of all calls since goes to the turner.
+    pub(crate) fn turn(&self, turner: &mut Turner) -> Next {
         let mut core = self.lock();
         let engine = match &mut *core {
             Core::Alive(engine) => engine,
             Core::Dead(ended) => return Next::End(ended.clone()),
         };
+        if let Some(ended) = &engine.failed {
+            return Next::End(ended.clone()); // A thread that led has lost the link.
+        }
         let now = self.now();
-        engine.activity.polls += waited.polls;
-        engine.activity.sleeps += waited.sleeps;
-        let gone = engine.driver_turn(now, woken);
+        let gone = take_turn(engine, now, turner);
         if engine.stopping {
-            engine.abort_all(now, woken);
+            engine.abort_all(now, &mut turner.woken);
         }
         while let Some(event) = engine.stack.poll_trace() {
-            trace.push(event);
+            turner.trace.push(event);
         }
-        if engine.stopping {
-            return Next::End(Ended::Stopped);
+        let drained = engine.abandoned.is_some_and(|until| !engine.is_draining(now, until));
+        match gone {
+            _ if engine.stopping || drained => Next::End(Ended::Stopped),
+            Some(ended) => Next::End(ended),
+            None => Next::Go,
         }
-        if let Some(ended) = gone {
-            return Next::End(ended);
-        }
-        let mut until = engine.sleeping_until;
-        if let Some(end) = engine.abandoned {
-            match engine.drain(now, end) {
-                Some(look_at) => until = until.min(look_at),
-                None => return Next::End(Ended::Stopped),
+    }
+
+    /// One turn of a thread that waits for a socket. What is the driver's is left to it.
+    pub(crate) fn turn_of_blocked(&self, turner: &mut Turner) -> Next {
+        match &mut *self.lock() {
+            Core::Alive(engine) if engine.failed.is_none() && !engine.stopping => {
+                let now = self.now();
+                take_turn(engine, now, turner).map_or(Next::Go, Next::End)
             }
+            Core::Alive(_) | Core::Dead(_) => Next::StepDown,
+        }
+    }
+
+    /// How to wait for the next turn. Calls know then that somebody sleeps.
+    pub(crate) fn prepare_wait(&self) -> Option<Wait> {
+        let mut core = self.lock();
+        let Core::Alive(engine) = &mut *core else { return None };
+        let now = self.now();
+        let mut until = engine.sleep(now);
+        if engine.abandoned.is_some() {
+            until = until.min(engine.look_at());
         }
         let poll_until =
-            if engine.busy.is_on() { engine.busy.poll_until(self.now()) } else { Instant::ZERO };
-        Next::Wait(Wait { poll_until: poll_until.min(until), until })
+            if engine.busy.is_on() { engine.busy.poll_until(now) } else { Instant::ZERO };
+        Some(Wait { poller: Arc::clone(&engine.poller), poll_until: poll_until.min(until), until })
+    }
+
+    /// Waits for something to do, at most for `limit`: asks for a while, and then sleeps.
+    pub(crate) fn wait(&self, wait: &Wait, limit: Option<Duration>) -> std::io::Result<Waited> {
+        let mut waited = Waited::default();
+        let until = match limit {
+            Some(limit) => wait.until.min(self.now().after(limit)),
+            None => wait.until,
+        };
+        if wait.poll_until > Instant::ZERO {
+            while self.now() < wait.poll_until.min(until) {
+                waited.polls += 1;
+                if wait.poller.wait(Some(Duration::ZERO))? {
+                    return Ok(waited);
+                }
+                std::hint::spin_loop();
+            }
+        }
+        waited.sleeps += 1;
+        wait.poller.wait(self.until(until))?;
+        Ok(waited)
     }
 
     /// Asks the driver for its last turn. A stack that the driver has left already ends here.
@@ -151,6 +191,8 @@ impl Shared {
         } else {
             engine.stopping = true;
             engine.poller.kick();
+            drop(core);
+            self.lead.hurry();
         }
     }
 
@@ -206,6 +248,13 @@ impl Shared {
     pub(crate) fn until(&self, deadline: Instant) -> Option<Duration> {
         (deadline != Instant::FAR_FUTURE).then(|| deadline.since(self.now()))
     }
+}
+
+fn take_turn(engine: &mut Engine, now: Instant, turner: &mut Turner) -> Option<Ended> {
+    let waited = std::mem::take(&mut turner.waited);
+    engine.activity.polls += waited.polls;
+    engine.activity.sleeps += waited.sleeps;
+    engine.turn(now, &mut turner.woken)
 }
 
 /// Locks something that a panic cannot leave half-done.

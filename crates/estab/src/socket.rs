@@ -12,9 +12,10 @@ use stack::{Error, Ready, SocketId};
 use wire::time::Instant;
 
 use crate::Stack;
+use crate::block::block_on;
 use crate::engine::Engine;
 use crate::error::from_stack;
-use crate::wait::{Place, Side, Ticket, Waiters, block_on};
+use crate::wait::{Place, Side, Ticket, Waiters};
 
 /// A socket of any kind. Closes when dropped.
 #[derive(Debug)]
@@ -106,6 +107,7 @@ impl Socket {
     /// The one place of the `poll_*` functions of `side`.
     #[cfg(feature = "tokio")]
     pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {
+        self.stack.shared().lead.reserve();
         Place::Polled(&self.waiters, side)
     }
 
@@ -131,7 +133,8 @@ impl Socket {
         mut op: impl FnMut(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> Option<io::Result<T>> {
         let mut ticket = Ticket::new(&self.waiters, side);
-        block_on(timeout, |waker| self.poll(Place::Ticket(&mut ticket), waker, &mut op))
+        let shared = self.stack.shared();
+        block_on(shared, timeout, |waker| self.poll(Place::Ticket(&mut ticket), waker, &mut op))
     }
 
     /// Waits in this task until `op` does not block.
@@ -141,6 +144,7 @@ impl Socket {
         side: Side,
         mut op: impl FnMut(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
+        self.stack.shared().lead.reserve();
         let mut ticket = Ticket::new(&self.waiters, side);
         std::future::poll_fn(|cx| self.poll(Place::Ticket(&mut ticket), cx.waker(), &mut op)).await
     }

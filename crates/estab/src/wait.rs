@@ -6,11 +6,8 @@
 //! after the registration, and it is delivered after that lock is released. What is delivered may
 //! be stale, so everybody who is woken looks again.
 
-use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::task::Waker;
 
 use slotmap::SecondaryMap;
 use stack::{ConnectionId, ListenerId, PingId, Ready, SocketId, UdpId};
@@ -234,57 +231,11 @@ impl WaitTable {
     }
 }
 
-/// Calls `poll` until it is ready, with a waker that unparks this thread; `None` when `timeout`
-/// passed first. It is asked at least once.
-pub(crate) fn block_on<T>(
-    timeout: Option<Duration>,
-    mut poll: impl FnMut(&Waker) -> Poll<T>,
-) -> Option<T> {
-    // A timeout beyond the clock's end is none.
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let waker = thread_waker();
-    loop {
-        if let Poll::Ready(value) = poll(&waker) {
-            return Some(value);
-        }
-        match deadline {
-            None => thread::park(),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return None;
-                }
-                thread::park_timeout(left);
-            }
-        }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// A waker that unparks the calling thread; made once per thread.
-fn thread_waker() -> Waker {
-    thread_local! {
-        static WAKER: OnceCell<Waker> = const { OnceCell::new() };
-    }
-    let make = || Waker::from(Arc::new(Unpark(thread::current())));
-    // A socket may be used while the thread's own variables are being dropped.
-    WAKER.try_with(|waker| waker.get_or_init(make).clone()).unwrap_or_else(|_| make())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use std::task::Wake;
 
     use super::*;
 
@@ -380,33 +331,6 @@ mod tests {
         waiters.wake(Ready::READ);
         assert_eq!(again.1.load(Ordering::SeqCst), 2);
         waiters.lock().read.polled = None; // Breaks the circle.
-    }
-
-    #[test]
-    fn a_thread_is_woken_or_gives_up() {
-        let waiters = Arc::new(Waiters::default());
-        let ready = Arc::new(Mutex::new(false));
-        let thread = {
-            let (waiters, ready) = (Arc::clone(&waiters), Arc::clone(&ready));
-            thread::spawn(move || {
-                let mut ticket = Ticket::new(&waiters, Side::Read);
-                block_on(None, |waker| {
-                    // Looking and registering under one lock, as `Socket::poll` does.
-                    let ready = ready.lock().unwrap();
-                    if *ready {
-                        return Poll::Ready(());
-                    }
-                    ticket.register(waker);
-                    Poll::Pending
-                })
-            })
-        };
-        *ready.lock().unwrap() = true;
-        waiters.wake(Ready::READ);
-        assert_eq!(thread.join().unwrap(), Some(()));
-        let never = block_on(Some(Duration::from_millis(5)), |_| Poll::<()>::Pending);
-        assert_eq!(never, None);
-        assert_eq!(block_on(Some(Duration::ZERO), |_| Poll::Ready(3)), Some(3));
     }
 
     #[test]

@@ -1,0 +1,294 @@
+//! Who carries the frames: the driver, or a program's thread that has nothing else to do.
+//!
+//! A thread that waits for a socket and sleeps until the driver wakes it pays two changes of context
+//! for whatever it gets, and may find the bytes in another core's cache. So a thread that has to wait
+//! takes the lead, if nobody has it: it sleeps on the links itself, takes the turns, wakes the others,
+//! and lets go as soon as it has got what it waits for.
+//!
+//! Then nobody leads. Whoever waits next does, and that is most often the same thread, some
+//! microseconds later; waking another one each time would cost what was to be saved. The driver looks
+//! every [`WATCH`] whether somebody took a turn, and takes the lead when nobody did. While a thread
+//! leads that is asleep, so is the driver. A program that computes for longer between its calls makes
+//! the frames wait for a watch or two, and the driver learns from that: it leaves the lead alone less
+//! and less often.
+//!
+//! Only the driver leads a stack that is traced, because it shows the trace, and one that tasks wait
+//! for, because they never take a turn.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::engine::Woken;
+use crate::shared::{Waited, lock};
+
+/// How often the driver looks whether somebody leads. It bounds how long a frame can wait while
+/// nobody does (twice this), and costs the driver some microseconds each time.
+const WATCH: Duration = Duration::from_millis(1);
+
+/// The most turns in a row, as a power of two, for which a driver keeps the lead that it left in vain.
+const MOST_VAIN: u32 = 10;
+
+/// The right to take turns.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    /// Whoever has locked it leads.
+    token: Mutex<Turner>,
+    /// Somebody does.
+    taken: AtomicBool,
+    /// How often a program's thread has let go of it.
+    passes: AtomicU64,
+    /// The driver sleeps until the one who leads lets go.
+    tell: AtomicBool,
+    /// The driver shall take the lead now.
+    hurry: AtomicBool,
+    driver: OnceLock<Thread>,
+    /// Only the driver leads.
+    reserved: AtomicBool,
+    /// How many threads wait for a socket.
+    blocked: AtomicUsize,
+}
+
+/// What a turn needs besides the stack; its lists keep their memory.
+#[derive(Debug, Default)]
+pub(crate) struct Turner {
+    /// Whom the turn wakes.
+    pub(crate) woken: Woken,
+    /// What the turn has to show.
+    pub(crate) trace: Vec<stack::TraceEvent>,
+    /// What was done since the turn before.
+    pub(crate) waited: Waited,
+}
+
+/// Somebody leads, until this is dropped.
+pub(crate) struct Leading<'a> {
+    pub(crate) turner: MutexGuard<'a, Turner>,
+    lead: &'a Lead,
+    is_driver: bool,
+}
+
+impl Lead {
+    pub(crate) fn new(reserved: bool) -> Self {
+        Self {
+            token: Mutex::default(),
+            taken: AtomicBool::new(false),
+            passes: AtomicU64::new(0),
+            tell: AtomicBool::new(false),
+            hurry: AtomicBool::new(false),
+            driver: OnceLock::new(),
+            reserved: AtomicBool::new(reserved),
+            blocked: AtomicUsize::new(0),
+        }
+    }
+
+    /// From now on only the driver leads.
+    pub(crate) fn reserve(&self) {
+        // A store would take the cache line from who reads it.
+        if !self.reserved.load(Ordering::Relaxed) {
+            self.reserved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A program's thread that waits takes the lead, if it may.
+    pub(crate) fn take(&self) -> Option<Leading<'_>> {
+        if self.reserved.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.token.try_lock() {
+            Ok(turner) => Some(self.leading(turner, false)),
+            Err(TryLockError::Poisoned(turner)) => Some(self.leading(turner.into_inner(), false)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The driver takes the lead, after the one who has it.
+    pub(crate) fn take_for_driver(&self) -> Leading<'_> {
+        self.leading(lock(&self.token), true)
+    }
+
+    /// Counts a thread as waiting until the result is dropped.
+    pub(crate) fn block(&self) -> Blocked<'_> {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        Blocked(self)
+    }
+
+    /// The driver shall take the lead now, and its turn.
+    pub(crate) fn hurry(&self) {
+        self.hurry.store(true, Ordering::SeqCst);
+        if let Some(driver) = self.driver.get() {
+            driver.unpark();
+        }
+    }
+
+    fn leading<'a>(&'a self, turner: MutexGuard<'a, Turner>, is_driver: bool) -> Leading<'a> {
+        self.taken.store(true, Ordering::SeqCst);
+        Leading { turner, lead: self, is_driver }
+    }
+
+    /// The driver's rest while others lead: it ends when nobody has for a while. True when somebody did.
+    fn watch(&self) -> bool {
+        let _ = self.driver.set(thread::current());
+        let mut paid = false;
+        loop {
+            let before = self.passes.load(Ordering::SeqCst);
+            thread::park_timeout(WATCH);
+            if self.hurry.load(Ordering::SeqCst) {
+                return paid;
+            }
+            if self.passes.load(Ordering::SeqCst) != before {
+                paid = true;
+                continue;
+            }
+            if !self.taken.load(Ordering::SeqCst) {
+                return paid;
+            }
+            // Who leads has slept all the time. Either it sees that it is to tell, or we see that it
+            // has let go.
+            paid = true;
+            self.tell.store(true, Ordering::SeqCst);
+            while self.tell.load(Ordering::SeqCst) && self.taken.load(Ordering::SeqCst) {
+                thread::park();
+                if self.hurry.load(Ordering::SeqCst) {
+                    return paid;
+                }
+            }
+            self.tell.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        if !self.is_driver {
+            self.lead.passes.fetch_add(1, Ordering::SeqCst);
+        }
+        self.lead.taken.store(false, Ordering::SeqCst);
+        if self.lead.tell.swap(false, Ordering::SeqCst)
+            && let Some(driver) = self.lead.driver.get()
+        {
+            driver.unpark();
+        }
+    }
+}
+
+/// A thread that waits for a socket.
+pub(crate) struct Blocked<'a>(&'a Lead);
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        self.0.blocked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether the driver leaves the lead to the threads that it wakes.
+#[derive(Debug, Default)]
+pub(crate) struct Retreat {
+    /// How often in a row nobody took it.
+    vain: u32,
+    /// For so many wake-ups it is kept.
+    keep: u32,
+}
+
+impl Retreat {
+    /// The driver's turn woke `woken`. Lets go of the lead, and waits until it is needed again, if
+    /// those can be expected to wait again soon; else gives it back.
+    pub(crate) fn consider<'a>(
+        &mut self,
+        leading: Leading<'a>,
+        woken: usize,
+    ) -> Option<Leading<'a>> {
+        let lead = leading.lead;
+        let none = woken == 0
+            || lead.blocked.load(Ordering::Relaxed) == 0
+            || lead.reserved.load(Ordering::Relaxed)
+            || lead.hurry.load(Ordering::Relaxed);
+        if none || self.keep > 0 {
+            self.keep = self.keep.saturating_sub(u32::from(!none));
+            return Some(leading);
+        }
+        drop(leading);
+        let paid = lead.watch();
+        self.learn(paid);
+        None
+    }
+
+    fn learn(&mut self, paid: bool) {
+        if paid {
+            *self = Self::default();
+        } else {
+            self.vain = (self.vain + 1).min(MOST_VAIN);
+            self.keep = 1 << self.vain;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn one_leads_at_a_time() {
+        let lead = Lead::new(false);
+        let leading = lead.take().unwrap();
+        assert!(lead.take().is_none());
+        drop(leading);
+        assert!(lead.take().is_some());
+        lead.reserve();
+        assert!(lead.take().is_none(), "tasks wait for the driver");
+        assert!(Lead::new(true).take().is_none(), "so does a trace");
+    }
+
+    #[test]
+    fn a_driver_is_back_when_nobody_leads() {
+        let lead = Lead::new(false);
+        let mut retreat = Retreat::default();
+        let blocked = lead.block();
+        let mut kept = 0;
+        for _ in 0..1000 {
+            kept += usize::from(retreat.consider(lead.take_for_driver(), 1).is_some());
+        }
+        assert!(kept > 980, "it learns: it left the lead {} times", 1000 - kept);
+        assert!(retreat.consider(lead.take_for_driver(), 0).is_some(), "nobody was woken");
+        drop(blocked);
+        retreat = Retreat::default();
+        assert!(retreat.consider(lead.take_for_driver(), 1).is_some(), "only tasks were woken");
+    }
+
+    #[test]
+    fn a_driver_sleeps_with_the_one_who_leads_and_is_told() {
+        let lead = Arc::new(Lead::new(false));
+        let leading = lead.take().unwrap();
+        let driver = {
+            let lead = Arc::clone(&lead);
+            thread::spawn(move || lead.watch())
+        };
+        while !lead.tell.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        drop(leading);
+        assert!(driver.join().unwrap(), "it paid to leave");
+        assert!(!lead.tell.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_driver_in_a_hurry_does_not_watch() {
+        let lead = Arc::new(Lead::new(false));
+        let leading = lead.take().unwrap();
+        let driver = {
+            let lead = Arc::clone(&lead);
+            thread::spawn(move || {
+                lead.watch();
+                drop(lead.take_for_driver());
+            })
+        };
+        while !lead.tell.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        lead.hurry();
+        drop(leading);
+        driver.join().unwrap();
+    }
+}
