@@ -31,7 +31,6 @@ pub(crate) struct WhileBusy<T>(Option<Box<T>>);
 
 /// Boxes that wait to be used again.
 #[derive(Debug)]
-#[expect(clippy::vec_box, reason = "the boxes are what is kept")]
 pub(crate) struct Shelf<T>(Vec<Box<T>>);
 
 impl<T: Work> WhileBusy<T> {

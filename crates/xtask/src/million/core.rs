@@ -155,7 +155,7 @@ struct World {
 
 impl World {
     fn new(count: usize) -> Result<Self> {
-        let addresses = (0..count.div_ceil(PER_ADDRESS)).map(|number| client_address(number));
+        let addresses = (0..count.div_ceil(PER_ADDRESS)).map(client_address);
         let now = Instant::from_millis(1);
         let client = Host::new(addresses, 1)?;
         let mut server = Host::new(std::iter::once(SERVER.ip()), 2)?;

@@ -54,7 +54,7 @@ pub(super) fn run(count: usize) -> Result<()> {
 fn raise_limit() -> Result<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit.clone())?;
+    setrlimit(Resource::Nofile, limit)?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
