@@ -45,26 +45,52 @@ pub(crate) struct Waiters {
 
 #[derive(Debug, Default)]
 struct Lists {
-    /// The key of the next [`Ticket`] that registers.
-    next_key: u64,
-    read: List,
-    write: List,
+    /// The key of the last [`Ticket`] that registered.
+    last_key: u64,
+    /// Of the `poll_*` functions, to read and to write: only the last caller is woken, as their
+    /// contract says.
+    polled: [Option<Waker>; 2],
+    /// Futures and blocked threads while there are any: any number, the oldest first.
+    #[expect(clippy::box_collection, reason = "a pointer is all that an idle socket has for it")]
+    tickets: Option<Box<Vec<Waiting>>>,
 }
 
-#[derive(Debug, Default)]
-struct List {
-    /// Of the `poll_*` functions: only the last caller is woken, as their contract says.
-    polled: Option<Waker>,
-    /// Of futures and blocked threads: any number, oldest first.
-    ticketed: Vec<(u64, Waker)>,
+/// A future or a blocked thread.
+#[derive(Debug)]
+struct Waiting {
+    key: u64,
+    side: Side,
+    waker: Waker,
 }
+
+// Every socket has one, most of them for a long time, and nearly all of those wait for nothing.
+const _: () = assert!(size_of::<Waiters>() <= 56);
 
 impl Lists {
-    fn side(&mut self, side: Side) -> &mut List {
+    fn polled(&mut self, side: Side) -> &mut Option<Waker> {
         match side {
-            Side::Read => &mut self.read,
-            Side::Write => &mut self.write,
+            Side::Read => &mut self.polled[0],
+            Side::Write => &mut self.polled[1],
         }
+    }
+
+    fn waiting(&self) -> &[Waiting] {
+        self.tickets.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes the first that `which` says, and gives the list back with the last.
+    fn take(&mut self, which: impl Fn(&Waiting) -> bool) -> Option<Waker> {
+        let tickets = self.tickets.as_mut()?;
+        let place = tickets.iter().position(which)?;
+        let Waiting { waker, .. } = tickets.remove(place);
+        self.tickets.take_if(|tickets| tickets.is_empty());
+        Some(waker)
+    }
+
+    /// Adds a ticket.
+    fn add(&mut self, waiting: Waiting) {
+        // Rarely does a second one wait: no room for four, as a vector begins with.
+        self.tickets.get_or_insert_with(|| Box::new(Vec::with_capacity(1))).push(waiting);
     }
 }
 
@@ -72,7 +98,7 @@ impl Waiters {
     /// Makes `waker` the one that is woken for the `poll_*` functions of `side`.
     fn register_polled(&self, side: Side, waker: &Waker) -> Replaced {
         let mut lists = self.lock();
-        let polled = &mut lists.side(side).polled;
+        let polled = lists.polled(side);
         if polled.as_ref().is_some_and(|known| known.will_wake(waker)) {
             return None;
         }
@@ -88,22 +114,18 @@ impl Waiters {
         }
     }
 
-    /// Wakes outside of the lock, because a waker may do anything. The list keeps its memory.
+    /// Wakes outside of the lock, because a waker may do anything.
     fn wake_side(&self, side: Side) {
         let mut lists = self.lock();
-        let polled = lists.side(side).polled.take();
-        let count = lists.side(side).ticketed.len();
+        let polled = lists.polled(side).take();
+        let count = lists.waiting().iter().filter(|waiting| waiting.side == side).count();
         drop(lists);
         if let Some(waker) = polled {
             waker.wake();
         }
         for _ in 0..count {
             let mut lists = self.lock();
-            let ticketed = &mut lists.side(side).ticketed;
-            if ticketed.is_empty() {
-                return;
-            }
-            let (_, waker) = ticketed.remove(0);
+            let Some(waker) = lists.take(|waiting| waiting.side == side) else { return };
             drop(lists);
             waker.wake();
         }
@@ -132,15 +154,15 @@ impl<'a> Ticket<'a> {
     fn register(&mut self, waker: &Waker) -> Replaced {
         let mut lists = self.waiters.lock();
         let key = *self.key.get_or_insert_with(|| {
-            lists.next_key += 1;
-            lists.next_key
+            lists.last_key += 1;
+            lists.last_key
         });
-        let ticketed = &mut lists.side(self.side).ticketed;
-        match ticketed.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) if known.will_wake(waker) => None,
-            Some((_, known)) => Some(std::mem::replace(known, waker.clone())),
+        let known = lists.tickets.iter_mut().flat_map(|tickets| tickets.iter_mut());
+        match known.into_iter().find(|waiting| waiting.key == key) {
+            Some(known) if known.waker.will_wake(waker) => None,
+            Some(known) => Some(std::mem::replace(&mut known.waker, waker.clone())),
             None => {
-                ticketed.push((key, waker.clone()));
+                lists.add(Waiting { key, side: self.side, waker: waker.clone() });
                 None
             }
         }
@@ -151,9 +173,7 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
         let mut lists = self.waiters.lock();
-        let ticketed = &mut lists.side(self.side).ticketed;
-        let place = ticketed.iter().position(|(known, _)| *known == key);
-        let replaced = place.map(|place| ticketed.remove(place));
+        let replaced = lists.take(|waiting| waiting.key == key);
         drop(lists);
         drop(replaced);
     }
@@ -310,7 +330,7 @@ mod tests {
         drop(ticket);
         waiters.wake(Ready::all());
         assert_eq!(woken(&count), 0);
-        assert!(waiters.lock().read.ticketed.is_empty());
+        assert!(waiters.lock().tickets.is_none());
     }
 
     #[test]
@@ -330,7 +350,7 @@ mod tests {
         waiters.wake(Ready::READ);
         waiters.wake(Ready::READ);
         assert_eq!(again.1.load(Ordering::SeqCst), 2);
-        waiters.lock().read.polled = None; // Breaks the circle.
+        *waiters.lock().polled(Side::Read) = None; // Breaks the circle.
     }
 
     #[test]

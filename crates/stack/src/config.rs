@@ -31,7 +31,7 @@ pub struct Config {
     /// How many TIME-WAIT entries are kept; the oldest goes first. 65,536 of 32 bytes: 2 MiB.
     pub time_wait_limit: usize,
     /// How many SYN-RECEIVED entries one listener keeps (its SYN queue), whatever its backlog.
-    /// 4096 of about 100 bytes; beyond it SYN cookies take over.
+    /// 4096 of 64 bytes; beyond it SYN cookies take over.
     pub syn_queue_limit: usize,
     /// Answer with SYN cookies when a listener's SYN queue is full (RFC 4987 3.6). On: a flood
     /// must not keep real clients out.
@@ -209,6 +209,44 @@ impl Default for TcpOptions {
 }
 
 impl TcpOptions {
+    /// Whether nobody could tell the two apart.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            nodelay,
+            cork,
+            keepalive,
+            linger,
+            send_buffer,
+            receive_buffer,
+            user_timeout,
+            ttl,
+            traffic_class,
+            max_segment,
+            ecn,
+            rto,
+            pacing,
+            max_pacing_rate,
+            delayed_ack,
+            congestion,
+        } = other;
+        self.nodelay == *nodelay
+            && self.cork == *cork
+            && self.keepalive == *keepalive
+            && self.linger == *linger
+            && self.send_buffer == *send_buffer
+            && self.receive_buffer == *receive_buffer
+            && self.user_timeout == *user_timeout
+            && self.ttl == *ttl
+            && self.traffic_class == *traffic_class
+            && self.max_segment == *max_segment
+            && self.ecn == *ecn
+            && self.rto == *rto
+            && self.pacing == *pacing
+            && self.max_pacing_rate == *max_pacing_rate
+            && self.delayed_ack == *delayed_ack
+            && core::ptr::fn_addr_eq(self.congestion, *congestion)
+    }
+
     /// # Errors
     /// [`Error::InvalidInput`] for what can only be a mistake, as `setsockopt` has it: times of zero
     /// that a timer would be set to, a packet that no router passes, a rate that nothing leaves at.

@@ -74,6 +74,7 @@ mod timers;
 pub mod trace;
 mod transmit;
 mod udp;
+mod while_busy;
 
 pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
 pub use counters::Counters;

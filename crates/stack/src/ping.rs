@@ -118,7 +118,7 @@ impl Stack {
         let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         let route = self.interfaces.route(socket.local, destination)?;
         let overhead = wire::ipv4::MIN_HEADER_LEN + icmpv4::HEADER_LEN;
-        if payload.len() + overhead > usize::from(route.mtu) {
+        if payload.len() + overhead > usize::from(route.hop.mtu) {
             return Err(Error::MessageTooBig);
         }
         if socket.unsent >= QUEUE_LIMIT {
@@ -204,8 +204,8 @@ impl Pings {
                     continue;
                 }
             };
-            let Some(link) = interfaces.resolve(shared, &route) else {
-                interfaces.park(shared, &route, Waiter::Ping(request));
+            let Some(link) = interfaces.resolve(shared, &route.hop) else {
+                interfaces.park(shared, &route.hop, Waiter::Ping(request));
                 continue;
             };
             let identification = interfaces.identification(&route, request.destination);
@@ -235,7 +235,7 @@ impl Pings {
                 },
             );
             return Some(Packet {
-                interface: route.interface,
+                interface: route.hop.interface,
                 header_len: envelope.len(),
                 body: Body::Frame(request.message),
                 meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },

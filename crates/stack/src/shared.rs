@@ -10,7 +10,9 @@ use crate::event::EventQueue;
 use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::reason::{Dropped, Withheld};
+use crate::tcp::{ReceiveWork, SendWork};
 use crate::trace::{TraceLog, What};
+use crate::while_busy::Shelf;
 
 /// The things that are one per stack and belong to no protocol.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) events: EventQueue,
     pub(crate) trace: TraceLog,
     pub(crate) counters: Counters,
+    /// What connections need while something is under way, and wait for the next that does.
+    pub(crate) send_works: Shelf<SendWork>,
+    pub(crate) receive_works: Shelf<ReceiveWork>,
     /// Buffers that can be filled again.
     pub(crate) spare: Pool,
 }
@@ -35,6 +40,8 @@ impl Shared {
             events: EventQueue::default(),
             trace: TraceLog::new(config.trace_limit),
             counters: Counters::default(),
+            send_works: Shelf::new(),
+            receive_works: Shelf::new(),
             spare: Pool::default(),
             config,
         }

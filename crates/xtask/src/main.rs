@@ -8,6 +8,7 @@ mod documents;
 mod figure;
 mod interop;
 mod limits;
+mod million;
 mod packet_life;
 mod reasons;
 mod requirements;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   sim-book        the tables and curves of the book, from the simulator; `--check` compares them
   counts          the instructions of the hot paths against docs/counts.toml; `--write` writes it
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
+  million [...]   what a million idle connections cost; `--help` says more
   versus-linux [...]
                   estab beside the kernel under the same impairment; `--help` says more
   bench [...]     how fast, beside the kernel, the device's limit and smoltcp; `--help` says more
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Some("sim") => simulate::smoke(rest),
         Some("sim-book") => simulate::book(rest),
         Some("sim-fleet") => simulate::fleet(rest),
+        Some("million") => million::run(rest),
         Some("interop") => interop::run(rest),
         Some("versus-linux") => versus::run(rest),
         Some("bench") => bench::run(rest),
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             Ok(())
         }
-        other => match other.and_then(|command| versus::run_part(command, rest)) {
+        other => match other.and_then(|command| run_part(command, rest)) {
             Some(outcome) => outcome,
             None => {
                 eprint!("{USAGE}");
@@ -69,4 +72,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A part of a command that it runs in a process of its own.
+fn run_part(command: &str, rest: &[String]) -> Option<anyhow::Result<()>> {
+    versus::run_part(command, rest).or_else(|| million::run_part(command, rest))
 }

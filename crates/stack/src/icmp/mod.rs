@@ -112,8 +112,8 @@ fn emit(
         shared.recycle(reply.message);
         return None;
     };
-    let Some(link) = interfaces.resolve(shared, &route) else {
-        interfaces.park(shared, &route, Waiter::Icmp(reply));
+    let Some(link) = interfaces.resolve(shared, &route.hop) else {
+        interfaces.park(shared, &route.hop, Waiter::Icmp(reply));
         return None;
     };
     let envelope = Envelope {
@@ -127,7 +127,7 @@ fn emit(
         identification: interfaces.identification(&route, reply.destination),
     };
     let length = reply.message.len();
-    if envelope.len() - envelope.link.len() + length > usize::from(route.mtu) {
+    if envelope.len() - envelope.link.len() + length > usize::from(route.hop.mtu) {
         shared.drop_packet(None, Dropped::ReplyTooBig);
         shared.recycle(reply.message);
         return None;
@@ -138,7 +138,7 @@ fn emit(
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     shared.trace(None, What::PacketOut { kind, source, destination, length, reason });
     Some(Packet {
-        interface: route.interface,
+        interface: route.hop.interface,
         header_len: envelope.len(),
         body: Body::Frame(reply.message),
         meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },

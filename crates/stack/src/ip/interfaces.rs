@@ -14,7 +14,7 @@ use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
 use crate::ip::neighbor::{Key, Neighbors, Waiter};
 use crate::ip::output::{Identifications, LinkHeader};
-use crate::ip::route::{Route, RouteTable, mask, masked};
+use crate::ip::route::{Hop, Route, RouteTable, mask, masked};
 use crate::shared::Shared;
 use crate::stack::Stack;
 
@@ -134,43 +134,43 @@ impl Interfaces {
         v4.is_broadcast() || self.all_assigned().any(|assigned| assigned.is_broadcast(v4))
     }
 
-    /// The link header for a packet on its way along `route`. `None`: the next hop is not known
+    /// The link header for a packet on its way by `hop`. `None`: the next hop is not known
     /// yet, and `waiter` comes back by [`Interfaces::poll_resolved`].
     pub(crate) fn link_header(
         &mut self,
         shared: &mut Shared,
-        route: &Route,
+        hop: &Hop,
         waiter: impl FnOnce() -> Waiter,
     ) -> Option<LinkHeader> {
-        let known = self.resolve(shared, route);
+        let known = self.resolve(shared, hop);
         if known.is_none() {
-            self.park(shared, route, waiter());
+            self.park(shared, hop, waiter());
         }
         known
     }
 
-    /// The link header for a packet on its way along `route`, or the start of a search for it;
+    /// The link header for a packet on its way by `hop`, or the start of a search for it;
     /// follow that with [`Interfaces::park`].
-    pub(crate) fn resolve(&mut self, shared: &Shared, route: &Route) -> Option<LinkHeader> {
-        let Some(source) = self.ethernet_address(route.interface) else {
+    pub(crate) fn resolve(&mut self, shared: &Shared, hop: &Hop) -> Option<LinkHeader> {
+        let Some(source) = self.ethernet_address(hop.interface) else {
             return Some(LinkHeader::None);
         };
         // No route leads to IPv6 destinations, so there are none here.
-        let IpAddr::V4(next_hop) = route.next_hop else { return Some(LinkHeader::None) };
-        let destination = if self.is_broadcast_on(route.interface, next_hop) {
+        let IpAddr::V4(next_hop) = hop.next_hop else { return Some(LinkHeader::None) };
+        let destination = if self.is_broadcast_on(hop.interface, next_hop) {
             EthernetAddress::BROADCAST
         } else if next_hop.is_multicast() {
             group_address(next_hop)
         } else {
-            self.neighbors.look_up(shared, (route.interface, next_hop))?
+            self.neighbors.look_up(shared, (hop.interface, next_hop))?
         };
         Some(LinkHeader::Ethernet { source, destination })
     }
 
-    /// Keeps `waiter` until the next hop of `route` is known.
-    pub(crate) fn park(&mut self, shared: &mut Shared, route: &Route, waiter: Waiter) {
-        let IpAddr::V4(next_hop) = route.next_hop else { return };
-        let key: Key = (route.interface, next_hop);
+    /// Keeps `waiter` until `hop` is known.
+    pub(crate) fn park(&mut self, shared: &mut Shared, hop: &Hop, waiter: Waiter) {
+        let IpAddr::V4(next_hop) = hop.next_hop else { return };
+        let key: Key = (hop.interface, next_hop);
         self.neighbors.park(shared, key, waiter);
     }
 

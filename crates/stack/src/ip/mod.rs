@@ -24,7 +24,7 @@ pub(crate) use input::Packet4;
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, LinkHeader};
-pub(crate) use route::Route;
+pub(crate) use route::{Hop, Route};
 
 /// An interface of a stack; number 0 is its loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -11,13 +11,20 @@ use crate::ip::interfaces::Interfaces;
 /// somebody types, and keeps the walk over the table short.
 const ROUTE_LIMIT: usize = 1024;
 
-/// The way to a destination. Holds until the generation of the [`Interfaces`] changes.
+/// The way to a destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Route {
+    /// The address that packets come from.
+    pub(crate) source: IpAddr,
+    /// Where they go first.
+    pub(crate) hop: Hop,
+}
+
+/// The first step of a way. Holds until the generation of the [`Interfaces`] changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hop {
     /// Where packets leave; the loopback for our own addresses.
     pub(crate) interface: InterfaceId,
-    /// The address they come from.
-    pub(crate) source: IpAddr,
     /// Whose hardware address they need: the destination's, or a gateway's.
     pub(crate) next_hop: IpAddr,
     /// The largest IP packet in bytes.
@@ -124,29 +131,29 @@ impl Interfaces {
             }
         };
         let link = self.capabilities(interface).ok_or(Error::NetworkUnreachable)?;
-        Ok(Route {
+        let hop = Hop {
             interface,
-            source,
             next_hop: IpAddr::V4(next_hop),
             mtu: link.mtu,
             checksum: link.checksum,
             segmentation: link.segmentation,
             generation: self.generation(),
-        })
+        };
+        Ok(Route { source, hop })
     }
 
     /// From ourselves to ourselves: nothing can be lost or damaged on the way, so checksums are
     /// as good as completed and never computed.
     fn route_to_self(&self, source: IpAddr, destination: IpAddr) -> Route {
-        Route {
+        let hop = Hop {
             interface: InterfaceId::LOOPBACK,
-            source,
             next_hop: destination,
             mtu: u16::MAX,
             checksum: true,
             segmentation: false,
             generation: self.generation(),
-        }
+        };
+        Route { source, hop }
     }
 
     fn next_hop(

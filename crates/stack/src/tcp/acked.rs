@@ -12,9 +12,11 @@ use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
 use crate::tcp::recovery::newreno::{DuplicateVerdict, NewAckVerdict};
 use crate::tcp::recovery::scoreboard::{Block, Report};
-use crate::tcp::recovery::{Phase, rtt, sack};
+use crate::tcp::recovery::{Phase, Repair, rtt, sack};
 use crate::tcp::segment::Segment;
 use crate::tcp::send::inflight::{Fate, Record};
+use crate::tcp::send::rate::Newest;
+use crate::tcp::send::work::SendWork;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::Event;
 use crate::trace::Timer;
@@ -45,6 +47,8 @@ pub(crate) struct News {
     ecn_echo: bool,
     /// The round-trip time that it measured.
     rtt: Option<Duration>,
+    /// What arrived and was sent last.
+    newest: Option<Newest>,
 }
 
 impl News {
@@ -58,10 +62,11 @@ impl News {
             original: false,
             duplicate: None,
             same_window: false,
-            flight_before: conn.flight_size() - conn.snd.inflight.sacked(),
+            flight_before: conn.flight_size() - conn.snd.work.inflight.sacked(),
             sent: None,
             ecn_echo: false,
             rtt: None,
+            newest: None,
         }
     }
 
@@ -74,7 +79,7 @@ impl News {
 /// Our SYN was acknowledged: the timer stops, and the first round trip is known.
 pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: &Segment) {
     let retransmissions = conn.snd.rto.expiries();
-    let measured = conn.snd.syn_sent.take().map(|at| shared.now.since(at));
+    let measured = conn.snd.work.syn_sent.take().map(|at| shared.now.since(at));
     if let Some(rtt) = measured.or_else(|| echoed_round_trip(conn, shared, seg)) {
         conn.snd.rtt.sample(rtt, 1, shared.now);
         conn.snd.recovery.tlp.on_measured();
@@ -83,8 +88,8 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
     conn.snd.syn_acked = true;
     conn.user.soft_error = None;
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
-    conn.deadlines.stop(Timer::Retransmission);
-    conn.deadlines.stop(Timer::UserTimeout);
+    conn.stop_timer(Timer::Retransmission);
+    conn.stop_timer(Timer::UserTimeout);
     conn.tell_controller_of_handshake(shared.now);
     if retransmissions > 0 {
         conn.snd.controller.on_handshake_loss(retransmissions);
@@ -96,6 +101,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
 pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     let Arrival { conn, shared, seg, .. } = arrival;
     let (conn, shared, seg) = (&mut **conn, &mut **shared, &*seg);
+    conn.snd.work.wake(&mut shared.send_works);
     conn.counts.last_ack_received = Some(shared.now);
     conn.snd.window.peer_heard();
     let window = u32::from(seg.header.window) << conn.snd.scale;
@@ -109,7 +115,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     news.same_window = same_window;
     measure_round_trip(conn, shared, seg, &mut news);
     let fin_acked = news.advanced() && advance(conn, shared, seg, &news);
-    if conn.rcv.sack.agreed {
+    if conn.rcv.sack_agreed {
         sack::ack_arrives(conn, shared, seg, &mut news);
         tell_controller(conn, shared, &news, was_fast);
     } else if news.advanced() {
@@ -118,7 +124,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
         sack::undo_if_spurious(conn, shared, seg, &news);
         newreno_duplicate(conn, shared);
     }
-    if !conn.snd.inflight.has_copies() {
+    if !conn.snd.work.inflight.has_copies() {
         conn.snd.recovery.undo.copies_gone();
     }
     if fin_acked {
@@ -134,7 +140,7 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
 fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
     let mut news = News::nothing(conn);
     let (una, nxt, now) = (conn.snd.una, conn.snd.nxt, shared.now);
-    let report = if conn.rcv.sack.agreed {
+    let report = if conn.rcv.sack_agreed {
         Report::read(&seg.header.options.sack, seg.ack, una, nxt, conn.snd.window.max())
     } else {
         Report::default()
@@ -151,6 +157,8 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
     let snd = &mut conn.snd;
     let segment = snd.mss;
     let (rate, recovery, min_rtt) = (&mut snd.rate, &mut snd.recovery, snd.rtt.min());
+    let SendWork { inflight, repair, clock: rate_clock, .. } = &mut *snd.work;
+    let Repair { rack, scoreboard, .. } = repair;
     let timeout = match recovery.phase {
         Phase::Timeout { until } => Some(until),
         _ => None,
@@ -161,8 +169,9 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
             return;
         }
         news.delivered += u64::from(record.length());
-        rate.on_delivered(now, record);
-        recovery.rack.on_delivered(now, record, min_rtt, answers_original(record));
+        rate.on_delivered(rate_clock, now, record);
+        news.newest = Newest::later_of(news.newest, record);
+        recovery.rack.on_delivered(rack, now, record, min_rtt, answers_original(record));
         if record.resent {
             repaired |= record.end.is_at_or_before(seg.ack);
         } else {
@@ -171,9 +180,8 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
             news.sent = Some(news.sent.map_or((at, at), |(a, b)| (a.min(at), b.max(at))));
         }
     };
-    snd.inflight.acknowledge(seg.ack, &mut each);
-    let inflight = &mut snd.inflight;
-    recovery.scoreboard.news(&report, segment, |(l, r)| inflight.sack(l, r, &mut each));
+    inflight.acknowledge(seg.ack, &mut each);
+    scoreboard.news(&report, segment, |(l, r)| inflight.sack(l, r, &mut each));
     if repaired {
         // RFC 6298 3: what lay behind a hole that a copy filled was not acknowledged when it came.
         news.sent = None;
@@ -185,7 +193,7 @@ fn take_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
 fn advance(conn: &mut Connection, shared: &mut Shared, seg: &Segment, news: &News) -> bool {
     let fin_acked = conn.fin_sent() && seg.ack.is_after(conn.queue_end());
     let bytes = news.acked - u32::from(fin_acked);
-    conn.snd.queue.acknowledge(bytes as usize, &mut shared.spare);
+    conn.snd.work.queue.acknowledge(bytes as usize, &mut shared.spare);
     conn.snd.una = seg.ack;
     conn.snd.fin_acked |= fin_acked;
     conn.counts.bytes_acked += u64::from(bytes);
@@ -225,7 +233,7 @@ fn echoed_round_trip(conn: &Connection, shared: &Shared, seg: &Segment) -> Optio
 /// The controller learns what arrived.
 fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast: bool) {
     let snd = &mut conn.snd;
-    let sampled = snd.rate.sample(snd.rtt.min());
+    let sampled = snd.rate.sample(&mut snd.work.clock, news.newest, snd.rtt.min());
     if news.delivered == 0 {
         return;
     }
@@ -239,7 +247,7 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
         now: shared.now,
         acked: news.delivered,
         flight_before: u64::from(news.flight_before),
-        flight: u64::from(snd.inflight.pipe()),
+        flight: u64::from(snd.work.inflight.pipe()),
         newly_lost: news.lost,
         rtt: news.rtt,
         smoothed_rtt: snd.rtt.smoothed(),
@@ -264,7 +272,7 @@ fn newreno_ack(
 ) {
     sack::undo_if_spurious(conn, shared, seg, news);
     let mss = conn.snd.mss;
-    let verdict = conn.snd.recovery.newreno.on_new_ack(news.before, seg.ack, mss);
+    let verdict = conn.snd.work.repair.newreno.on_new_ack(news.before, seg.ack, mss);
     tell_controller(conn, shared, news, was_fast && verdict != NewAckVerdict::Normal);
     let snd = &mut conn.snd;
     snd.retransmit_head = None;
@@ -295,7 +303,7 @@ fn is_duplicate(conn: &Connection, seg: &Segment, news: &News) -> bool {
 fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
     let snd = &mut conn.snd;
     let window = snd.controller.window();
-    match snd.recovery.newreno.on_duplicate_ack(snd.una, snd.nxt, snd.mss, window) {
+    match snd.work.repair.newreno.on_duplicate_ack(snd.una, snd.nxt, snd.mss, window) {
         DuplicateVerdict::Count | DuplicateVerdict::Inflate => {}
         DuplicateVerdict::EnterRecovery => {
             // RFC 5681 3.2, step 2: what limited transmit sent beyond the window does not count.
@@ -303,7 +311,7 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
             snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
             snd.retransmit_head = Some(Sent::FastRetransmission);
             snd.recovery.phase = Phase::Fast { until: snd.nxt };
-            snd.recovery.undo.begin(snd.inflight.copies());
+            snd.recovery.undo.begin(snd.work.inflight.copies());
             ecn::window_reduced(conn);
         }
     }
@@ -314,15 +322,15 @@ fn newreno_duplicate(conn: &mut Connection, shared: &mut Shared) {
 fn settle_timers(conn: &mut Connection, shared: &Shared, news: &News) {
     let now = shared.now;
     if conn.snd.una == conn.snd.nxt {
-        conn.deadlines.stop(Timer::Retransmission);
-        conn.deadlines.stop(Timer::UserTimeout);
-        conn.deadlines.stop(Timer::Reordering);
+        conn.stop_timer(Timer::Retransmission);
+        conn.stop_timer(Timer::UserTimeout);
+        conn.stop_timer(Timer::Reordering);
         conn.snd.keep_timer = false;
     } else if news.advanced() && !core::mem::take(&mut conn.snd.keep_timer) {
         let timeout = conn.retransmission_timeout();
-        conn.deadlines.set(Timer::Retransmission, now.after(timeout));
+        conn.set_timer(Timer::Retransmission, now.after(timeout));
         if let Some(limit) = conn.options.user_timeout {
-            conn.deadlines.set(Timer::UserTimeout, now.after(limit));
+            conn.set_timer(Timer::UserTimeout, now.after(limit));
         }
     }
     if news.advanced() || news.delivered > 0 {
@@ -334,7 +342,7 @@ fn settle_timers(conn: &mut Connection, shared: &Shared, news: &News) {
 /// Tells the program that there is room to write, or that everything is through.
 fn announce_room(conn: &mut Connection, shared: &mut Shared) {
     conn.expand_send_buffer(shared);
-    let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
+    let free = conn.send_buffer().saturating_sub(conn.snd.work.queue.len());
     if conn.user.wants_room && free >= conn.send_buffer() / 4 {
         conn.user.wants_room = false;
         conn.announce(shared, Ready::WRITE);

@@ -39,7 +39,7 @@ pub(crate) type Step = ControlFlow<()>;
 /// Takes a segment through the steps that its connection's state asks for.
 pub(crate) fn segment_arrives(mut arrival: Arrival<'_>) {
     let conn = &mut *arrival.conn;
-    conn.counts.segs_in += u64::from(arrival.seg.packets);
+    conn.counts.segs_in = conn.counts.segs_in.wrapping_add(arrival.seg.packets);
     let _done = match conn.state {
         State::SynSent => arrival.syn_sent(),
         _ => arrival.synchronized(),
@@ -301,7 +301,7 @@ impl Arrival<'_> {
     pub(crate) fn note_duplicate(&mut self) {
         let (seg, rcv) = (&self.seg, &mut self.conn.rcv);
         let start = seg.seq.plus(u32::from(seg.syn()));
-        rcv.sack.note_duplicate((start, start.plus(seg.length).earlier_of(rcv.nxt)));
+        rcv.note_duplicate((start, start.plus(seg.length).earlier_of(rcv.nxt)));
     }
 
     /// Hides the first `count` sequence numbers of the segment: SYN first, then text.
@@ -333,7 +333,9 @@ impl Arrival<'_> {
     /// Two ends that each find the other unacceptable would answer one another for ever; answers to
     /// segments without text are therefore few and far between.
     pub(crate) fn answer(&mut self, why: Sent) {
-        if self.seg.length > 0 || self.conn.challenge.allow_answer(self.shared.now) {
+        if self.seg.length > 0
+            || self.conn.challenge.get_or_insert_default().allow_answer(self.shared.now)
+        {
             self.conn.reply = Some(why);
         } else {
             self.shared.drop_packet(Some(self.seg.tuple), Dropped::ChallengeLimited);
@@ -342,7 +344,7 @@ impl Arrival<'_> {
 
     /// RFC 5961: owes a challenge ACK, within the connection's budget.
     fn challenge(&mut self) {
-        if self.conn.challenge.allow(self.shared.now) {
+        if self.conn.challenge.get_or_insert_default().allow(self.shared.now) {
             self.conn.reply = Some(Sent::ChallengeAck);
         } else {
             self.shared.drop_packet(Some(self.seg.tuple), Dropped::ChallengeLimited);

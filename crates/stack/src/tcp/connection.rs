@@ -5,6 +5,7 @@
 //! [`output`](super::output).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use wire::frame::FrameBuf;
 use wire::tcp::Options;
 use wire::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use wire::time::{Duration, Instant};
 use crate::config::{Config, TcpOptions};
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
-use crate::ip::Route;
+use crate::flow::PackedTuple;
+use crate::ip::Hop;
 use crate::memory::Charge;
 use crate::reason::Sent;
 use crate::shared::Shared;
@@ -25,20 +27,18 @@ use crate::tcp::recovery::Recovery;
 use crate::tcp::recovery::rto::{GRANULARITY, Rto};
 use crate::tcp::recovery::rtt::RttEstimator;
 use crate::tcp::recv::ack::AckPolicy;
-use crate::tcp::recv::assembler::Assembler;
 use crate::tcp::recv::autotune::ReceiveAutotune;
-use crate::tcp::recv::queue::ReceiveQueue;
-use crate::tcp::recv::sack::SackReport;
-use crate::tcp::send::inflight::InFlight;
+use crate::tcp::recv::work::ReceiveWork;
 use crate::tcp::send::pacing::Pacer;
-use crate::tcp::send::queue::SendQueue;
 use crate::tcp::send::rate::DeliveryRate;
 use crate::tcp::send::usage::WindowUsage;
 use crate::tcp::send::window::SendWindow;
+use crate::tcp::send::work::SendWork;
 use crate::tcp::seq::Seq;
 use crate::tcp::state::{self, State};
 use crate::tcp::timestamps::Timestamps;
 use crate::trace::{Timer, What};
+use crate::while_busy::WhileBusy;
 use crate::{ConnectionId, FourTuple, ListenerId};
 
 /// One connection, from its first SYN to its last ACK.
@@ -47,11 +47,11 @@ pub(crate) struct Connection {
     /// Its own id, for events.
     pub(crate) id: ConnectionId,
     /// Our address and the peer's.
-    pub(crate) tuple: FourTuple,
+    tuple: PackedTuple,
     /// Where it stands in the figure.
     pub(crate) state: State,
-    /// What the program set.
-    pub(crate) options: TcpOptions,
+    /// What the program set; shared with all connections for which it set the same.
+    pub(crate) options: Arc<TcpOptions>,
     /// Everything about the bytes that we send.
     pub(crate) snd: SendSide,
     /// Everything about the bytes that the peer sends.
@@ -62,14 +62,14 @@ pub(crate) struct Connection {
     pub(crate) ecn: Ecn,
     /// When each timer fires.
     pub(crate) deadlines: Deadlines,
-    /// Challenge ACKs that may still be sent (RFC 5961 7).
-    pub(crate) challenge: ChallengeBudget,
+    /// Challenge ACKs that may still be sent (RFC 5961 7), once one was due.
+    pub(crate) challenge: Option<Box<ChallengeBudget>>,
     /// An answer that is owed whatever the ACK policy says: a challenge, a duplicate ACK.
     pub(crate) reply: Option<Sent>,
     /// Keep-alive probes without an answer.
     pub(crate) keepalive_probes: u32,
     /// The way to the peer, looked up once per change of routes.
-    pub(crate) route: Route,
+    pub(crate) route: Hop,
     /// The program's side: who holds it, what it was told.
     pub(crate) user: UserSide,
     /// What the stack's books count for its buffers.
@@ -81,6 +81,10 @@ pub(crate) struct Connection {
     /// Counts for `TCP_INFO`.
     pub(crate) counts: Counts,
 }
+
+// There may be a million, and nearly all of them idle. What a new field is for may belong into
+// `SendWork` or `ReceiveWork`.
+const _: () = assert!(size_of::<Connection>() <= 616);
 
 /// Send sequence variables (RFC 9293 3.3.1) and what recovers and limits what is sent.
 #[derive(Debug)]
@@ -95,10 +99,6 @@ pub(crate) struct SendSide {
     pub(crate) nxt: Seq,
     /// Our SYN has to go out, for the first time or again.
     pub(crate) syn_due: bool,
-    /// When it was sent, if that was once (RFC 6298 3, Karn's algorithm).
-    pub(crate) syn_sent: Option<Instant>,
-    /// A record of each transmission from `una` to `nxt`.
-    pub(crate) inflight: InFlight,
     /// Why what is lost is sent again.
     pub(crate) resending: Sent,
     /// SND.WND and its companions.
@@ -107,10 +107,10 @@ pub(crate) struct SendSide {
     pub(crate) overdue: bool,
     /// Where the last segment ended that was not full, for Nagle's algorithm.
     pub(crate) small_end: Option<Seq>,
-    /// Bytes that are not acknowledged, sent or not.
-    pub(crate) queue: SendQueue,
-    /// How many bytes that queue holds, where the program did not say.
-    pub(crate) buffer: usize,
+    /// What is written and not acknowledged, and how it fares.
+    pub(crate) work: WhileBusy<SendWork>,
+    /// How many bytes its queue holds, where the program did not say.
+    pub(crate) buffer: u32,
     /// The program will write nothing more: FIN follows the queue's last byte.
     pub(crate) fin_queued: bool,
     /// Our FIN was acknowledged, and with it everything.
@@ -127,7 +127,7 @@ pub(crate) struct SendSide {
     pub(crate) rtt: RttEstimator,
     /// Retransmission timeout and its backoff.
     pub(crate) rto: Rto,
-    /// What is lost, and how that is repaired.
+    /// What was lost, and what that taught.
     pub(crate) recovery: Recovery,
     /// How fast data arrives at the peer.
     pub(crate) rate: DeliveryRate,
@@ -139,8 +139,8 @@ pub(crate) struct SendSide {
     pub(crate) usage: WindowUsage,
     /// RFC 6582 3.2, impatient: only the first partial ACK restarts the retransmission timer.
     pub(crate) keep_timer: bool,
-    /// When the last segment with data was sent: an idle connection starts slowly again.
-    pub(crate) last_sent: Option<Instant>,
+    /// It was idle, and starts slowly again since then; nothing was sent yet.
+    pub(crate) restarted: bool,
 }
 
 /// Receive sequence variables (RFC 9293 3.3.1) and what waits for the program.
@@ -156,14 +156,12 @@ pub(crate) struct ReceiveSide {
     pub(crate) scale: u8,
     /// The MSS that we announced.
     pub(crate) mss: u32,
-    /// In order, not read.
-    pub(crate) queue: ReceiveQueue,
+    /// What arrived and was not read, in order and out of it.
+    pub(crate) work: WhileBusy<ReceiveWork>,
     /// How large the buffer is, where the program did not say.
     pub(crate) autotune: ReceiveAutotune,
-    /// Out of order.
-    pub(crate) assembler: Assembler,
-    /// SACK: whether it was agreed on, and what the next ACK reports (RFC 2018, RFC 2883).
-    pub(crate) sack: SackReport,
+    /// Both sides permit SACK (RFC 2018 2): we may send blocks, and may believe the peer's.
+    pub(crate) sack_agreed: bool,
     /// The FIN's sequence number, once it is known; it may lie behind a hole.
     pub(crate) fin: Option<Seq>,
     /// When an ACK is due.
@@ -198,13 +196,13 @@ pub(crate) struct UserSide {
 /// Counts for `TCP_INFO`.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
-    pub(crate) total_retrans: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_acked: u64,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_retrans: u64,
-    pub(crate) segs_out: u64,
-    pub(crate) segs_in: u64,
+    pub(crate) total_retrans: u32,
+    pub(crate) segs_out: u32,
+    pub(crate) segs_in: u32,
     pub(crate) last_data_sent: Option<Instant>,
     pub(crate) last_data_received: Option<Instant>,
     pub(crate) last_ack_received: Option<Instant>,
@@ -214,11 +212,31 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) tuple: FourTuple,
-    pub(crate) options: TcpOptions,
-    pub(crate) route: Route,
+    pub(crate) options: Arc<TcpOptions>,
+    pub(crate) route: Hop,
     pub(crate) iss: Seq,
     /// Offset of our timestamp clock, when we would use timestamps.
     pub(crate) timestamps: Option<Timestamps>,
+}
+
+impl ReceiveSide {
+    /// Before the peer's first segment: `mss` is what we will announce, `buffer` what the receive
+    /// buffer begins with, both in bytes.
+    pub(crate) fn new(mss: u32, buffer: usize) -> Self {
+        Self {
+            irs: Seq(0),
+            nxt: Seq(0),
+            edge: Seq(0),
+            scale: 0,
+            mss,
+            work: WhileBusy::new(),
+            autotune: ReceiveAutotune::new(buffer),
+            sack_agreed: false,
+            fin: None,
+            ack: AckPolicy::new(),
+            window_update: false,
+        }
+    }
 }
 
 impl Connection {
@@ -233,14 +251,12 @@ impl Connection {
                 syn_acked: false,
                 nxt: iss,
                 syn_due: true,
-                syn_sent: None,
-                inflight: InFlight::new(),
                 resending: Sent::AfterTimeout,
                 window: SendWindow::new(),
                 overdue: false,
                 small_end: None,
-                queue: SendQueue::new(),
-                buffer: config.send_buffer.initial,
+                work: WhileBusy::new(),
+                buffer: u32::try_from(config.send_buffer.initial).unwrap_or(u32::MAX),
                 fin_queued: false,
                 fin_acked: false,
                 mss,
@@ -248,37 +264,24 @@ impl Connection {
                 retransmit_head: None,
                 probe: None,
                 rtt: RttEstimator::new(),
-                rto: Rto::new(&options.rto),
+                rto: Rto::new(),
                 recovery: Recovery::new(),
                 rate: DeliveryRate::default(),
                 pacer: Pacer::default(),
                 controller: (options.congestion)(mss),
                 usage: WindowUsage::default(),
                 keep_timer: false,
-                last_sent: None,
+                restarted: false,
             },
-            rcv: ReceiveSide {
-                irs: Seq(0),
-                nxt: Seq(0),
-                edge: Seq(0),
-                scale: 0,
-                mss,
-                queue: ReceiveQueue::new(),
-                autotune: ReceiveAutotune::new(config.receive_buffer.initial),
-                assembler: Assembler::new(),
-                sack: SackReport::default(),
-                fin: None,
-                ack: AckPolicy::new(options.delayed_ack),
-                window_update: false,
-            },
+            rcv: ReceiveSide::new(mss, config.receive_buffer.initial),
             id,
-            tuple,
+            tuple: tuple.into(),
             state: State::Closed,
             options,
             timestamps,
             ecn: Ecn::default(),
             deadlines: Deadlines::default(),
-            challenge: ChallengeBudget::default(),
+            challenge: None,
             reply: None,
             keepalive_probes: 0,
             route,
@@ -288,6 +291,11 @@ impl Connection {
             parked: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Our address and the peer's.
+    pub(crate) fn tuple(&self) -> FourTuple {
+        self.tuple.unpack()
     }
 
     /// Takes what the peer's SYN announced (RFC 9293 3.7.1, RFC 7323 1.3, RFC 2018 2).
@@ -301,7 +309,7 @@ impl Connection {
             (Some(ours), Some(theirs)) => ours.set_recent(theirs.value, shared.now),
             _ => self.timestamps = None,
         }
-        self.rcv.sack.agreed = offered.sack_permitted && shared.config.sack;
+        self.rcv.sack_agreed = offered.sack_permitted && shared.config.sack;
         self.set_peer_mss(offered.mss);
     }
 
@@ -310,7 +318,7 @@ impl Connection {
         let from = self.state;
         let Some(to) = from.on(event) else { return };
         self.state = to;
-        shared.trace(Some(self.tuple), What::Transition { from, to, cause: event });
+        shared.trace(Some(self.tuple()), What::Transition { from, to, cause: event });
     }
 
     /// Announces readiness to whoever holds the socket.
@@ -328,7 +336,7 @@ impl Connection {
     /// The sequence number after the last byte that was written: where a FIN would stand.
     pub(crate) fn queue_end(&self) -> Seq {
         // The send buffer is far below 2^31 bytes: `write` sees to that.
-        self.queue_start().plus(u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX))
+        self.queue_start().plus(u32::try_from(self.snd.work.queue.len()).unwrap_or(u32::MAX))
     }
 
     /// Our SYN was acknowledged.
@@ -343,7 +351,7 @@ impl Connection {
 
     /// Everything that the program wrote was acknowledged, and our FIN if there was one.
     pub(crate) fn is_drained(&self) -> bool {
-        self.snd.queue.is_empty() && self.snd.fin_acked == self.snd.fin_queued
+        self.snd.work.queue.is_empty() && self.snd.fin_acked == self.snd.fin_queued
     }
 
     /// Sent and not acknowledged, in sequence numbers.
@@ -360,14 +368,14 @@ impl Connection {
     /// waits for a hole to fill. Frames that are kept count for half of what they pin, so that a
     /// peer cannot make small payloads hold large buffers without its window closing.
     pub(crate) fn receive_space(&self) -> usize {
-        let bytes = self.rcv.queue.len() + self.rcv.assembler.bytes();
-        let pinned = self.rcv.queue.held() + self.rcv.assembler.held();
+        let bytes = self.rcv.work.queue.len() + self.rcv.work.assembler.bytes();
+        let pinned = self.rcv.work.queue.held() + self.rcv.work.assembler.held();
         self.receive_buffer().saturating_sub(bytes.max(pinned / 2))
     }
 
     /// What its buffers pin, in bytes.
     pub(crate) fn pinned(&self) -> usize {
-        self.snd.queue.capacity() + self.rcv.queue.held() + self.rcv.assembler.held()
+        self.snd.work.queue.capacity() + self.rcv.work.queue.held() + self.rcv.work.assembler.held()
     }
 
     /// The window of our SYN: no more than its unscaled field holds, and whole segments of it.
@@ -385,21 +393,23 @@ impl Connection {
         if self.user.read_shutdown {
             shared.recycle(text);
         } else {
-            self.rcv.queue.push(text, &mut shared.spare);
+            self.rcv.work.wake(&mut shared.receive_works);
+            self.rcv.work.queue.push(text, &mut shared.spare);
         }
     }
 
     /// RFC 9293 3.8.6.1: while nothing is in flight and the peer's window holds data back, the
     /// persist timer asks; it also ends the wait for a window that is open but silly.
     pub(crate) fn settle_persist(&mut self, now: Instant) {
-        let unsent = !self.snd.queue.is_empty() || (self.snd.fin_queued && !self.snd.fin_acked);
+        let unsent =
+            !self.snd.work.queue.is_empty() || (self.snd.fin_queued && !self.snd.fin_acked);
         let idle = self.snd.una == self.snd.nxt && self.state.is_synchronized();
         // What has waited long enough for a window waits for something else now, as its own pace.
         let released = self.snd.overdue && !self.snd.window.is_closed(self.snd.una);
         if !(unsent && idle) || released {
-            self.deadlines.stop(Timer::Persist);
-        } else if !self.deadlines.runs(Timer::Persist) {
-            self.deadlines.set(Timer::Persist, now.after(self.persist_interval()));
+            self.stop_timer(Timer::Persist);
+        } else if !self.timer_runs(Timer::Persist) {
+            self.set_timer(Timer::Persist, now.after(self.persist_interval()));
         }
     }
 
@@ -411,7 +421,13 @@ impl Connection {
 
     /// The time that data may take before it is sent again.
     pub(crate) fn retransmission_timeout(&self) -> Duration {
-        self.snd.rto.timeout(&self.snd.rtt)
+        self.snd.rto.timeout(&self.snd.rtt, &self.options.rto)
+    }
+
+    /// Where nothing is under way any more, the memory for that goes back.
+    pub(crate) fn rest(&mut self, shared: &mut Shared) {
+        self.snd.work.rest(&mut shared.send_works);
+        self.rcv.work.rest(&mut shared.receive_works);
     }
 }
 

@@ -70,11 +70,11 @@ pub(crate) struct Ecn {
     /// It was a mark that reduced it.
     by_mark: bool,
     /// Packets that came with any of the codepoints of ECN.
-    pub(crate) capable_received: u64,
+    pub(crate) capable_received: u32,
     /// Packets that came marked.
-    pub(crate) marks_received: u64,
+    pub(crate) marks_received: u32,
     /// ACKs that came with an echo.
-    pub(crate) echoes_received: u64,
+    pub(crate) echoes_received: u32,
 }
 
 impl Ecn {
@@ -117,7 +117,7 @@ pub(crate) fn ack_arrives(conn: &mut Connection, shared: &mut Shared, seg: &Segm
     if !conn.ecn.is_echo(seg) {
         return;
     }
-    conn.ecn.echoes_received += 1;
+    conn.ecn.echoes_received = conn.ecn.echoes_received.saturating_add(1);
     let in_flight = conn.flight_size();
     if conn.ecn.reduced_at.is_none() && in_flight > 0 {
         let flight = u64::from(in_flight);
@@ -148,15 +148,15 @@ pub(crate) fn text_arrives(conn: &mut Connection, seg: &Segment) {
     if !ecn.agreed {
         return;
     }
-    let packets = u64::from(seg.packets);
+    let packets = seg.packets;
     if seg.codepoint != Codepoint::NotEct {
-        ecn.capable_received += packets;
+        ecn.capable_received = ecn.capable_received.saturating_add(packets);
     }
     if seg.has(Flags::CWR) {
         ecn.echoing = false;
     }
     if seg.codepoint == Codepoint::Congestion {
-        ecn.marks_received += packets;
+        ecn.marks_received = ecn.marks_received.saturating_add(packets);
         if !ecn.echoing {
             ecn.echoing = true;
             // A window that was small already may have nothing more to send until this ACK.

@@ -10,6 +10,7 @@ use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
 use crate::tcp::recovery::sack;
 use crate::tcp::reply::{Replies, Reply};
+use crate::tcp::send::work::SendWork;
 use crate::tcp::state::{Event, State};
 use crate::trace::{Timer, What};
 
@@ -21,7 +22,7 @@ impl Tcp {
                 TimerOwner::Connection(id) => {
                     let Some(conn) = self.connections.get_mut(id) else { continue };
                     conn.deadlines.entry = None;
-                    while let Some(timer) = conn.deadlines.expire(shared.now) {
+                    while let Some(timer) = conn.take_due_timer(shared.now) {
                         conn.expire(shared, &mut self.replies, timer);
                     }
                     self.settle(shared, id);
@@ -37,7 +38,7 @@ impl Tcp {
 
 impl Connection {
     fn expire(&mut self, shared: &mut Shared, replies: &mut Replies, timer: Timer) {
-        shared.trace(Some(self.tuple), What::Timer { timer });
+        shared.trace(Some(self.tuple()), What::Timer { timer });
         match timer {
             Timer::Retransmission => self.retransmission_expired(shared, replies),
             Timer::Persist => self.persist_expired(shared, replies),
@@ -72,18 +73,18 @@ impl Connection {
             self.snd.rto.back_off();
             self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
             let timeout = self.retransmission_timeout();
-            self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
+            self.set_timer(Timer::Retransmission, shared.now.after(timeout));
             return;
         }
         if self.syn_acknowledged() {
             self.react_to_timeout(shared, retries);
         } else {
             self.snd.syn_due = true;
-            self.snd.syn_sent = None;
+            self.snd.work.syn_sent = None;
         }
         self.snd.rto.back_off();
         let timeout = self.retransmission_timeout();
-        self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
+        self.set_timer(Timer::Retransmission, shared.now.after(timeout));
     }
 
     /// RFC 5681 3.1: the window falls to one segment; what is out counts as lost, and goes out again
@@ -97,19 +98,20 @@ impl Connection {
         let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
         ecn::window_reduced(self);
-        let snd = &mut self.snd;
-        snd.recovery.on_timeout(snd.una, snd.nxt, snd.inflight.copies());
+        let (snd, sack) = (&mut self.snd, self.rcv.sack_agreed);
+        let SendWork { inflight, repair, .. } = &mut *snd.work;
+        snd.recovery.on_timeout(repair, sack, (snd.una, snd.nxt), inflight.copies());
         self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
         self.snd.resending = Sent::AfterTimeout;
-        self.deadlines.stop(Timer::LossProbe);
-        self.deadlines.stop(Timer::Reordering);
+        self.stop_timer(Timer::LossProbe);
+        self.stop_timer(Timer::Reordering);
     }
 
     /// RFC 8985 7.3: a segment asks what became of the last ones; the timeout starts anew behind it.
     fn loss_probe_expired(&mut self, shared: &Shared) {
         self.snd.recovery.tlp.due = true;
         let timeout = self.retransmission_timeout();
-        self.deadlines.set(Timer::Retransmission, shared.now.after(timeout));
+        self.set_timer(Timer::Retransmission, shared.now.after(timeout));
     }
 
     /// The peer keeps answering, with a closed window: it is alive (RFC 9293 3.8.6.1, MUST-36).
@@ -148,12 +150,12 @@ impl Connection {
         self.snd.probe = Some(Sent::WindowProbe);
         self.snd.window.probe_sent();
         if let (Some(limit), false) =
-            (self.options.user_timeout, self.deadlines.runs(Timer::UserTimeout))
+            (self.options.user_timeout, self.timer_runs(Timer::UserTimeout))
         {
-            self.deadlines.set(Timer::UserTimeout, shared.now.after(limit));
+            self.set_timer(Timer::UserTimeout, shared.now.after(limit));
         }
         let wait = self.persist_interval();
-        self.deadlines.set(Timer::Persist, shared.now.after(wait));
+        self.set_timer(Timer::Persist, shared.now.after(wait));
     }
 
     /// The peer did not answer in time (RFC 9293 3.8.3).

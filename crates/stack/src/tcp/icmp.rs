@@ -16,7 +16,7 @@ impl Connection {
     /// error for the case that it times out (RFC 5927 5.2).
     pub(crate) fn icmp_arrives(&mut self, shared: &mut Shared, seq: Seq, error: IcmpError) {
         if !seq.is_within(self.snd.una, self.flight_size()) {
-            return shared.drop_packet(Some(self.tuple), Dropped::IcmpUnsolicited);
+            return shared.drop_packet(Some(self.tuple()), Dropped::IcmpUnsolicited);
         }
         match error {
             IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(next_hop_mtu),
@@ -34,7 +34,7 @@ impl Connection {
         if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
             // Congestion it was not: the window stays.
             let mss = self.snd.mss;
-            self.snd.inflight.mark_lost(|record| record.length() > mss, |_| {});
+            self.snd.work.inflight.mark_lost(|record| record.length() > mss, |_| {});
             self.snd.resending = Sent::PmtuRetransmission;
         }
     }

@@ -30,7 +30,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn local_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
-        self.connection(id).map(|conn| conn.tuple.local)
+        self.connection(id).map(|conn| conn.tuple().local)
     }
 
     /// The peer's address and port.
@@ -38,7 +38,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn remote_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
-        self.connection(id).map(|conn| conn.tuple.remote)
+        self.connection(id).map(|conn| conn.tuple().remote)
     }
 
     /// What the program set.
@@ -46,7 +46,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn tcp_options(&self, id: ConnectionId) -> Result<&TcpOptions, Error> {
-        self.connection(id).map(|conn| &conn.options)
+        self.connection(id).map(|conn| &*conn.options)
     }
 
     /// How many bytes a `read` can give now (`FIONREAD`).
@@ -54,7 +54,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn readable_bytes(&self, id: ConnectionId) -> Result<usize, Error> {
-        self.connection(id).map(|conn| conn.rcv.queue.len())
+        self.connection(id).map(|conn| conn.rcv.work.queue.len())
     }
 
     /// Everything that `TCP_INFO` tells.
@@ -104,7 +104,7 @@ impl Tcp {
         for (_, entry) in &self.half_open {
             into.push(SocketEntry {
                 retries: entry.retries(),
-                ..bare(State::SynReceived, entry.tuple.local, entry.tuple.remote)
+                ..bare(State::SynReceived, entry.tuple().local, entry.tuple().remote)
             });
         }
         for (id, conn) in &self.connections {
@@ -142,28 +142,28 @@ impl Connection {
         let keepalive_probes = u8::try_from(self.keepalive_probes).unwrap_or(u8::MAX);
         SocketEntry {
             id: (!self.user.orphaned).then_some(SocketId::Connection(id)),
-            receive_queue: self.rcv.queue.len(),
-            send_queue: self.snd.queue.len(),
-            timer: self.deadlines.earliest(),
+            receive_queue: self.rcv.work.queue.len(),
+            send_queue: self.snd.work.queue.len(),
+            timer: self.next_timer(),
             retries: self.snd.rto.expiries().max(keepalive_probes),
             info: Some(self.info()),
-            ..bare(self.state, self.tuple.local, self.tuple.remote)
+            ..bare(self.state, self.tuple().local, self.tuple().remote)
         }
     }
 
     fn info(&self) -> TcpInfo {
         let sent = self.snd.nxt.distance_from(self.queue_start()) as usize;
-        let sent = if self.snd.syn_acked { sent.min(self.snd.queue.len()) } else { 0 };
+        let sent = if self.snd.syn_acked { sent.min(self.snd.work.queue.len()) } else { 0 };
         let scaled = self.snd.scale != 0 || self.rcv.scale != 0;
         TcpInfo {
             state: self.state,
             timestamps: self.timestamps.is_some(),
-            sack: self.rcv.sack.agreed,
+            sack: self.rcv.sack_agreed,
             repair: self.repair(),
             ecn: self.ecn.agreed,
-            ecn_capable_received: self.ecn.capable_received,
-            ecn_marks_received: self.ecn.marks_received,
-            ecn_echoes_received: self.ecn.echoes_received,
+            ecn_capable_received: self.ecn.capable_received.into(),
+            ecn_marks_received: self.ecn.marks_received.into(),
+            ecn_echoes_received: self.ecn.echoes_received.into(),
             window_scale: scaled.then_some((self.snd.scale, self.rcv.scale)),
             rto: self.retransmission_timeout(),
             ato: self.options.delayed_ack,
@@ -182,27 +182,27 @@ impl Connection {
             send_buffer: self.send_buffer(),
             rcv_rtt: self.receiver_round_trip(),
             unacked: self.flight_size(),
-            sacked: self.snd.inflight.sacked(),
-            lost: self.snd.inflight.lost(),
-            retrans: self.snd.inflight.copied(),
+            sacked: self.snd.work.inflight.sacked(),
+            lost: self.snd.work.inflight.lost(),
+            retrans: self.snd.work.inflight.copied(),
             delivered: self.snd.rate.delivered(),
             pacing_rate: self.pacing_rate(),
             delivery_rate: self.snd.rate.reported().map(|(rate, _)| rate),
             delivery_rate_app_limited: self.snd.rate.reported().is_some_and(|(_, limited)| limited),
             reordering_seen: self.snd.recovery.rack.reordering_seen(),
-            duplicates_reported: self.snd.recovery.duplicates,
-            undone: self.snd.recovery.undone,
-            notsent: (self.snd.queue.len() - sent) as u64,
+            duplicates_reported: self.snd.recovery.duplicates.into(),
+            undone: self.snd.recovery.undo.undone.into(),
+            notsent: (self.snd.work.queue.len() - sent) as u64,
             probes: u32::from(self.snd.window.unanswered()).max(self.keepalive_probes),
             backoff: self.snd.rto.backoffs(),
-            duplicate_acks: self.snd.recovery.newreno.duplicate_acks(),
-            total_retrans: self.counts.total_retrans,
+            duplicate_acks: self.snd.work.repair.newreno.duplicate_acks(),
+            total_retrans: self.counts.total_retrans.into(),
             bytes_sent: self.counts.bytes_sent,
             bytes_acked: self.counts.bytes_acked,
             bytes_received: self.counts.bytes_received,
             bytes_retrans: self.counts.bytes_retrans,
-            segs_out: self.counts.segs_out,
-            segs_in: self.counts.segs_in,
+            segs_out: self.counts.segs_out.into(),
+            segs_in: self.counts.segs_in.into(),
             congestion: self.snd.controller.name(),
             last_data_sent: self.counts.last_data_sent,
             last_data_received: self.counts.last_data_received,
@@ -212,7 +212,7 @@ impl Connection {
 
     fn repair(&self) -> Repair {
         match self.snd.recovery.phase {
-            Phase::Open if self.snd.inflight.sacked() > 0 => Repair::Disorder,
+            Phase::Open if self.snd.work.inflight.sacked() > 0 => Repair::Disorder,
             Phase::Open => Repair::Open,
             Phase::Fast { .. } => Repair::Recovery,
             Phase::Timeout { .. } => Repair::Loss,

@@ -22,9 +22,9 @@ impl Connection {
     pub(crate) fn start_keepalive(&mut self, now: Instant) {
         match self.options.keepalive {
             Some(keepalive) if self.wants_keepalive() => {
-                self.deadlines.set(Timer::KeepAlive, now.after(keepalive.idle));
+                self.set_timer(Timer::KeepAlive, now.after(keepalive.idle));
             }
-            _ => self.deadlines.stop(Timer::KeepAlive),
+            _ => self.stop_timer(Timer::KeepAlive),
         }
     }
 
@@ -52,13 +52,15 @@ impl Connection {
             self.keepalive_probes = probes.saturating_add(1);
             self.snd.probe = Some(Sent::KeepAlive);
         }
-        self.deadlines.set(Timer::KeepAlive, shared.now.after(interval));
+        self.set_timer(Timer::KeepAlive, shared.now.after(interval));
     }
 
+    /// Once the program has closed, other timers see to the end.
     fn wants_keepalive(&self) -> bool {
-        matches!(
+        let open = matches!(
             self.state,
             State::Established | State::CloseWait | State::FinWait1 | State::FinWait2
-        )
+        );
+        open && !self.user.orphaned
     }
 }

@@ -49,7 +49,6 @@ impl Tcp {
             State::TimeWait => self.enter_time_wait(shared, id),
             _ => {
                 settle_fin_wait_2(conn, shared);
-                settle_delayed_ack(conn);
                 self.arm(id);
                 self.queue(id);
             }
@@ -62,6 +61,7 @@ impl Tcp {
         if let Some(conn) = self.connections.get_mut(id) {
             let pinned = conn.pinned();
             shared.memory.charge(&mut conn.charge, pinned);
+            conn.rest(shared);
         }
         if self.starved.is_empty() {
             return;
@@ -73,7 +73,7 @@ impl Tcp {
             }
             let Some(starved) = self.starved.pop_front() else { return };
             let Some(conn) = self.connections.get_mut(starved) else { continue };
-            if shared.memory.is_short() && !conn.snd.queue.is_empty() {
+            if shared.memory.is_short() && !conn.snd.work.queue.is_empty() {
                 self.starved.push_back(starved);
                 continue;
             }
@@ -94,8 +94,11 @@ impl Tcp {
     /// Takes a connection out of its table, and what it pins out of the books.
     fn remove(&mut self, shared: &mut Shared, id: ConnectionId) {
         if let Some(mut conn) = self.connections.remove(id) {
-            conn.rcv.queue.clear(&mut shared.spare);
+            if conn.rcv.work.is_awake() {
+                conn.rcv.work.queue.clear(&mut shared.spare);
+            }
             shared.memory.charge(&mut conn.charge, 0);
+            conn.rest(shared);
         }
     }
 
@@ -113,10 +116,11 @@ impl Tcp {
     /// way the wheel hears of it once in the time of a timeout.
     pub(super) fn arm(&mut self, id: ConnectionId) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        let next = conn.next_deadline();
         let timers = &mut conn.deadlines;
-        match timers.earliest() {
-            Some((_, at)) if timers.entry.is_some() && timers.armed <= at => {}
-            Some((_, at)) => {
+        match next {
+            Some(at) if timers.entry.is_some() && timers.armed <= at => {}
+            Some(at) => {
                 timers.armed = at;
                 self.wheel.arm(&mut timers.entry, at, TimerOwner::Connection(id));
             }
@@ -127,7 +131,7 @@ impl Tcp {
     /// CLOSED: nothing arrives for it any more. It stays while the program holds it, with what is
     /// left to read and the reason to tell.
     fn bury(&mut self, shared: &mut Shared, id: ConnectionId) {
-        let tuple = self.connections[id].tuple;
+        let tuple = self.connections[id].tuple();
         if self.find(&tuple) == Some(Target::Connection(id)) {
             self.unregister(&tuple);
         }
@@ -137,11 +141,11 @@ impl Tcp {
     /// TIME-WAIT (RFC 9293 3.6.1): 32 bytes stay behind for 2 MSL, the rest goes.
     fn enter_time_wait(&mut self, shared: &mut Shared, id: ConnectionId) {
         let conn = &self.connections[id];
-        if self.find(&conn.tuple) != Some(Target::Connection(id)) {
+        if self.find(&conn.tuple()) != Some(Target::Connection(id)) {
             return; // It is there already, and the program still holds the socket.
         }
         let entry = TimeWait {
-            tuple: conn.tuple,
+            tuple: conn.tuple(),
             snd_nxt: conn.snd.nxt,
             rcv_nxt: conn.rcv.nxt,
             ts_recent: conn.timestamps.map(|ours| ours.recent()),
@@ -168,11 +172,12 @@ impl Tcp {
     /// Takes a connection out of everything that runs. It is removed when nobody holds it.
     fn lay_down(&mut self, shared: &mut Shared, id: ConnectionId) {
         let conn = &mut self.connections[id];
-        conn.deadlines.stop_all();
+        conn.stop_timers();
         self.wheel.disarm(&mut conn.deadlines.entry);
-        conn.snd.queue = Default::default();
-        conn.snd.inflight = Default::default();
-        conn.rcv.assembler.clear(&mut shared.spare);
+        conn.snd.work.abandon();
+        if conn.rcv.work.is_awake() {
+            conn.rcv.work.assembler.clear(&mut shared.spare);
+        }
         (conn.reply, conn.snd.probe, conn.snd.retransmit_head) = (None, None, None);
         if let Some(listener) = conn.user.listener {
             self.remove_from_accept_queue(listener, id);
@@ -250,8 +255,8 @@ impl Tcp {
     pub(super) fn register(&mut self, tuple: &FourTuple, target: Target) {
         let Self { demux, connections, half_open, time_wait, .. } = self;
         demux.insert(tuple, target, |target| match target {
-            Target::Connection(id) => connections[id].tuple,
-            Target::HalfOpen(id) => half_open[id].tuple,
+            Target::Connection(id) => connections[id].tuple(),
+            Target::HalfOpen(id) => half_open[id].tuple(),
             Target::TimeWait(id) => time_wait.tuple(id),
         });
     }
@@ -259,8 +264,8 @@ impl Tcp {
     pub(super) fn unregister(&mut self, tuple: &FourTuple) {
         let Self { demux, connections, half_open, time_wait, .. } = self;
         demux.remove(tuple, |target| match target {
-            Target::Connection(id) => connections[id].tuple,
-            Target::HalfOpen(id) => half_open[id].tuple,
+            Target::Connection(id) => connections[id].tuple(),
+            Target::HalfOpen(id) => half_open[id].tuple(),
             Target::TimeWait(id) => time_wait.tuple(id),
         });
     }
@@ -270,17 +275,9 @@ impl Tcp {
 fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
     let waits = conn.state == State::FinWait2 && conn.user.orphaned;
     if !waits {
-        conn.deadlines.stop(Timer::FinWait2);
-    } else if !conn.deadlines.runs(Timer::FinWait2) {
-        conn.deadlines.set(Timer::FinWait2, shared.now.after(shared.config.fin_wait_2));
-    }
-}
-
-/// The delayed-ACK timer runs as long as the policy says that an ACK may wait.
-fn settle_delayed_ack(conn: &mut Connection) {
-    match conn.rcv.ack.need() {
-        AckNeed::Delayed(deadline) => conn.deadlines.set(Timer::DelayedAck, deadline),
-        AckNeed::Now(_) | AckNeed::None => conn.deadlines.stop(Timer::DelayedAck),
+        conn.stop_timer(Timer::FinWait2);
+    } else if !conn.timer_runs(Timer::FinWait2) {
+        conn.set_timer(Timer::FinWait2, shared.now.after(shared.config.fin_wait_2));
     }
 }
 
@@ -300,5 +297,188 @@ impl Connection {
             shared,
             Readiness::READ | Readiness::WRITE | Readiness::READ_CLOSED | Readiness::WRITE_CLOSED,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, HeaderBuf, InterfaceId, ListenerId, Stack, TcpOptions};
+    use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use wire::frame::{Capabilities, Medium, ReceiveMeta};
+    use wire::time::{Duration, Instant};
+
+    const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 80);
+
+    struct Host(Stack, InterfaceId);
+
+    impl Host {
+        fn new(last: u8) -> Self {
+            let mut stack = Stack::new(Config::default(), [last; 32]);
+            let (medium, mtu) = (Medium::Ip, 1500);
+            let interface = stack.add_interface(Capabilities {
+                medium,
+                mtu,
+                checksum: false,
+                segmentation: false,
+            });
+            stack.add_address(interface, Ipv4Addr::new(10, 0, 0, last).into(), 24).unwrap();
+            Self(stack, interface)
+        }
+
+        /// Hands over what it has to send, but for what the dice lose; whether there was something.
+        fn send_to(
+            &mut self,
+            now: Instant,
+            other: &mut Self,
+            lose: &mut dyn FnMut() -> bool,
+        ) -> bool {
+            let mut header = HeaderBuf::default();
+            let mut sent = false;
+            while let Some(packet) = self.0.poll_transmit(now, &mut header) {
+                sent = true;
+                if !lose() {
+                    let frame = packet.to_frame();
+                    other.0.handle_frame(now, other.1, frame, ReceiveMeta::default());
+                }
+            }
+            while self.0.poll_event().is_some() {}
+            sent
+        }
+
+        fn connection(&self, id: ConnectionId) -> &Connection {
+            &self.0.tcp.connections[id]
+        }
+    }
+
+    /// A client, a server that listens, and the time.
+    struct World {
+        now: Instant,
+        client: Host,
+        server: Host,
+        listener: ListenerId,
+        packets: u32,
+        /// Every how many packets one is lost; zero for none.
+        loss: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let now = Instant::from_millis(1);
+            let (client, mut server) = (Host::new(1), Host::new(2));
+            let listener = server.0.listen(now, SERVER, 4096, TcpOptions::default()).unwrap();
+            Self { now, client, server, listener, packets: 0, loss: 0 }
+        }
+
+        fn connect(&mut self) -> ConnectionId {
+            self.client.0.connect(self.now, None, SERVER, TcpOptions::default()).unwrap()
+        }
+
+        fn accept(&mut self) -> ConnectionId {
+            self.server.0.accept(self.now, self.listener).unwrap().0
+        }
+
+        fn carry(&mut self) {
+            let (loss, packets) = (self.loss, &mut self.packets);
+            let mut lose = || {
+                *packets += 1;
+                loss > 0 && packets.is_multiple_of(loss)
+            };
+            let (client, server) = (&mut self.client, &mut self.server);
+            while client.send_to(self.now, server, &mut lose)
+                | server.send_to(self.now, client, &mut lose)
+            {}
+        }
+
+        /// Carries packets until nothing is due within `time`.
+        fn pass(&mut self, time: Duration) {
+            let until = self.now.after(time);
+            loop {
+                self.carry();
+                let deadlines = [self.client.0.poll_timeout(), self.server.0.poll_timeout()];
+                let next = deadlines.into_iter().flatten().min().filter(|at| *at <= until);
+                self.now = self.now.max(next.unwrap_or(until));
+                self.client.0.handle_timeout(self.now);
+                self.server.0.handle_timeout(self.now);
+                if next.is_none() {
+                    return;
+                }
+            }
+        }
+
+        /// Brings `length` bytes from the client to the server's reader.
+        fn transfer(&mut self, (from, to): (ConnectionId, ConnectionId), length: usize) {
+            let (mut left, mut got) = (length, 0);
+            let mut buffer = [7; 8192];
+            for _ in 0..10_000 {
+                let next = &buffer[..left.min(8192)];
+                left -= self.client.0.write(self.now, from, next).unwrap_or(0);
+                self.pass(Duration::from_millis(5));
+                while let Ok(count @ 1..) = self.server.0.read(self.now, to, &mut buffer) {
+                    got += count;
+                }
+                if got == length {
+                    return self.pass(Duration::from_secs(60));
+                }
+            }
+            panic!("{got} of {length} bytes in too long a time");
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_under_way_keeps_no_memory_for_it() {
+        for loss in [0, 40] {
+            let mut world = World::new();
+            let client = world.connect();
+            world.pass(Duration::from_secs(10));
+            let server = world.accept();
+            world.loss = loss;
+            world.transfer((client, server), 500_000);
+            for conn in [world.client.connection(client), world.server.connection(server)] {
+                assert!(!conn.snd.work.is_awake(), "loss {loss}: {:?}", conn.snd.work);
+                assert!(!conn.rcv.work.is_awake(), "loss {loss}: {:?}", conn.rcv.work);
+                assert_eq!(conn.deadlines.entry, None);
+            }
+            assert_eq!((world.client.0.memory_used(), world.server.0.memory_used()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_waits_to_be_read_or_sent_is_kept() {
+        let mut world = World::new();
+        let client = world.connect();
+        world.carry();
+        let server = world.accept();
+        world.client.0.write(world.now, client, b"unread").unwrap();
+        assert!(world.client.connection(client).snd.work.is_awake(), "not sent");
+        world.pass(Duration::from_secs(60));
+        assert!(!world.client.connection(client).snd.work.is_awake(), "acknowledged");
+        assert!(world.server.connection(server).rcv.work.is_awake(), "not read");
+        world.server.0.read(world.now, server, &mut [0; 100]).unwrap();
+        assert!(!world.server.connection(server).rcv.work.is_awake());
+    }
+
+    #[test]
+    fn a_wave_of_connections_leaves_tables_empty() {
+        let mut world = World::new();
+        let clients: alloc::vec::Vec<_> = (0..3000).map(|_| world.connect()).collect();
+        world.pass(Duration::from_secs(1));
+        for client in &clients {
+            world.client.0.write(world.now, *client, b"hello").unwrap();
+        }
+        world.pass(Duration::from_secs(1));
+        for client in clients {
+            let server = world.accept();
+            world.server.0.read(world.now, server, &mut [0; 9]).unwrap();
+            world.client.0.close(world.now, client);
+            world.server.0.close(world.now, server);
+        }
+        world.pass(Duration::from_secs(200));
+        for Host(stack, _) in [&world.client, &world.server] {
+            let tcp = &stack.tcp;
+            assert!(tcp.connections.is_empty() && tcp.half_open.is_empty());
+            assert_eq!((tcp.demux.len(), tcp.wheel.len(), tcp.time_wait.len()), (0, 0, 0));
+            assert_eq!(stack.memory_used(), 0);
+        }
     }
 }

@@ -16,6 +16,8 @@
 //! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
 //! | `mtu` | segment size | RFC 9293 3.7.1, RFC 1191 |
 //! | `send/` | the send queue and its size, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
+//! | `send/work`, `recv/work` | what is under way or not read; put away while that is nothing | |
+//! | `shared_options` | what programs set, once for all with the same | |
 //! | `send/inflight` | a record for each transmission | RFC 8985 5.2 |
 //! | `send/rate`, `pacing`, `usage` | delivery rates, when to send, whether the window was used | BBR draft 4.1, RFC 7661 4.3 |
 //! | `send/control` | where the sender meets its congestion controller | RFC 5681 3 |
@@ -54,6 +56,7 @@ mod reply;
 mod segment;
 mod send;
 pub mod seq;
+mod shared_options;
 pub mod state;
 mod timestamps;
 mod timewait;
@@ -93,7 +96,11 @@ use ports::PortAllocator;
 use reply::{Replies, Reply};
 use segment::Segment;
 use seq::Seq;
+use shared_options::SharedOptions;
 use timewait::{TimeWaitId, TimeWaitTable};
+
+pub(crate) use recv::work::ReceiveWork;
+pub(crate) use send::work::SendWork;
 
 /// All of a stack's TCP: every endpoint, and who is next to send.
 #[derive(Debug)]
@@ -113,6 +120,8 @@ pub(crate) struct Tcp {
     /// Whose program waits for memory to write into, the longest first.
     starved: VecDeque<ConnectionId>,
     replies: Replies,
+    /// What programs set, kept once for all that set the same.
+    options: SharedOptions,
     isn: IsnGenerator,
     ports: PortAllocator,
     cookies: SynCookies,
@@ -154,6 +163,7 @@ impl Tcp {
             ready: VecDeque::new(),
             starved: VecDeque::new(),
             replies: Replies::default(),
+            options: SharedOptions::default(),
             isn: IsnGenerator::new(key(rng)),
             ports: PortAllocator::new(key(rng), config.ephemeral_ports.clone()),
             cookies: SynCookies::new(key(rng)),
@@ -281,8 +291,8 @@ impl Tcp {
     /// Where the endpoint behind an entry of the table keeps its tuple.
     fn tuple_of(&self, target: Target) -> FourTuple {
         match target {
-            Target::Connection(id) => self.connections[id].tuple,
-            Target::HalfOpen(id) => self.half_open[id].tuple,
+            Target::Connection(id) => self.connections[id].tuple(),
+            Target::HalfOpen(id) => self.half_open[id].tuple(),
             Target::TimeWait(id) => self.time_wait.tuple(id),
         }
     }

@@ -23,7 +23,7 @@ impl Connection {
     pub(crate) fn set_peer_mss(&mut self, offered: Option<u16>) {
         let offered = offered.map_or(DEFAULT_MSS, u32::from).max(LEAST_MSS);
         let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
-        let limit = link_mss(&self.tuple, self.route.mtu, &self.options);
+        let limit = link_mss(&self.tuple(), self.route.mtu, &self.options);
         self.snd.mss = offered.min(limit).saturating_sub(options).max(1);
         self.make_controller();
     }
@@ -31,7 +31,8 @@ impl Connection {
     /// The path takes packets of at most `mtu` bytes (RFC 1191): smaller segments from now on.
     pub(crate) fn lower_path_mtu(&mut self, mtu: u16) -> bool {
         let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
-        let mss = link_mss(&self.tuple, mtu, &self.options).saturating_sub(options).max(LEAST_MSS);
+        let mss =
+            link_mss(&self.tuple(), mtu, &self.options).saturating_sub(options).max(LEAST_MSS);
         let lowered = mss < self.snd.mss;
         if lowered {
             self.snd.mss = mss;

@@ -47,7 +47,7 @@ impl Reply {
     /// the connection has them (RFC 7323 3.2).
     pub(crate) fn reset_of(conn: &Connection, now: Instant, reason: Sent) -> Self {
         let flags = Flags::RST | Flags::ACK;
-        let mut reset = Self::bare(conn.tuple, conn.snd.nxt, conn.rcv.nxt, flags, reason);
+        let mut reset = Self::bare(conn.tuple(), conn.snd.nxt, conn.rcv.nxt, flags, reason);
         reset.options.timestamps = conn.timestamps.map(|ours| ours.option(now));
         reset.with(&conn.options)
     }

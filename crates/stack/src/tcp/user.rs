@@ -1,5 +1,6 @@
 //! The calls of the program (RFC 9293 3.10.1-3.10.6), by their names in the sockets interface.
 
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use wire::time::{Duration, Instant};
@@ -44,6 +45,7 @@ impl Stack {
         let local = self.listening_address(local)?;
         let backlog = backlog.min(self.shared.config.backlog_limit);
         let tcp = &mut self.tcp;
+        let options = tcp.options.share(options);
         let id = tcp.listeners.insert(Listener::new(local, backlog, options));
         tcp.listening.insert(local, id);
         let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
@@ -83,7 +85,7 @@ impl Stack {
         let accepted = listener.accept_queue.pop_front().ok_or(Error::WouldBlock)?;
         let conn = self.tcp.connections.get_mut(accepted).ok_or(Error::WouldBlock)?;
         conn.user.listener = None;
-        let tuple = conn.tuple;
+        let tuple = conn.tuple();
         self.shared.trace(Some(tuple), What::Command { call: Call::Accept });
         Ok((accepted, tuple.remote))
     }
@@ -150,7 +152,8 @@ impl Stack {
         let offset = tcp.isn.timestamp_offset(&tuple);
         let timestamps = self.shared.config.timestamps.then(|| Timestamps::new(offset));
         let scale = receive_scale(&options, &self.shared.config);
-        let opening = Opening { tuple, options, route, iss, timestamps };
+        let options = tcp.options.share(options);
+        let opening = Opening { tuple, options, route: route.hop, iss, timestamps };
         let id = tcp.create(&self.shared, opening).ok_or(Error::LimitReached)?;
         let conn = &mut *tcp.connections[id];
         conn.rcv.scale = if self.shared.config.window_scaling { scale } else { 0 };
@@ -209,13 +212,13 @@ impl Stack {
             return Err(Error::NotConnected);
         }
         if how != Shutdown::Write {
-            shared.trace(Some(conn.tuple), What::Command { call: Call::ShutdownRead });
+            shared.trace(Some(conn.tuple()), What::Command { call: Call::ShutdownRead });
             conn.user.read_shutdown = true;
-            conn.rcv.queue.clear(&mut shared.spare);
+            conn.rcv.work.queue.clear(&mut shared.spare);
             conn.announce(shared, Readiness::READ | Readiness::READ_CLOSED);
         }
         if how != Shutdown::Read && !conn.snd.fin_queued {
-            shared.trace(Some(conn.tuple), What::Command { call: Call::ShutdownWrite });
+            shared.trace(Some(conn.tuple()), What::Command { call: Call::ShutdownWrite });
             conn.close_sending(shared);
             conn.announce(shared, Readiness::WRITE | Readiness::WRITE_CLOSED);
         }
@@ -230,8 +233,8 @@ impl Stack {
     /// were lost (RFC 9293 3.6.1), and when the linger time is zero.
     pub fn close(&mut self, now: Instant, id: ConnectionId) {
         let Ok(conn) = self.connection_mut(now, id) else { return };
-        let (tuple, state) = (conn.tuple, conn.state);
-        let unread = !conn.rcv.queue.is_empty();
+        let (tuple, state) = (conn.tuple(), conn.state);
+        let unread = !conn.rcv.work.queue.is_empty();
         let abrupt = conn.options.linger.is_some_and(|time| time.is_zero());
         self.shared.trace(Some(tuple), What::Command { call: Call::Close });
         match state {
@@ -247,7 +250,6 @@ impl Stack {
             _ => {
                 let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
                 conn.user.orphaned = true;
-                conn.options.keepalive = None;
                 conn.close_sending(shared);
                 self.tcp.settle(shared, id);
             }
@@ -258,7 +260,7 @@ impl Stack {
     /// was not read, is lost. The id means nothing afterwards.
     pub fn abort(&mut self, now: Instant, id: ConnectionId) {
         let Ok(conn) = self.connection_mut(now, id) else { return };
-        let tuple = conn.tuple;
+        let tuple = conn.tuple();
         self.shared.trace(Some(tuple), What::Command { call: Call::Abort });
         self.abort_connection(id, Sent::ResetAborted);
     }
@@ -293,6 +295,7 @@ impl Stack {
     ) -> Result<(), Error> {
         self.connection_mut(now, id)?;
         options.validate()?;
+        let options = self.tcp.options.share(options);
         let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
         conn.apply_options(shared, options);
         if !matches!(conn.state, State::Closed | State::TimeWait) {
@@ -326,10 +329,8 @@ impl Connection {
         }
     }
 
-    fn apply_options(&mut self, shared: &Shared, options: TcpOptions) {
+    fn apply_options(&mut self, shared: &Shared, options: Arc<TcpOptions>) {
         let other_controller = !core::ptr::fn_addr_eq(self.options.congestion, options.congestion);
-        self.snd.rto.set_limits(&options.rto);
-        self.rcv.ack.set_delay(options.delayed_ack);
         let user_timeout = core::mem::replace(&mut self.options, options).user_timeout;
         self.change_user_timeout(shared.now, user_timeout);
         if other_controller {
@@ -344,17 +345,17 @@ impl Connection {
 
     /// A changed user timeout counts for what is out already, from the moment it counted before.
     fn change_user_timeout(&mut self, now: Instant, before: Option<Duration>) {
-        let waits = self.deadlines.runs(Timer::Retransmission);
+        let waits = self.timer_runs(Timer::Retransmission);
         match (before, self.options.user_timeout) {
-            (_, None) => self.deadlines.stop(Timer::UserTimeout),
+            (_, None) => self.stop_timer(Timer::UserTimeout),
             (None, Some(limit)) if waits => {
-                self.deadlines.set(Timer::UserTimeout, now.after(limit));
+                self.set_timer(Timer::UserTimeout, now.after(limit));
             }
             (Some(old), Some(limit)) => {
-                if let Some(at) = self.deadlines.deadline(Timer::UserTimeout) {
+                if let Some(at) = self.timer(Timer::UserTimeout) {
                     let waited = old.saturating_sub(at.since(now));
                     let left = limit.saturating_sub(waited);
-                    self.deadlines.set(Timer::UserTimeout, now.after(left));
+                    self.set_timer(Timer::UserTimeout, now.after(left));
                 }
             }
             (None, Some(_)) => {}
@@ -367,10 +368,10 @@ impl Connection {
         let handshake = matches!(self.state, State::SynSent | State::SynReceived);
         let read_closed = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
         let write_closed = self.user.failed || self.snd.fin_queued;
-        let room = self.snd.queue.len() < self.send_buffer();
+        let room = self.snd.work.queue.len() < self.send_buffer();
         ready.set(Readiness::READ_CLOSED, read_closed);
         ready.set(Readiness::WRITE_CLOSED, write_closed);
-        ready.set(Readiness::READ, read_closed || !self.rcv.queue.is_empty());
+        ready.set(Readiness::READ, read_closed || !self.rcv.work.queue.is_empty());
         ready.set(Readiness::WRITE, write_closed || (!handshake && room));
         ready.set(Readiness::ERROR, self.user.error.is_some());
         ready.set(Readiness::DRAINED, !handshake && self.is_drained());

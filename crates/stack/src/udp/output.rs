@@ -48,12 +48,12 @@ impl Udp {
                 }
             };
             let packet_len = wire::ipv4::MIN_HEADER_LEN + udp::HEADER_LEN + datagram.payload.len();
-            if packet_len > usize::from(route.mtu) {
+            if packet_len > usize::from(route.hop.mtu) {
                 self.fail(shared, id, datagram, Error::MessageTooBig, Dropped::TooBigForLink);
                 continue;
             }
-            let Some(link) = interfaces.resolve(shared, &route) else {
-                interfaces.park(shared, &route, Waiter::Udp(Parked { id, datagram }));
+            let Some(link) = interfaces.resolve(shared, &route.hop) else {
+                interfaces.park(shared, &route.hop, Waiter::Udp(Parked { id, datagram }));
                 continue;
             };
             let envelope = Envelope {
@@ -162,7 +162,7 @@ fn emit(
     );
     let comment = Sent::Datagram.comment();
     Packet {
-        interface: route.interface,
+        interface: route.hop.interface,
         header_len,
         body: Body::Frame(payload),
         meta: TransmitMeta { checksum, comment, ..TransmitMeta::default() },
@@ -177,7 +177,7 @@ fn fill_checksum(
     payload: &[u8],
     start: usize,
 ) -> TransmitChecksum {
-    if route.interface == InterfaceId::LOOPBACK {
+    if route.hop.interface == InterfaceId::LOOPBACK {
         return TransmitChecksum::Complete;
     }
     let length = header.len() + payload.len();
@@ -188,7 +188,7 @@ fn fill_checksum(
         u32::try_from(length).unwrap_or(u32::MAX),
     );
     let field = udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2;
-    if let (true, Ok(start)) = (route.checksum, u16::try_from(start)) {
+    if let (true, Ok(start)) = (route.hop.checksum, u16::try_from(start)) {
         header[field].copy_from_slice(&pseudo.partial().to_be_bytes());
         return TransmitChecksum::Partial { start, offset: 6 };
     }

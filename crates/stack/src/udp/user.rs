@@ -89,7 +89,8 @@ impl Stack {
         let source = (!local.ip().is_unspecified()).then_some(local.ip());
         let route = self.interfaces.route(source, remote.ip())?;
         let overhead = wire::ipv4::MIN_HEADER_LEN + wire::udp::HEADER_LEN;
-        if payload.len() > LONGEST_PAYLOAD || payload.len() + overhead > usize::from(route.mtu) {
+        if payload.len() > LONGEST_PAYLOAD || payload.len() + overhead > usize::from(route.hop.mtu)
+        {
             return Err(Error::MessageTooBig);
         }
         let datagram = Outgoing {

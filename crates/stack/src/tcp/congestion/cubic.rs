@@ -22,28 +22,31 @@ const BETA: (u64, u64) = (7, 10);
 #[derive(Clone, Debug)]
 pub struct Cubic {
     /// SMSS: bytes of payload in a full segment.
-    mss: u64,
+    mss: u32,
+    /// The most bytes that leave in one piece and are acknowledged in one.
+    burst: u32,
     /// cwnd, in bytes.
     window: u64,
-    /// What the window has beyond whole bytes, in 1/65536.
-    fraction: u64,
     /// ssthresh, in bytes.
     threshold: u64,
     curve: Curve,
     hystart: HyStart,
     /// When the last ACK came.
     heard: Instant,
-    /// The most bytes that leave in one piece and are acknowledged in one.
-    burst: u64,
+    /// What there was before the last loss or timeout, should it prove spurious.
+    before: Option<Box<Before>>,
     /// Bytes whose ACKs may still count data that arrived before the last timeout.
-    suspect: u64,
+    suspect: u32,
+    /// What the window has beyond whole bytes, in 1/65536.
+    fraction: u16,
     /// Losses are being repaired.
     in_recovery: bool,
     /// Nothing was acknowledged yet: the window is still the initial one.
     untouched: bool,
-    /// What there was before the last loss or timeout, should it prove spurious.
-    before: Option<Before>,
 }
+
+// One for each connection: with what an allocator keeps beside it, 128 bytes.
+const _: () = assert!(size_of::<Cubic>() <= 120);
 
 /// The variables to restore after a spurious congestion event (RFC 9438 4.9.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,18 +63,18 @@ impl Cubic {
     pub fn new(mss: u32) -> Self {
         let mss = mss.max(1);
         Self {
-            mss: u64::from(mss),
+            mss,
+            burst: mss,
             window: initial_window(mss),
-            fraction: 0,
             threshold: NO_THRESHOLD,
             curve: Curve::default(),
             hystart: HyStart::new(false),
             heard: Instant::ZERO,
-            burst: u64::from(mss),
+            before: None,
             suspect: 0,
+            fraction: 0,
             in_recovery: false,
             untouched: true,
-            before: None,
         }
     }
 
@@ -79,6 +82,10 @@ impl Cubic {
     #[must_use]
     pub fn boxed(mss: u32) -> Box<dyn Controller> {
         Box::new(Self::new(mss))
+    }
+
+    fn mss(&self) -> u64 {
+        self.mss.into()
     }
 
     fn grow(&mut self, sample: &AckSample) {
@@ -100,7 +107,7 @@ impl Cubic {
             self.curve.forget_plateau();
             self.avoid_congestion(sample);
         } else {
-            let growth = self.hystart.growth(sample.acked, self.mss, self.burst);
+            let growth = self.hystart.growth(sample.acked, self.mss(), self.burst.into());
             self.window = self.window.saturating_add(growth);
         }
     }
@@ -108,13 +115,14 @@ impl Cubic {
     /// Slow start towards a threshold, with the limits for one ACK that
     /// [`Reno`](super::Reno) has (RFC 3465 2.2, 2.3).
     fn slow_start(&mut self, acked: u64) {
-        let limit = if self.suspect > 0 { self.mss } else { self.burst.max(2 * self.mss) };
+        let burst = u64::from(self.burst).max(2 * self.mss());
+        let limit = if self.suspect > 0 { self.mss() } else { burst };
         self.window = self.window.saturating_add(acked.min(limit)).min(self.threshold);
     }
 
     /// Congestion avoidance (RFC 9438 4.2 to 4.5).
     fn avoid_congestion(&mut self, sample: &AckSample) {
-        let (now, mss, window) = (sample.now, self.mss, self.window);
+        let (now, mss, window) = (sample.now, self.mss(), self.window);
         let acked = sample.acked.min(window);
         self.curve.ensure_stage(now, window, mss);
         let reno = self.curve.reno_after(acked, window, mss);
@@ -128,21 +136,27 @@ impl Cubic {
         let target = self.curve.at(now, rtt, mss).clamp(window, most);
         // (target - cwnd) / cwnd for each segment acknowledged (4.4, 4.5).
         let growth = mul_div(acked.saturating_mul(1 << FRACTION), target - window, window);
-        let sum = self.fraction.saturating_add(growth);
+        let sum = u64::from(self.fraction).saturating_add(growth);
         self.window = window.saturating_add(sum >> FRACTION);
-        self.fraction = sum & ((1 << FRACTION) - 1);
+        // The sixteen bits that are less than a byte.
+        self.fraction = (sum & ((1 << FRACTION) - 1)) as u16;
     }
 
     /// The multiplicative decrease of RFC 9438 4.6; tells what is left of `flight_size`.
     fn reduce(&mut self, flight_size: u64) -> u64 {
-        self.before =
-            Some(Before { window: self.window, threshold: self.threshold, curve: self.curve });
+        let (window, threshold, curve) = (self.window, self.threshold, self.curve);
+        self.before = Some(Box::new(Before { window, threshold, curve }));
         self.curve.on_congestion(self.window);
         self.fraction = 0;
         let rest = mul_div(flight_size, BETA.0, BETA.1);
-        self.threshold = rest.max(2 * self.mss);
+        self.threshold = rest.max(2 * self.mss());
         rest
     }
+}
+
+/// What is in flight fits: sequence numbers have 32 bits.
+fn narrow(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Controller for Cubic {
@@ -159,7 +173,7 @@ impl Controller for Cubic {
             self.grow(sample);
         }
         self.heard = sample.now;
-        self.suspect = self.suspect.saturating_sub(sample.acked);
+        self.suspect = self.suspect.saturating_sub(narrow(sample.acked));
     }
 
     fn on_congestion(&mut self, _now: Instant, cause: CongestionCause, flight_size: u64) {
@@ -175,19 +189,19 @@ impl Controller for Cubic {
                 let rest = self.reduce(flight_size);
                 // A router said so: there is nothing to undo. And down to one segment (4.6).
                 self.before = None;
-                self.window = self.window.min(rest).max(self.mss);
+                self.window = self.window.min(rest).max(self.mss());
             }
             CongestionCause::Timeout => {
                 self.reduce(flight_size);
                 self.curve.forget_plateau();
-                self.window = self.mss;
-                self.suspect = flight_size;
+                self.window = self.mss();
+                self.suspect = narrow(flight_size);
                 self.in_recovery = false;
             }
             CongestionCause::RepeatedTimeout => {
                 self.curve.forget_plateau();
-                self.window = self.mss;
-                self.suspect = self.suspect.max(flight_size);
+                self.window = self.mss();
+                self.suspect = self.suspect.max(narrow(flight_size));
                 self.in_recovery = false;
             }
         }
@@ -197,7 +211,7 @@ impl Controller for Cubic {
     /// (RFC 6582 3.2, step 3).
     fn on_recovered(&mut self, _now: Instant, flight_size: u64) {
         self.in_recovery = false;
-        let gentle = flight_size.max(self.mss).saturating_add(self.mss);
+        let gentle = flight_size.max(self.mss()).saturating_add(self.mss());
         self.window = self.threshold.min(gentle);
     }
 
@@ -207,7 +221,7 @@ impl Controller for Cubic {
         if let Some(before) = self.before.take()
             && self.window < self.curve.prior
         {
-            self.window = before.window.max(self.mss);
+            self.window = before.window.max(self.mss());
             self.threshold = before.threshold;
             self.curve = before.curve;
             self.hystart = HyStart::new(false);
@@ -219,8 +233,7 @@ impl Controller for Cubic {
     /// The restart window, `min(IW, cwnd)` (RFC 5681 4.1). Where slow start meets the threshold
     /// another stage begins, so the idle time does not count (RFC 9438 5.8).
     fn on_idle_restart(&mut self, _now: Instant, _idle: Duration) {
-        let mss = u32::try_from(self.mss).unwrap_or(u32::MAX);
-        self.window = self.window.min(initial_window(mss));
+        self.window = self.window.min(initial_window(self.mss));
         self.curve.end_stage();
     }
 
@@ -228,7 +241,7 @@ impl Controller for Cubic {
     fn on_handshake_loss(&mut self, retransmissions: u8) {
         if self.untouched && retransmissions > 1 {
             self.untouched = false;
-            self.window = self.mss;
+            self.window = self.mss();
         }
     }
 
@@ -249,17 +262,16 @@ impl Controller for Cubic {
     }
 
     fn set_mss(&mut self, mss: u32) {
-        let mss = mss.max(1);
-        self.mss = u64::from(mss);
+        self.mss = mss.max(1);
         self.burst = self.burst.max(self.mss);
         if self.untouched {
-            self.window = initial_window(mss);
+            self.window = initial_window(self.mss);
         }
-        self.window = self.window.max(self.mss);
+        self.window = self.window.max(self.mss());
     }
 
     fn set_burst(&mut self, bytes: u32) {
-        self.burst = u64::from(bytes).max(self.mss);
+        self.burst = bytes.max(self.mss);
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

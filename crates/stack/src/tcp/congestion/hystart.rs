@@ -7,18 +7,18 @@
 //! It is for the first slow start only, while the threshold is still arbitrarily high (RFC 9406
 //! 4.3): later ones end at a threshold that was found out. The controller sees to that.
 
-use wire::time::Duration;
+use core::num::NonZeroU64;
 
 use super::AckSample;
 
 /// A smaller rise of the delay than this is noise (RFC 9406 4.3).
-const MIN_RTT_THRESH: Duration = Duration::from_millis(4);
+const MIN_RTT_THRESH: u64 = 4_000_000;
 /// A larger rise than this always counts.
-const MAX_RTT_THRESH: Duration = Duration::from_millis(16);
+const MAX_RTT_THRESH: u64 = 16_000_000;
 /// Between the two, the rise that counts is this part of the round trip: an eighth.
-const MIN_RTT_DIVISOR: u32 = 8;
+const MIN_RTT_DIVISOR: u64 = 8;
 /// How many samples a round must have to be judged.
-const N_RTT_SAMPLE: u32 = 8;
+const N_RTT_SAMPLE: u8 = 8;
 /// Conservative slow start grows at this part of slow start's pace: a quarter.
 const CSS_GROWTH_DIVISOR: u64 = 4;
 /// How many rounds conservative slow start lasts, the one that it begins in counted.
@@ -26,39 +26,37 @@ const CSS_ROUNDS: u8 = 5;
 /// How many segments one ACK may give where no pacing smooths the burst (L).
 const L: u64 = 8;
 
-/// The state of RFC 9406 4.2 for one slow start.
+/// A round-trip time that was not measured: longer than any that is.
+const UNMEASURED: u64 = u64::MAX;
+
+/// The state of RFC 9406 4.2 for one slow start. Times are in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct HyStart {
+    /// lastRoundMinRTT: the smallest round-trip time of the round before.
+    last_round_min: u64,
+    /// currentRoundMinRTT.
+    current_round_min: u64,
+    /// cssBaselineMinRtt: a round faster than this shows that the rise was jitter. There in
+    /// conservative slow start only.
+    baseline: Option<NonZeroU64>,
+    /// Rounds of conservative slow start that ended.
+    rounds: u8,
+    /// rttSampleCount: samples in this round, as far as they matter.
+    samples: u8,
     /// The sender spreads what the window allows over the round trip.
     paced: bool,
-    /// lastRoundMinRTT: the smallest round-trip time of the round before.
-    last_round_min: Option<Duration>,
-    /// currentRoundMinRTT.
-    current_round_min: Option<Duration>,
-    /// rttSampleCount: samples in this round.
-    samples: u32,
-    /// Set in conservative slow start.
-    conservative: Option<Conservative>,
-}
-
-/// Conservative slow start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Conservative {
-    /// cssBaselineMinRtt: a round faster than this shows that the rise was jitter.
-    baseline: Duration,
-    /// Rounds that ended since it began.
-    rounds: u8,
 }
 
 impl HyStart {
     /// At the start of a connection, for a sender that paces (`paced`) or does not.
     pub(crate) fn new(paced: bool) -> Self {
         Self {
-            paced,
-            last_round_min: None,
-            current_round_min: None,
+            last_round_min: UNMEASURED,
+            current_round_min: UNMEASURED,
+            baseline: None,
+            rounds: 0,
             samples: 0,
-            conservative: None,
+            paced,
         }
     }
 
@@ -70,7 +68,8 @@ impl HyStart {
         }
         if let Some(rtt) = sample.rtt {
             self.samples = self.samples.saturating_add(1);
-            self.current_round_min = Some(self.current_round_min.map_or(rtt, |min| min.min(rtt)));
+            let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(UNMEASURED);
+            self.current_round_min = self.current_round_min.min(nanos);
         }
         self.judge_round();
         false
@@ -84,32 +83,34 @@ impl HyStart {
     pub(crate) fn growth(&self, acked: u64, mss: u64, burst: u64) -> u64 {
         let limit = if self.paced { u64::MAX } else { burst.max(L.saturating_mul(mss)) };
         let growth = acked.min(limit);
-        if self.conservative.is_some() { growth / CSS_GROWTH_DIVISOR } else { growth }
+        if self.is_conservative() { growth / CSS_GROWTH_DIVISOR } else { growth }
     }
 
     /// Whether this is conservative slow start.
     pub(crate) fn is_conservative(&self) -> bool {
-        self.conservative.is_some()
+        self.baseline.is_some()
     }
 
     /// A round ended and another begins; `true` when it was the last of conservative slow start.
     fn begin_round(&mut self) -> bool {
-        self.last_round_min = self.current_round_min.take();
+        self.last_round_min = core::mem::replace(&mut self.current_round_min, UNMEASURED);
         self.samples = 0;
-        self.conservative.as_mut().is_some_and(|css| {
-            css.rounds = css.rounds.saturating_add(1);
-            css.rounds >= CSS_ROUNDS
-        })
+        self.rounds = self.rounds.saturating_add(u8::from(self.is_conservative()));
+        self.rounds >= CSS_ROUNDS
     }
 
     fn judge_round(&mut self) {
-        let Some(current) = self.current_round_min.filter(|_| self.samples >= N_RTT_SAMPLE) else {
+        let (last, current) = (self.last_round_min, self.current_round_min);
+        if self.samples < N_RTT_SAMPLE || current == UNMEASURED {
             return;
-        };
-        match (self.conservative, self.last_round_min) {
-            (Some(css), _) if current < css.baseline => self.conservative = None,
-            (None, Some(last)) if current >= last.saturating_add(threshold(last)) => {
-                self.conservative = Some(Conservative { baseline: current, rounds: 0 });
+        }
+        match self.baseline {
+            Some(baseline) if current < baseline.get() => {
+                (self.baseline, self.rounds) = (None, 0);
+            }
+            None if last != UNMEASURED && current >= last.saturating_add(threshold(last)) => {
+                // Above the threshold, so it is not zero.
+                (self.baseline, self.rounds) = (NonZeroU64::new(current), 0);
             }
             _ => {}
         }
@@ -117,13 +118,14 @@ impl HyStart {
 }
 
 /// RttThresh: by how much the delay must rise above `last`, that of the round before.
-fn threshold(last: Duration) -> Duration {
+fn threshold(last: u64) -> u64 {
     (last / MIN_RTT_DIVISOR).clamp(MIN_RTT_THRESH, MAX_RTT_THRESH)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::time::Duration;
 
     fn millis(rtt: u64) -> Duration {
         Duration::from_millis(rtt)
@@ -140,7 +142,7 @@ mod tests {
     #[test]
     fn rfc9406_4_2_the_rise_that_counts_is_an_eighth_but_bounded() {
         for (last, expected) in [(8, 4), (32, 4), (80, 10), (128, 16), (1_000, 16)] {
-            assert_eq!(threshold(millis(last)), millis(expected), "after {last} ms");
+            assert_eq!(threshold(last * 1_000_000), expected * 1_000_000, "after {last} ms");
         }
     }
 

@@ -10,6 +10,7 @@ use wire::tcp::{Flags, Header, Options};
 use wire::time::{Duration, Instant};
 
 use crate::config::{Config, TcpOptions};
+use crate::flow::PackedTuple;
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -38,7 +39,7 @@ pub(crate) type HalfOpenTable = SlotMap<HalfOpenId, HalfOpen>;
 /// A handshake whose last ACK is missing.
 #[derive(Clone, Debug)]
 pub(crate) struct HalfOpen {
-    pub(crate) tuple: FourTuple,
+    tuple: PackedTuple,
     pub(crate) listener: ListenerId,
     /// The peer's initial sequence number, and ours.
     pub(crate) irs: Seq,
@@ -47,26 +48,40 @@ pub(crate) struct HalfOpen {
     peer_mss: u16,
     our_mss: u16,
     peer_window: u16,
-    scales: Option<(u8, u8)>,
-    /// Both of us permit SACK.
-    sack: bool,
-    /// The peer asked for ECN, and we agree.
-    ecn: bool,
-    /// The peer's timestamp and the offset of our clock, when both of us use them.
-    stamps: Option<(u32, u32)>,
     /// How often the SYN-ACK was sent again after a timeout.
     retries: u8,
     /// Why the SYN-ACK is due; `None` when it is not.
     due: Option<Sent>,
-    /// It stands in the queue of those that have something to send.
-    queued: bool,
+    /// The peer's timestamp and the offset of our clock, when both of us use them: without meaning
+    /// unless the flags say so.
+    stamps: (u32, u32),
     /// When the SYN-ACK was first sent, to measure the first round trip.
     first_sent: Option<Instant>,
     timer: Option<TimerId>,
+    /// The window scales, the peer's and ours, when both of us use them: likewise.
+    scales: (u8, u8),
+    flags: Agreed,
 }
 
-// `Config::syn_queue_limit` counts on about 100 bytes, beside what the tables around them take.
-const _: () = assert!(size_of::<HalfOpen>() <= 128);
+bitflags::bitflags! {
+    /// What both sides of a half-open connection want, and what the entry is about to do.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    struct Agreed: u8 {
+        /// Window scales (RFC 7323 2.2).
+        const SCALES = 1;
+        /// SACK.
+        const SACK = 2;
+        /// The peer asked for ECN, and we agree.
+        const ECN = 4;
+        /// Timestamps.
+        const TIMESTAMPS = 8;
+        /// It stands in the queue of those that have something to send.
+        const QUEUED = 16;
+    }
+}
+
+// `Config::syn_queue_limit` counts on it, beside what the tables around them take.
+const _: () = assert!(size_of::<HalfOpen>() <= 64);
 
 /// A SYN-ACK to send, with the IP fields that the listener's program set.
 #[derive(Debug)]
@@ -82,48 +97,72 @@ impl HalfOpen {
     /// An entry for a SYN; what both sides may offer is settled by the methods below.
     pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
         Self {
-            tuple: seg.tuple,
+            tuple: seg.tuple.into(),
             listener,
             irs: seg.seq,
             iss,
             peer_mss: seg.header.options.mss.unwrap_or(536),
             our_mss: u16::try_from(our_mss).unwrap_or(u16::MAX),
             peer_window: seg.header.window,
-            scales: None,
-            sack: false,
-            ecn: false,
-            stamps: None,
             retries: 0,
             due: Some(Sent::SynAccepted),
-            queued: false,
+            stamps: (0, 0),
             first_sent: None,
             timer: None,
+            scales: (0, 0),
+            flags: Agreed::empty(),
         }
+    }
+
+    /// Our address and the peer's.
+    pub(crate) fn tuple(&self) -> FourTuple {
+        self.tuple.unpack()
+    }
+
+    /// The window scales, the peer's and ours.
+    fn scales(&self) -> Option<(u8, u8)> {
+        self.flags.contains(Agreed::SCALES).then_some(self.scales)
+    }
+
+    fn set_scales(&mut self, scales: Option<(u8, u8)>) {
+        self.flags.set(Agreed::SCALES, scales.is_some());
+        self.scales = scales.unwrap_or_default();
+    }
+
+    /// The peer's timestamp, and the offset of our clock.
+    fn stamps(&self) -> Option<(u32, u32)> {
+        self.flags.contains(Agreed::TIMESTAMPS).then_some(self.stamps)
+    }
+
+    fn set_stamps(&mut self, stamps: Option<(u32, u32)>) {
+        self.flags.set(Agreed::TIMESTAMPS, stamps.is_some());
+        self.stamps = stamps.unwrap_or_default();
     }
 
     /// RFC 7323 2.2: our scale is announced only when the peer's is.
     pub(crate) fn with_scale(mut self, shared: &Shared, seg: &Segment, ours: u8) -> Self {
         let theirs = seg.header.options.window_scale.filter(|_| shared.config.window_scaling);
-        self.scales = theirs.map(|scale| (scale.min(14), ours));
+        self.set_scales(theirs.map(|scale| (scale.min(14), ours)));
         self
     }
 
     /// RFC 2018 2: likewise for SACK.
     pub(crate) fn with_sack(mut self, shared: &Shared, seg: &Segment) -> Self {
-        self.sack = shared.config.sack && seg.header.options.sack_permitted;
+        let agreed = shared.config.sack && seg.header.options.sack_permitted;
+        self.flags.set(Agreed::SACK, agreed);
         self
     }
 
     /// RFC 3168 6.1.1: likewise for ECN.
     pub(crate) fn with_ecn(mut self, mode: EcnMode, seg: &Segment) -> Self {
-        self.ecn = mode != EcnMode::Off && ecn::asks(seg);
+        self.flags.set(Agreed::ECN, mode != EcnMode::Off && ecn::asks(seg));
         self
     }
 
     /// RFC 7323 3.2: likewise for timestamps.
     pub(crate) fn with_timestamps(mut self, shared: &Shared, seg: &Segment, offset: u32) -> Self {
         let theirs = seg.timestamps().filter(|_| shared.config.timestamps);
-        self.stamps = theirs.map(|timestamps| (timestamps.value, offset));
+        self.set_stamps(theirs.map(|timestamps| (timestamps.value, offset)));
         self
     }
 
@@ -142,30 +181,30 @@ impl HalfOpen {
 
     /// What a cookie's timestamp brought back.
     pub(crate) fn restore(&mut self, recent: u32, offset: u32, peer: CookieOptions, our_scale: u8) {
-        self.stamps = Some((recent, offset));
-        self.scales = peer.window_scale.map(|scale| (scale.min(14), our_scale));
-        self.sack = peer.sack;
-        self.ecn = peer.ecn;
+        self.set_stamps(Some((recent, offset)));
+        self.set_scales(peer.window_scale.map(|scale| (scale.min(14), our_scale)));
+        self.flags.set(Agreed::SACK, peer.sack);
+        self.flags.set(Agreed::ECN, peer.ecn);
     }
 
     pub(crate) fn timestamps(&self) -> Option<Timestamps> {
-        self.stamps.map(|(_, offset)| Timestamps::new(offset))
+        self.stamps().map(|(_, offset)| Timestamps::new(offset))
     }
 
     /// Puts a new connection where this entry stands: SYN-RECEIVED, our SYN out.
     pub(crate) fn hand_over(&self, conn: &mut Connection, shared: &Shared) {
         let offered = Options {
             mss: Some(self.peer_mss),
-            window_scale: self.scales.map(|(theirs, _)| theirs),
-            sack_permitted: self.sack,
-            timestamps: self.stamps.map(|(value, _)| wire::tcp::Timestamps { value, echo: 0 }),
+            window_scale: self.scales().map(|(theirs, _)| theirs),
+            sack_permitted: self.flags.contains(Agreed::SACK),
+            timestamps: self.stamps().map(|(value, _)| wire::tcp::Timestamps { value, echo: 0 }),
             ..Options::default()
         };
         conn.state = State::SynReceived;
-        conn.rcv.scale = self.scales.map_or(0, |(_, ours)| ours);
+        conn.rcv.scale = self.scales().map_or(0, |(_, ours)| ours);
         conn.rcv.mss = u32::from(self.our_mss);
         conn.take_peer_options(&offered, shared);
-        conn.ecn = Ecn::negotiated(self.ecn);
+        conn.ecn = Ecn::negotiated(self.flags.contains(Agreed::ECN));
         conn.rcv.irs = self.irs;
         conn.rcv.nxt = self.irs.plus(1);
         conn.open_window();
@@ -175,7 +214,7 @@ impl HalfOpen {
         (conn.snd.nxt, conn.snd.syn_due) = (self.iss.plus(1), false);
         conn.snd.window.set(u32::from(self.peer_window), self.irs, self.iss);
         // Karn: a SYN-ACK that was sent twice measures nothing.
-        conn.snd.syn_sent = self.first_sent.filter(|_| self.retries == 0);
+        conn.snd.work.syn_sent = self.first_sent.filter(|_| self.retries == 0);
         for _ in 0..self.retries {
             conn.snd.rto.back_off();
         }
@@ -193,18 +232,20 @@ impl HalfOpen {
             value: crate::tcp::timestamps::clock(now, offset),
             echo: recent,
         };
+        let ece = if self.flags.contains(Agreed::ECN) { Flags::ECE } else { Flags::empty() };
+        let tuple = self.tuple();
         Header {
-            source_port: self.tuple.local.port(),
-            destination_port: self.tuple.remote.port(),
+            source_port: tuple.local.port(),
+            destination_port: tuple.remote.port(),
             sequence: self.iss.0,
             acknowledgment: self.irs.plus(1).0,
-            flags: Flags::SYN | Flags::ACK | if self.ecn { Flags::ECE } else { Flags::empty() },
+            flags: Flags::SYN | Flags::ACK | ece,
             window,
             options: Options {
                 mss: Some(self.our_mss),
-                window_scale: self.scales.map(|(_, ours)| ours),
-                sack_permitted: self.sack,
-                timestamps: self.stamps.map(stamps),
+                window_scale: self.scales().map(|(_, ours)| ours),
+                sack_permitted: self.flags.contains(Agreed::SACK),
+                timestamps: self.stamps().map(stamps),
                 ..Options::default()
             },
             ..Header::default()
@@ -232,13 +273,14 @@ impl Tcp {
         if seg.syn() && !seg.acks() && !seg.rst() && seg.seq == entry.irs {
             // Our SYN-ACK was lost, or is late. The timestamp is that of the SYN which it answers
             // (RFC 7323 4.3), or the peer would measure from the first one.
-            if let (Some((recent, _)), Some(theirs)) = (&mut entry.stamps, seg.timestamps())
-                && !Seq(theirs.value).is_before(Seq(*recent))
+            if let (Some((recent, _)), Some(theirs)) = (entry.stamps(), seg.timestamps())
+                && !Seq(theirs.value).is_before(Seq(recent))
             {
-                *recent = theirs.value;
+                entry.stamps.0 = theirs.value;
             }
             // RFC 3168 6.1.1.1: the peer may ask no more, when it believes that the question is dropped.
-            entry.ecn &= ecn::asks(&seg);
+            let still = entry.flags.contains(Agreed::ECN) && ecn::asks(&seg);
+            entry.flags.set(Agreed::ECN, still);
             entry.due = Some(Sent::SynRepeated);
             self.half_open_ready(id);
             return shared.recycle(frame);
@@ -254,7 +296,7 @@ impl Tcp {
             } else {
                 shared.drop_packet(Some(seg.tuple), Dropped::BlindReset);
             }
-        } else if entry.stamps.is_some() && seg.timestamps().is_none() {
+        } else if entry.stamps().is_some() && seg.timestamps().is_none() {
             shared.drop_packet(Some(seg.tuple), Dropped::NoTimestamp);
         } else if !is_acceptable(&seg, next, window) || is_old(entry, &seg) {
             // What the connection would not take must not make one of the entry.
@@ -302,8 +344,8 @@ impl Tcp {
     /// Queues an entry's SYN-ACK.
     pub(crate) fn half_open_ready(&mut self, id: HalfOpenId) {
         let Some(entry) = self.half_open.get_mut(id) else { return };
-        if !entry.queued && entry.due.is_some() {
-            entry.queued = true;
+        if !entry.flags.contains(Agreed::QUEUED) && entry.due.is_some() {
+            entry.flags.insert(Agreed::QUEUED);
             self.ready.push_back(Ready::HalfOpen(id));
         }
     }
@@ -312,7 +354,7 @@ impl Tcp {
     pub(crate) fn half_open_expired(&mut self, shared: &mut Shared, id: HalfOpenId) {
         let Some(entry) = self.half_open.get_mut(id) else { return };
         entry.timer = None;
-        shared.trace(Some(entry.tuple), What::Timer { timer: Timer::Retransmission });
+        shared.trace(Some(entry.tuple()), What::Timer { timer: Timer::Retransmission });
         if entry.retries >= shared.config.syn_ack_retries {
             return self.remove_half_open(shared, id, Event::TimedOut);
         }
@@ -324,7 +366,7 @@ impl Tcp {
     /// The SYN-ACK of an entry whose turn it is, and why; its timer runs from now on.
     pub(crate) fn take_syn_ack(&mut self, shared: &Shared, id: HalfOpenId) -> Option<SynAck> {
         let entry = self.half_open.get_mut(id)?;
-        entry.queued = false;
+        entry.flags.remove(Agreed::QUEUED);
         let reason = entry.due.take()?;
         let options = &self.listeners.get(entry.listener)?.options;
         let window = u16::try_from(entry.window(options, &shared.config)).unwrap_or(u16::MAX);
@@ -336,7 +378,7 @@ impl Tcp {
             let owner = TimerOwner::HalfOpen(id);
             self.wheel.arm(&mut entry.timer, shared.now.after(wait), owner);
         }
-        Some(SynAck { tuple: entry.tuple, segment, ttl, traffic_class, reason })
+        Some(SynAck { tuple: entry.tuple(), segment, ttl, traffic_class, reason })
     }
 
     /// The SYN-ACK could not leave: the next hop is not known yet.
@@ -353,7 +395,7 @@ impl Tcp {
         let ids: Vec<_> = self.half_open.iter().filter_map(of_listener).collect();
         for id in ids {
             let entry = &self.half_open[id];
-            let (tuple, seq, ack) = (entry.tuple, entry.iss.plus(1), entry.irs.plus(1));
+            let (tuple, seq, ack) = (entry.tuple(), entry.iss.plus(1), entry.irs.plus(1));
             let mut reset = Reply::ack(tuple, seq, ack, Sent::ResetAborted);
             reset.flags |= Flags::RST;
             self.replies.push(shared, reset);
@@ -364,12 +406,12 @@ impl Tcp {
     fn remove_half_open(&mut self, shared: &mut Shared, id: HalfOpenId, cause: Event) {
         let entry = self.take_half_open(id);
         let (from, to) = (State::SynReceived, State::Closed);
-        shared.trace(Some(entry.tuple), What::Transition { from, to, cause });
+        shared.trace(Some(entry.tuple()), What::Transition { from, to, cause });
     }
 
     /// Takes an entry out of every table.
     fn take_half_open(&mut self, id: HalfOpenId) -> HalfOpen {
-        let tuple = self.half_open[id].tuple;
+        let tuple = self.half_open[id].tuple();
         self.unregister(&tuple);
         let mut entry = self.half_open.remove(id).expect("indexed just above");
         self.wheel.disarm(&mut entry.timer);
@@ -383,7 +425,7 @@ impl Tcp {
 
 /// RFC 7323 5.3: PAWS holds for the handshake's last ACK as well.
 fn is_old(entry: &HalfOpen, seg: &Segment) -> bool {
-    match (entry.stamps, seg.timestamps()) {
+    match (entry.stamps(), seg.timestamps()) {
         (Some((recent, _)), Some(theirs)) => Seq(theirs.value).is_before(Seq(recent)),
         _ => false,
     }

@@ -11,6 +11,7 @@
 //! | the accept queue | the last ACK of a handshake | it is dropped; our SYN-ACK goes out again later |
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use wire::frame::FrameBuf;
@@ -45,7 +46,7 @@ pub(crate) struct Listener {
     /// The length of both queues; the accept queue takes one more.
     pub(crate) backlog: usize,
     /// What its connections start with.
-    pub(crate) options: TcpOptions,
+    pub(crate) options: Arc<TcpOptions>,
     /// Open connections that wait for `accept`.
     pub(crate) accept_queue: VecDeque<ConnectionId>,
     /// Half-open entries of this listener.
@@ -56,7 +57,7 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// A listener with empty queues.
-    pub(crate) fn new(local: SocketAddr, backlog: usize, options: TcpOptions) -> Self {
+    pub(crate) fn new(local: SocketAddr, backlog: usize, options: Arc<TcpOptions>) -> Self {
         Self {
             local,
             backlog,
@@ -123,10 +124,10 @@ impl Tcp {
         let Ok(route) = interfaces.route(Some(seg.tuple.local.ip()), seg.tuple.remote.ip()) else {
             return shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
         };
-        let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
+        let our_mss = link_mss(&seg.tuple, route.hop.mtu, &listener.options);
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
             if shared.config.syn_cookies {
-                let options = listener.options.clone();
+                let options = Arc::clone(&listener.options);
                 let ecn = options.ecn != EcnMode::Off && ecn::asks(seg);
                 self.send_cookie(shared, seg, our_mss, &options, ecn);
             } else {
@@ -209,7 +210,7 @@ impl Tcp {
             shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
             return shared.recycle(frame);
         };
-        let our_mss = link_mss(&seg.tuple, route.mtu, &listener.options);
+        let our_mss = link_mss(&seg.tuple, route.hop.mtu, &listener.options);
         let echoed = seg
             .timestamps()
             .filter(|_| shared.config.timestamps)
@@ -245,8 +246,8 @@ impl Tcp {
         };
         let opening = Opening {
             tuple: seg.tuple,
-            options: listener.options.clone(),
-            route,
+            options: Arc::clone(&listener.options),
+            route: route.hop,
             iss: entry.iss,
             timestamps: entry.timestamps(),
         };
@@ -256,6 +257,7 @@ impl Tcp {
             return false;
         };
         let conn = &mut *self.connections[id];
+        conn.snd.work.wake(&mut shared.send_works);
         entry.hand_over(conn, shared);
         conn.user.listener = Some(entry.listener);
         let replies = &mut self.replies;

@@ -6,7 +6,7 @@ use wire::ip::Protocol;
 use wire::tcp::{Flags, Header, Options, SackBlocks};
 use wire::time::Instant;
 
-use crate::ip::{Envelope, Interfaces, LinkHeader, Route};
+use crate::ip::{Envelope, Hop, Interfaces, LinkHeader};
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
@@ -37,8 +37,8 @@ impl Connection {
         let (flags, codepoint) = self.ecn_marks(plan.seq, plan.length, plan.flags);
         let window = if syn { self.syn_window() } else { self.choose_window() };
         let segment = Header {
-            source_port: self.tuple.local.port(),
-            destination_port: self.tuple.remote.port(),
+            source_port: self.tuple().local.port(),
+            destination_port: self.tuple().remote.port(),
             sequence: plan.seq.0,
             acknowledgment: if plan.flags.contains(Flags::ACK) { self.rcv.nxt.0 } else { 0 },
             flags,
@@ -48,7 +48,7 @@ impl Connection {
         };
         let body = (self.id, plan.offset);
         let out = Outgoing {
-            tuple: self.tuple,
+            tuple: self.tuple(),
             route: &self.route,
             link,
             ttl: self.options.ttl,
@@ -73,7 +73,7 @@ impl Connection {
             window_scale: scaled.then_some(self.rcv.scale),
             // RFC 2018 2, and likewise.
             sack_permitted: shared.config.sack
-                && (self.state == State::SynSent || self.rcv.sack.agreed),
+                && (self.state == State::SynSent || self.rcv.sack_agreed),
             timestamps,
             ..Options::default()
         }
@@ -85,13 +85,13 @@ impl Connection {
         let space = plan.length
             + u32::from(plan.flags.contains(Flags::SYN))
             + u32::from(plan.flags.contains(Flags::FIN));
-        self.counts.segs_out += u64::from(plan.length.div_ceil(size).max(1));
+        self.counts.segs_out = self.counts.segs_out.wrapping_add(plan.length.div_ceil(size).max(1));
         if plan.flags.contains(Flags::ACK) {
             // An ACK answers everything that was asked.
             self.rcv.ack.acknowledged(plan.length > 0);
             self.rcv.window_update = false;
             // One ACK reports one duplicate (RFC 2883 4).
-            self.reply = self.rcv.sack.duplicate_waits().then_some(Sent::DuplicateAck);
+            self.reply = self.rcv.work.report.duplicate_waits().then_some(Sent::DuplicateAck);
             self.rcv.edge = self.rcv.edge.later_of(window.edge);
             if let Some(ours) = &mut self.timestamps {
                 ours.ack_sent(self.rcv.nxt);
@@ -113,27 +113,27 @@ impl Connection {
         }
         self.counts.bytes_sent += u64::from(plan.length);
         self.counts.last_data_sent = Some(now);
-        self.snd.last_sent = Some(now);
+        self.snd.restarted = false;
         self.snd.overdue = false;
-        let rearm = plan.tail_probe || (self.rcv.sack.agreed && plan.seq == self.snd.una);
-        if rearm || !self.deadlines.runs(Timer::Retransmission) {
+        let rearm = plan.tail_probe || (self.rcv.sack_agreed && plan.seq == self.snd.una);
+        if rearm || !self.timer_runs(Timer::Retransmission) {
             let timeout = self.retransmission_timeout();
-            self.deadlines.set(Timer::Retransmission, now.after(timeout));
+            self.set_timer(Timer::Retransmission, now.after(timeout));
         }
         if let (Some(limit), false) =
-            (self.options.user_timeout, self.deadlines.runs(Timer::UserTimeout))
+            (self.options.user_timeout, self.timer_runs(Timer::UserTimeout))
         {
-            self.deadlines.set(Timer::UserTimeout, now.after(limit));
+            self.set_timer(Timer::UserTimeout, now.after(limit));
         }
-        self.deadlines.stop(Timer::Persist);
+        self.stop_timer(Timer::Persist);
     }
 
     fn note_syn_sent(&mut self, now: Instant) {
         let first = self.snd.nxt == self.snd.iss;
-        self.snd.syn_sent = first.then_some(now);
+        self.snd.work.syn_sent = first.then_some(now);
         self.snd.syn_due = false;
         self.snd.nxt = self.snd.iss.plus(1);
-        self.counts.total_retrans += u64::from(!first);
+        self.counts.total_retrans += u32::from(!first);
     }
 
     fn note_in_flight(&mut self, now: Instant, plan: &Plan, space: u32, size: u32) {
@@ -141,40 +141,40 @@ impl Connection {
         let again = plan.seq.is_before(self.snd.nxt);
         let rate = self.pacing_rate();
         let snd = &mut self.snd;
-        let flight = snd.inflight.pipe().saturating_add(space);
-        let stamp = snd.rate.on_sent(now, space, flight);
+        let flight = snd.work.inflight.pipe().saturating_add(space);
+        let stamp = snd.rate.on_sent(&mut snd.work.clock, now, space, flight);
         let sending = Sending { at: now, size: u16::try_from(size).unwrap_or(u16::MAX), stamp };
         if again {
-            let segments = u64::from(plan.length.div_ceil(size).max(1));
-            self.counts.total_retrans += segments;
+            let segments = plan.length.div_ceil(size).max(1);
+            self.counts.total_retrans = self.counts.total_retrans.saturating_add(segments);
             self.counts.bytes_retrans += u64::from(plan.length);
-            snd.inflight.resend(plan.seq, end, sending);
+            snd.work.inflight.resend(plan.seq, end, sending);
             let stamp = self.timestamps.map(|ours| ours.at(now));
             snd.recovery.undo.on_resent(plan.seq, end, stamp);
         } else {
-            snd.inflight.push(plan.seq, end, sending);
+            snd.work.inflight.push(plan.seq, end, sending);
             snd.nxt = end;
         }
         if !plan.length.is_multiple_of(size) {
             snd.small_end = Some(end);
         }
-        snd.recovery.prr.on_sent(u64::from(space));
+        snd.work.repair.prr.on_sent(u64::from(space));
         if plan.tail_probe {
             snd.recovery.tlp.on_sent(snd.nxt, again);
         }
         if let Some(rate) = rate {
             snd.pacer.on_sent(now, u64::from(plan.length), rate);
         }
-        snd.controller.on_sent(now, u64::from(plan.length), u64::from(snd.inflight.pipe()));
+        snd.controller.on_sent(now, u64::from(plan.length), u64::from(snd.work.inflight.pipe()));
     }
 
     pub(super) fn refresh_route(&mut self, interfaces: &Interfaces) {
         if self.route.generation != interfaces.generation() {
-            let (source, remote) = (self.tuple.local.ip(), self.tuple.remote.ip());
+            let (source, remote) = (self.tuple().local.ip(), self.tuple().remote.ip());
             // Without a route the old one serves until timers give up: addresses come back.
             if let Ok(route) = interfaces.route(Some(source), remote) {
-                let mtu = route.mtu.min(self.route.mtu);
-                self.route = Route { mtu, ..route };
+                let mtu = route.hop.mtu.min(self.route.mtu);
+                self.route = Hop { mtu, ..route.hop };
             }
         }
     }
@@ -214,7 +214,7 @@ impl Connection {
 /// What every segment of one flow has in front of its TCP header.
 pub(super) struct Outgoing<'a> {
     pub(super) tuple: FourTuple,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a Hop,
     pub(super) link: LinkHeader,
     pub(super) ttl: u8,
     pub(super) traffic_class: u8,

@@ -72,7 +72,7 @@ impl Tcp {
         let waiter = || Waiter::Tcp(Ready::Connection(id));
         let Some(link) = interfaces.link_header(shared, &conn.route, waiter) else {
             conn.parked = true;
-            shared.withhold(Some(conn.tuple), Withheld::NeighborPending);
+            shared.withhold(Some(conn.tuple()), Withheld::NeighborPending);
             return None;
         };
         let packet = conn.build(shared, header, link, &plan);
@@ -97,11 +97,11 @@ impl Tcp {
             self.take_syn_ack(shared, id)?;
         let route = interfaces.route(Some(tuple.local.ip()), tuple.remote.ip()).ok()?;
         let waiter = || Waiter::Tcp(Ready::HalfOpen(id));
-        let Some(link) = interfaces.link_header(shared, &route, waiter) else {
+        let Some(link) = interfaces.link_header(shared, &route.hop, waiter) else {
             self.put_syn_ack_back(id, reason);
             return None;
         };
-        let out = Outgoing { tuple, route: &route, link, ttl, traffic_class };
+        let out = Outgoing { tuple, route: &route.hop, link, ttl, traffic_class };
         Some(out.packet(shared, header, &segment, 0, reason, None))
     }
 
@@ -114,7 +114,7 @@ impl Tcp {
         into: &mut ArrayVec<&'a [u8], MAX_SLICES>,
     ) {
         if let Some(conn) = self.connections.get(id) {
-            conn.snd.queue.slices(offset, length, into);
+            conn.snd.work.queue.slices(offset, length, into);
         }
     }
 }
@@ -132,7 +132,7 @@ fn send_reply(
         return None;
     };
     let waiter = || Waiter::Tcp(Ready::Reply(Box::new(reply.clone())));
-    let link = interfaces.link_header(shared, &route, waiter)?;
+    let link = interfaces.link_header(shared, &route.hop, waiter)?;
     let segment = Header {
         source_port: tuple.local.port(),
         destination_port: tuple.remote.port(),
@@ -144,6 +144,6 @@ fn send_reply(
         ..Header::default()
     };
     let (ttl, traffic_class) = (reply.ttl, reply.traffic_class);
-    let out = Outgoing { tuple, route: &route, link, ttl, traffic_class };
+    let out = Outgoing { tuple, route: &route.hop, link, ttl, traffic_class };
     Some(out.packet(shared, header, &segment, 0, reply.reason, None))
 }

@@ -58,7 +58,7 @@ impl Connection {
         let snd = &self.snd;
         self.syn_acknowledged()
             && snd.nxt == self.queue_end().plus(u32::from(snd.fin_queued))
-            && snd.inflight.lost() == 0
+            && snd.work.inflight.lost() == 0
             && (snd.retransmit_head, snd.probe, self.reply) == (None, None, None)
             && !snd.recovery.tlp.due
             && !self.rcv.window_update
@@ -68,7 +68,7 @@ impl Connection {
 
     /// What [`plan`](Self::plan) does besides when it finds that [all was said](Self::has_said_all).
     pub(super) fn end_of_turn(&mut self, now: Instant) {
-        if !self.snd.inflight.is_empty() {
+        if !self.snd.work.inflight.is_empty() {
             self.note_application_limited();
         }
         self.settle_persist(now);
@@ -76,12 +76,12 @@ impl Connection {
 
     /// What the congestion window and the sending rate limit.
     fn plan_paced(&mut self, shared: &mut Shared) -> Option<Plan> {
-        if self.snd.inflight.is_empty() && self.nothing_unsent() {
+        if self.snd.work.inflight.is_empty() && self.nothing_unsent() {
             return None;
         }
         if let Some(at) = self.snd.pacer.not_before(shared.now) {
-            shared.withhold(Some(self.tuple), Withheld::Pacing);
-            self.deadlines.set(Timer::Pacing, at);
+            shared.withhold(Some(self.tuple()), Withheld::Pacing);
+            self.set_timer(Timer::Pacing, at);
             return None;
         }
         if self.snd.recovery.tlp.due
@@ -89,7 +89,7 @@ impl Connection {
         {
             return Some(probe);
         }
-        if self.snd.recovery.frto.prefers_new() {
+        if self.snd.work.repair.frto.prefers_new() {
             return self.plan_data(shared).or_else(|| self.plan_lost(shared));
         }
         self.plan_lost(shared).or_else(|| self.plan_data(shared))
@@ -114,7 +114,7 @@ impl Connection {
     /// The oldest segment, out of turn: whatever the windows say, it must go out again.
     fn plan_head(&mut self) -> Option<Plan> {
         let reason = self.snd.retransmit_head.take()?;
-        let start = self.snd.inflight.first()?.start;
+        let start = self.snd.work.inflight.first()?.start;
         let mut end = start.plus(self.payload_limit()).earlier_of(self.snd.nxt);
         let edge = self.snd.window.edge();
         if edge.is_after(start) {
@@ -126,24 +126,25 @@ impl Connection {
 
     /// The lowest of what is lost.
     fn plan_lost(&mut self, shared: &mut Shared) -> Option<Plan> {
-        if self.snd.inflight.lost() == 0 {
+        if self.snd.work.inflight.lost() == 0 {
             return None;
         }
         let room = self.congestion_room(0);
         let segments = room / u64::from(self.snd.mss.max(1)) * u64::from(self.snd.mss);
         let limit = u32::try_from(segments.max(room.min(u64::from(self.snd.mss))));
-        let limit = limit.unwrap_or(u32::MAX).min(self.largest_transmission());
-        let (start, end) = self.snd.inflight.next_lost(self.largest_transmission())?;
+        let most = self.largest_transmission();
+        let limit = limit.unwrap_or(u32::MAX).min(most);
+        let (start, end) = self.snd.work.inflight.next_lost(most)?;
         let least = end.distance_from(start).min(self.snd.mss);
         if limit < least {
             self.note_window_usage(true);
-            shared.withhold(Some(self.tuple), Withheld::CongestionWindow);
+            shared.withhold(Some(self.tuple()), Withheld::CongestionWindow);
             return None;
         }
         let end = end.earlier_of(start.plus(limit));
         if end.is_after(self.snd.window.edge().later_of(self.snd.una.plus(self.snd.mss))) {
             // The peer took its window back: what lies beyond waits for the timer, or for the peer.
-            shared.withhold(Some(self.tuple), Withheld::PeerWindow);
+            shared.withhold(Some(self.tuple()), Withheld::PeerWindow);
             return None;
         }
         let reason = match self.snd.recovery.phase {
@@ -155,7 +156,7 @@ impl Connection {
     }
 
     fn last_is_lost(&self) -> bool {
-        self.snd.inflight.last().is_some_and(|last| last.fate == Fate::Lost)
+        self.snd.work.inflight.last().is_some_and(|last| last.fate == Fate::Lost)
     }
 
     /// A FIN needs no room: it goes again with the data before it, as it went the first time.
@@ -188,7 +189,7 @@ impl Connection {
             self.finish_flags(&mut plan);
             plan
         } else {
-            let last = *self.snd.inflight.last().filter(|last| last.fate == Fate::Flying)?;
+            let last = *self.snd.work.inflight.last().filter(|last| last.fate == Fate::Flying)?;
             let text_end = last.end.earlier_of(self.queue_end());
             let start = last.start.later_of(text_end.minus(self.payload_limit()));
             let mut plan = self.plan_again(start, last.end, Sent::TailLossProbe);
@@ -200,7 +201,7 @@ impl Connection {
     }
 
     fn nothing_unsent(&self) -> bool {
-        self.snd.queue.is_empty() && (!self.snd.fin_queued || self.snd.fin_acked)
+        self.snd.work.queue.is_empty() && (!self.snd.fin_queued || self.snd.fin_acked)
     }
 
     /// RFC 9293 3.8.6.1 and 3.8.4: a segment that the peer must answer: one sequence number before
@@ -213,7 +214,7 @@ impl Connection {
     /// Data from SND.NXT on, as much as the windows and Nagle let go; and FIN behind the last.
     fn plan_data(&mut self, shared: &mut Shared) -> Option<Plan> {
         let offset = self.snd.nxt.distance_from(self.snd.una);
-        let queued = u32::try_from(self.snd.queue.len()).unwrap_or(u32::MAX);
+        let queued = u32::try_from(self.snd.work.queue.len()).unwrap_or(u32::MAX);
         let left = queued.saturating_sub(offset);
         let fin_left = self.snd.fin_queued && !self.snd.fin_acked && offset <= queued;
         if left == 0 && !fin_left {
@@ -226,14 +227,14 @@ impl Connection {
             Decision::Send(length) => length,
             Decision::Nothing if offer.peer_room > 0 => 0,
             Decision::Nothing => {
-                shared.withhold(Some(self.tuple), Withheld::PeerWindow);
+                shared.withhold(Some(self.tuple()), Withheld::PeerWindow);
                 return None;
             }
             Decision::Withhold(reason) => {
                 if reason == Withheld::CongestionWindow {
                     self.note_window_usage(true);
                 }
-                shared.withhold(Some(self.tuple), reason);
+                shared.withhold(Some(self.tuple()), reason);
                 return None;
             }
         };
@@ -246,8 +247,8 @@ impl Connection {
 
     /// The program has nothing more to send, and more could be: the path is not measured.
     fn note_application_limited(&mut self) {
-        let pipe = self.snd.inflight.pipe();
-        if self.snd.inflight.lost() == 0 && u64::from(pipe) < self.send_window() {
+        let pipe = self.snd.work.inflight.pipe();
+        if self.snd.work.inflight.lost() == 0 && u64::from(pipe) < self.send_window() {
             self.snd.rate.on_application_limited(pipe);
         }
     }
@@ -268,7 +269,7 @@ impl Connection {
     /// What the congestion window still takes, in bytes.
     fn congestion_room(&self, beyond: u64) -> u64 {
         let window = self.send_window().saturating_add(beyond);
-        window.saturating_sub(u64::from(self.snd.inflight.pipe()))
+        window.saturating_sub(u64::from(self.snd.work.inflight.pipe()))
     }
 
     /// What there is and what limits it.
@@ -276,9 +277,9 @@ impl Connection {
         let snd = &self.snd;
         // RFC 3042 2; with SACK it follows from what is known to have left the network, and after a
         // timeout there are lost segments to send.
-        let limited_transmit = match self.rcv.sack.agreed || snd.recovery.is_repairing() {
+        let limited_transmit = match self.rcv.sack_agreed || snd.recovery.is_repairing() {
             true => 0,
-            false => snd.recovery.newreno.limited_transmit(snd.mss),
+            false => snd.work.repair.newreno.limited_transmit(snd.mss),
         };
         let small = snd.small_end.is_some_and(|end| end.is_after(snd.una));
         Offer {
@@ -301,7 +302,7 @@ impl Connection {
     pub(crate) fn largest_transmission(&self) -> u32 {
         let size = self.payload_limit();
         // A duplicate is reported once, so not by a segment that will be several (RFC 2883 4).
-        if !self.route.segmentation || self.rcv.sack.duplicate_waits() {
+        if !self.route.segmentation || self.rcv.work.report.duplicate_waits() {
             return size;
         }
         // IP and TCP headers at their longest leave this for payload.
@@ -317,13 +318,12 @@ impl Connection {
     /// RFC 5681 4.1: after an idle time the window has to be earned again, and the controller hears
     /// of every silence that was the program's.
     fn restart_after_idle(&mut self, shared: &Shared) {
-        let Some(last) = self.snd.last_sent.filter(|_| self.snd.una == self.snd.nxt) else {
-            return;
-        };
+        let idle = !self.snd.restarted && self.snd.una == self.snd.nxt;
+        let Some(last) = self.counts.last_data_sent.filter(|_| idle) else { return };
         let idle = shared.now.since(last);
         if idle > self.retransmission_timeout() {
             self.snd.controller.on_idle_restart(shared.now, idle);
-            self.snd.last_sent = None;
+            self.snd.restarted = true;
         }
         if self.snd.rate.is_application_limited() {
             self.snd.controller.on_restart(shared.now);
@@ -335,7 +335,7 @@ impl Connection {
         let now = match self.rcv.ack.need() {
             AckNeed::Now(reason) => Some(reason),
             AckNeed::Delayed(_) if self.reply.is_none() => {
-                shared.withhold(Some(self.tuple), Withheld::AckDelayed);
+                shared.withhold(Some(self.tuple()), Withheld::AckDelayed);
                 None
             }
             AckNeed::Delayed(_) | AckNeed::None => None,

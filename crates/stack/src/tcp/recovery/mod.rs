@@ -28,34 +28,39 @@ use crate::tcp::seq::Seq;
 use frto::Frto;
 use newreno::NewReno;
 use prr::Prr;
-use rack::Rack;
+use rack::{Rack, RackFlight};
 use scoreboard::{Block, Scoreboard};
 use tlp::Tlp;
 use undo::Undo;
 
-/// Everything that one connection remembers of losses and their repair.
+/// What one connection remembers of losses, also when they are repaired.
 #[derive(Clone, Debug)]
 pub(crate) struct Recovery {
     /// What is being repaired.
     pub(crate) phase: Phase,
+    /// When a segment counts as lost: what the path taught.
+    pub(crate) rack: Rack,
+    /// The tail loss probe.
+    pub(crate) tlp: Tlp,
+    /// Whether the last reaction was needed.
+    pub(crate) undo: Undo,
+    /// Segments that the peer reported to have received twice.
+    pub(crate) duplicates: u32,
+}
+
+/// The course of a repair: of no meaning while nothing is in flight.
+#[derive(Debug)]
+pub(crate) struct Repair {
     /// The rate of sending in fast recovery.
     pub(crate) prr: Prr,
     /// Which blocks were seen.
     pub(crate) scoreboard: Scoreboard,
-    /// When a segment counts as lost.
-    pub(crate) rack: Rack,
-    /// The tail loss probe.
-    pub(crate) tlp: Tlp,
     /// Whether a timeout was needed.
     pub(crate) frto: Frto,
-    /// Whether the last reaction was needed.
-    pub(crate) undo: Undo,
     /// Fast recovery with a peer that does not say what it has.
     pub(crate) newreno: NewReno,
-    /// Reactions that were undone.
-    pub(crate) undone: u64,
-    /// Segments that the peer reported to have received twice.
-    pub(crate) duplicates: u64,
+    /// When a segment counts as lost: what is known of those in flight.
+    pub(crate) rack: RackFlight,
 }
 
 /// What the sender repairs.
@@ -80,14 +85,9 @@ impl Recovery {
     pub(crate) fn new() -> Self {
         Self {
             phase: Phase::Open,
-            prr: Prr::default(),
-            scoreboard: Scoreboard::default(),
             rack: Rack::new(),
             tlp: Tlp::default(),
-            frto: Frto::default(),
             undo: Undo::default(),
-            newreno: NewReno::new(),
-            undone: 0,
             duplicates: 0,
         }
     }
@@ -103,29 +103,67 @@ impl Recovery {
     }
 
     /// The window to send by, in bytes: what the controller says, or what the repair makes of it.
-    pub(crate) fn window(&self, controller: &dyn Controller, sack: bool, mss: u32) -> u64 {
+    pub(crate) fn window(
+        &self,
+        repair: &Repair,
+        controller: &dyn Controller,
+        sack: bool,
+        mss: u32,
+    ) -> u64 {
         let window = controller.window();
         match (sack, self.phase) {
-            (true, Phase::Fast { .. }) if controller.wants_rate_reduction() => self.prr.window(),
+            (true, Phase::Fast { .. }) if controller.wants_rate_reduction() => repair.prr.window(),
             (true, _) => window,
-            (false, _) => self.newreno.effective_window(window, mss),
+            (false, _) => repair.newreno.effective_window(window, mss),
         }
     }
 
     /// The retransmission timer expired; `nxt` is SND.NXT, `una` SND.UNA, and `resent` is what is
-    /// on its way and was sent again before.
-    pub(crate) fn on_timeout(&mut self, una: Seq, nxt: Seq, resent: impl Iterator<Item = Block>) {
+    /// on its way and was sent again before. With `sack` the peer says what it has.
+    pub(crate) fn on_timeout(
+        &mut self,
+        repair: &mut Repair,
+        sack: bool,
+        (una, nxt): (Seq, Seq),
+        resent: impl Iterator<Item = Block>,
+    ) {
         // RFC 5682 2.1 step 1: nothing is learnt in the middle of a repair.
         let again = match self.phase {
             Phase::Open => false,
             Phase::Fast { until } | Phase::Timeout { until } => una.is_before(until),
         };
         self.phase = Phase::Timeout { until: nxt };
-        self.frto.on_timeout(again);
         self.tlp.cancel();
         self.undo.begin(resent);
-        self.newreno.on_timeout(nxt);
-        self.scoreboard.forget();
+        repair.frto.on_timeout(again);
+        repair.scoreboard.forget();
+        if !sack {
+            repair.newreno.on_timeout(nxt);
+        }
+    }
+}
+
+impl Repair {
+    /// Nothing was ever lost.
+    pub(crate) const fn new() -> Self {
+        Self {
+            prr: Prr::new(),
+            scoreboard: Scoreboard::new(),
+            frto: Frto::Idle,
+            newreno: NewReno::new(),
+            rack: RackFlight::new(),
+        }
+    }
+
+    /// Whether, with nothing in flight, nothing of it is needed any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.newreno.is_at_rest()
+    }
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -146,8 +184,10 @@ mod tests {
             (Phase::Timeout { until: Seq(1000) }, true),
         ] {
             let mut recovery = Recovery { phase, ..Recovery::new() };
-            recovery.on_timeout(Seq(1000), Seq(9000), core::iter::empty());
-            assert_eq!(recovery.frto == Frto::HeadResent, asks, "{phase:?}");
+            let mut repair = Repair::new();
+            let numbers = (Seq(1000), Seq(9000));
+            recovery.on_timeout(&mut repair, true, numbers, core::iter::empty());
+            assert_eq!(repair.frto == Frto::HeadResent, asks, "{phase:?}");
         }
     }
 }

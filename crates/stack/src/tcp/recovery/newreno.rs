@@ -129,6 +129,11 @@ impl NewReno {
         self.recover = Some(snd_max);
     }
 
+    /// Whether it stands where it began, for all that nothing in flight can tell.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.recover.is_none() && self.duplicate_acks == 0 && !self.in_recovery
+    }
+
     /// Duplicate ACKs in a row.
     pub(crate) fn duplicate_acks(&self) -> u32 {
         self.duplicate_acks

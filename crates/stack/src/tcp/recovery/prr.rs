@@ -33,6 +33,11 @@ pub(crate) struct Progress {
 }
 
 impl Prr {
+    /// The account of no recovery.
+    pub(crate) const fn new() -> Self {
+        Self { delivered: 0, out: 0, flight: 0, threshold: 0, window: 0 }
+    }
+
     /// Recovery begins. `flight` is RecoverFS: SND.NXT less SND.UNA before this ACK, without what
     /// had been SACKed before it.
     pub(crate) fn enter(flight: u64, threshold: u64) -> Self {

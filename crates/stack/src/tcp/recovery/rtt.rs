@@ -5,17 +5,20 @@ use wire::time::{Duration, Instant};
 /// Half of the time that a minimum is remembered. Linux remembers one for five minutes.
 const HALF_WINDOW: Duration = Duration::from_secs(150);
 
-/// What the samples of one connection say about its round-trip time.
+/// A time that was never measured.
+const NEVER: u64 = u64::MAX;
+
+/// What the samples of one connection say about its round-trip time. All times in nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct RttEstimator {
-    /// SRTT in nanoseconds; `None` before the first sample.
-    srtt: Option<u64>,
-    /// RTTVAR, the smoothed distance of the samples from SRTT, in nanoseconds.
+    /// SRTT; [`NEVER`] before the first sample.
+    srtt: u64,
+    /// RTTVAR, the smoothed distance of the samples from SRTT.
     rttvar: u64,
-    /// The smallest sample of the current half-window.
-    min_current: Option<Duration>,
-    /// The smallest sample of the half-window before.
-    min_previous: Option<Duration>,
+    /// The smallest sample of the current half-window, or [`NEVER`].
+    min_current: u64,
+    /// The smallest sample of the half-window before, or [`NEVER`].
+    min_previous: u64,
     /// When the current half-window began.
     half_start: Instant,
 }
@@ -24,10 +27,10 @@ impl RttEstimator {
     /// An estimator that knows nothing yet.
     pub(crate) const fn new() -> Self {
         Self {
-            srtt: None,
+            srtt: NEVER,
             rttvar: 0,
-            min_current: None,
-            min_previous: None,
+            min_current: NEVER,
+            min_previous: NEVER,
             half_start: Instant::ZERO,
         }
     }
@@ -39,31 +42,28 @@ impl RttEstimator {
     /// divided by `expected_samples`, how many a round trip gives (RFC 7323 appendix G); see
     /// [`expected_samples`]. 1 leaves them as they are.
     pub(crate) fn sample(&mut self, rtt: Duration, expected_samples: u32, now: Instant) {
-        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX / 16).min(u64::MAX / 16);
+        let nanos = nanos(rtt);
         let share = u64::from(expected_samples.max(1));
-        match self.srtt {
-            None => {
-                self.srtt = Some(nanos);
-                self.rttvar = nanos / 2;
-            }
-            Some(srtt) => {
-                // RTTVAR first: it wants the SRTT from before this sample.
-                let distance = srtt.abs_diff(nanos);
-                self.rttvar = moved(self.rttvar, distance, 4 * share);
-                self.srtt = Some(moved(srtt, nanos, 8 * share));
-            }
+        if self.srtt == NEVER {
+            self.srtt = nanos;
+            self.rttvar = nanos / 2;
+        } else {
+            // RTTVAR first: it wants the SRTT from before this sample.
+            let distance = self.srtt.abs_diff(nanos);
+            self.rttvar = moved(self.rttvar, distance, 4 * share);
+            self.srtt = moved(self.srtt, nanos, 8 * share);
         }
         self.remember_minimum(rtt, now);
     }
 
     /// SRTT; `None` before the first sample.
     pub(crate) fn smoothed(&self) -> Option<Duration> {
-        self.srtt.map(Duration::from_nanos)
+        known(self.srtt)
     }
 
     /// SRTT in nanoseconds; `None` before the first sample.
     pub(crate) fn smoothed_nanos(&self) -> Option<u64> {
-        self.srtt
+        (self.srtt != NEVER).then_some(self.srtt)
     }
 
     /// RTTVAR in nanoseconds; zero before the first sample.
@@ -80,22 +80,29 @@ impl RttEstimator {
     ///
     /// It expires only as new samples come, so an idle connection keeps what it knows.
     pub(crate) fn min(&self) -> Option<Duration> {
-        match (self.min_current, self.min_previous) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        known(self.min_current.min(self.min_previous))
     }
 
     /// Takes a sample for the minimum alone.
     pub(crate) fn remember_minimum(&mut self, rtt: Duration, now: Instant) {
         let age = now.since(self.half_start);
         if age >= HALF_WINDOW {
-            self.min_previous = if age >= 2 * HALF_WINDOW { None } else { self.min_current };
-            self.min_current = None;
+            self.min_previous = if age >= 2 * HALF_WINDOW { NEVER } else { self.min_current };
+            self.min_current = NEVER;
             self.half_start = now;
         }
-        self.min_current = Some(self.min_current.map_or(rtt, |least| least.min(rtt)));
+        self.min_current = self.min_current.min(nanos(rtt));
     }
+}
+
+/// In nanoseconds; so long that nobody waits for it where that is beyond reckoning.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    let whole = time.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(time.subsec_nanos().into()).min(NEVER / 16)
+}
+
+fn known(nanos: u64) -> Option<Duration> {
+    (nanos != NEVER).then(|| Duration::from_nanos(nanos))
 }
 
 /// `old` moved towards `new` by one part in `parts`.

@@ -31,7 +31,7 @@ pub(crate) fn ack_arrives(
     let ended = end_fast(conn, shared) | end_timeout(conn);
     news.lost = detect_losses(conn, shared);
     // What was lost behind the recovery's end, and is known for long, begins another.
-    let lost = news.lost > 0 || (ended && conn.snd.inflight.lost() > 0);
+    let lost = news.lost > 0 || (ended && conn.snd.work.inflight.lost() > 0);
     if lost && conn.snd.recovery.phase == Phase::Open {
         enter_recovery(conn, shared, news);
     }
@@ -51,17 +51,17 @@ pub(crate) fn reordering_expired(conn: &mut Connection, shared: &mut Shared) {
 /// Takes what arrived into the account of a fast recovery. A timer counts as one segment.
 fn reduce_rate(conn: &mut Connection, delivered: u64, safe: bool) {
     if conn.snd.recovery.is_fast() {
-        let (pipe, mss) = (u64::from(conn.snd.inflight.pipe()), conn.snd.mss);
-        conn.snd.recovery.prr.on_ack(&Progress { delivered, pipe, safe, mss });
+        let (pipe, mss) = (u64::from(conn.snd.work.inflight.pipe()), conn.snd.mss);
+        conn.snd.work.repair.prr.on_ack(&Progress { delivered, pipe, safe, mss });
     }
 }
 
 /// RFC 2018 8: what the peer said it has, it may throw away. It did when its cumulative
 /// acknowledgment stops short of it.
 fn notice_reneging(conn: &mut Connection) {
-    if conn.snd.inflight.first().is_some_and(|first| first.fate == Fate::Sacked) {
-        conn.snd.inflight.forget_sacked();
-        conn.snd.recovery.scoreboard.forget();
+    if conn.snd.work.inflight.first().is_some_and(|first| first.fate == Fate::Sacked) {
+        conn.snd.work.inflight.forget_sacked();
+        conn.snd.work.repair.scoreboard.forget();
     }
 }
 
@@ -69,11 +69,12 @@ fn notice_reneging(conn: &mut Connection) {
 fn notice_duplicate(conn: &mut Connection, shared: &Shared, news: &News) {
     let (una, nxt) = (conn.snd.una, conn.snd.nxt);
     let recovery = &mut conn.snd.recovery;
-    recovery.rack.end_dsack_round(una);
+    let flight = &mut conn.snd.work.repair.rack;
+    flight.end_dsack_round(una);
     let Some((left, right)) = news.duplicate else { return };
-    recovery.rack.on_duplicate(una, nxt);
+    recovery.rack.on_duplicate(flight, una, nxt);
     let segments = right.distance_from(left).div_ceil(conn.snd.mss.max(1));
-    recovery.duplicates += u64::from(segments);
+    recovery.duplicates = recovery.duplicates.saturating_add(segments);
     if recovery.undo.on_duplicate(left, right) {
         undo(conn, shared, None);
     }
@@ -115,15 +116,16 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
     }
     let evidence = Evidence {
         advanced: news.advanced(),
-        original: news.original && (conn.rcv.sack.agreed || conn.snd.recovery.frto.prefers_new()),
+        original: news.original
+            && (conn.rcv.sack_agreed || conn.snd.work.repair.frto.prefers_new()),
         covered: conn.snd.una.is_at_or_after(until),
         has_new: conn.has_new_data(),
     };
-    match conn.snd.recovery.frto.on_ack(&evidence) {
+    match conn.snd.work.repair.frto.on_ack(&evidence) {
         FrtoVerdict::Spurious => undo(conn, shared, None),
         // RFC 5682 2.1, step 3a: three segments may be out now, and two are. What a peer has that
         // reports nothing stays in flight for us, so the third goes whatever the window says.
-        FrtoVerdict::Needed if !conn.rcv.sack.agreed => {
+        FrtoVerdict::Needed if !conn.rcv.sack_agreed => {
             conn.snd.retransmit_head = Some(conn.snd.resending);
         }
         FrtoVerdict::Needed | FrtoVerdict::Continue => {}
@@ -134,18 +136,18 @@ pub(crate) fn undo_if_spurious(conn: &mut Connection, shared: &Shared, seg: &Seg
 /// `took` is how long the original of what was sent again was under way, where that is known.
 fn undo(conn: &mut Connection, shared: &Shared, took: Option<Duration>) {
     conn.snd.controller.on_spurious(shared.now);
-    conn.snd.inflight.unmark_lost();
+    conn.snd.work.inflight.unmark_lost();
     conn.snd.retransmit_head = None;
-    conn.snd.recovery.newreno.cancel();
+    conn.snd.work.repair.newreno.cancel();
     let recovery = &mut conn.snd.recovery;
     if !matches!(recovery.phase, Phase::Timeout { .. }) {
         recovery.rack.on_spurious(took);
     }
     recovery.undo.end();
-    recovery.frto = Default::default();
-    recovery.rack.doubt_copies();
+    conn.snd.work.repair.frto = Default::default();
+    recovery.rack.doubt_copies(&mut conn.snd.work.repair.rack);
     recovery.phase = Phase::Open;
-    recovery.undone += 1;
+    recovery.undo.undone = recovery.undo.undone.saturating_add(1);
 }
 
 /// A fast recovery ends when everything that was out when it began is acknowledged. Whether it did.
@@ -157,7 +159,7 @@ fn end_fast(conn: &mut Connection, shared: &Shared) -> bool {
     // Rate reduction brought the flight to the threshold already, so no burst follows when the
     // window is the threshold again (RFC 9937 6.4).
     let threshold = conn.snd.controller.slow_start_threshold();
-    let flight = u64::from(conn.snd.inflight.pipe()).max(threshold);
+    let flight = u64::from(conn.snd.work.inflight.pipe()).max(threshold);
     conn.snd.controller.on_recovered(shared.now, flight);
     conn.snd.recovery.phase = Phase::Open;
     conn.snd.recovery.rack.on_recovered();
@@ -171,7 +173,7 @@ pub(crate) fn end_timeout(conn: &mut Connection) -> bool {
         matches!(recovery.phase, Phase::Timeout { until } if conn.snd.una.is_at_or_after(until));
     if ended {
         recovery.phase = Phase::Open;
-        recovery.frto = Default::default();
+        conn.snd.work.repair.frto = Default::default();
         recovery.rack.on_recovered();
     }
     ended
@@ -180,24 +182,24 @@ pub(crate) fn end_timeout(conn: &mut Connection) -> bool {
 /// RFC 8985 6.2 step 5: marks what is lost by now, and arms the timer for what may be soon. Gives
 /// back how many bytes were lost.
 pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
-    if conn.snd.inflight.is_empty() {
-        conn.deadlines.stop(Timer::Reordering);
+    if conn.snd.work.inflight.is_empty() {
+        conn.stop_timer(Timer::Reordering);
         return 0;
     }
     let now = shared.now;
     let window = conn.reordering_window();
-    let judge = conn.snd.recovery.rack.judge(now, window);
+    let judge = conn.snd.recovery.rack.judge(&conn.snd.work.repair.rack, now, window);
     let mut lost = 0;
     let snd = &mut conn.snd;
-    let (inflight, rate, controller) = (&mut snd.inflight, &mut snd.rate, &mut snd.controller);
+    let (inflight, rate, controller) = (&mut snd.work.inflight, &mut snd.rate, &mut snd.controller);
     let again = inflight.find_lost(judge, |record| {
         lost += u64::from(record.length());
         rate.on_lost(record.length());
         controller.on_lost(&loss_sample(shared, record, rate.lost()));
     });
     match again {
-        Some(at) => conn.deadlines.set(Timer::Reordering, at),
-        None => conn.deadlines.stop(Timer::Reordering),
+        Some(at) => conn.set_timer(Timer::Reordering, at),
+        None => conn.stop_timer(Timer::Reordering),
     }
     lost
 }
@@ -208,16 +210,16 @@ fn enter_recovery(conn: &mut Connection, shared: &Shared, news: &News) {
     if !conn.ecn.has_reduced() {
         let flight = conn.controlled_flight();
         conn.snd.controller.on_congestion(shared.now, CongestionCause::Loss, flight);
-        conn.snd.recovery.undo.begin(conn.snd.inflight.copies());
+        conn.snd.recovery.undo.begin(conn.snd.work.inflight.copies());
         ecn::window_reduced(conn);
     }
     let snd = &mut conn.snd;
     let threshold = snd.controller.slow_start_threshold();
     let recovery = &mut snd.recovery;
     recovery.phase = Phase::Fast { until: snd.nxt };
-    recovery.prr = Prr::enter(u64::from(news.flight_before), threshold);
+    snd.work.repair.prr = Prr::enter(u64::from(news.flight_before), threshold);
     recovery.tlp.cancel();
-    conn.deadlines.stop(Timer::LossProbe);
+    conn.stop_timer(Timer::LossProbe);
 }
 
 fn loss_sample(shared: &Shared, record: &Record, lost: u64) -> LossSample {
@@ -237,7 +239,7 @@ impl Connection {
         let snd = &self.snd;
         snd.recovery.rack.window(&Conditions {
             in_recovery: snd.recovery.is_repairing(),
-            sacked: snd.inflight.sacked_segments(DUPLICATE_THRESHOLD),
+            sacked: snd.work.inflight.sacked_segments(DUPLICATE_THRESHOLD),
             min_rtt: snd.rtt.min().unwrap_or(UNMEASURED),
             smoothed: snd.rtt.smoothed().unwrap_or(UNMEASURED),
         })
@@ -246,10 +248,10 @@ impl Connection {
     /// RFC 8985 6.3: what is lost when the retransmission timer expires: the oldest segment, and
     /// what was sent so long ago that its ACK should be here.
     pub(crate) fn mark_lost_at_timeout(&mut self, shared: &Shared) {
-        if self.snd.inflight.first().is_some_and(|first| first.fate == Fate::Sacked) {
-            self.snd.inflight.forget_sacked();
+        if self.snd.work.inflight.first().is_some_and(|first| first.fate == Fate::Sacked) {
+            self.snd.work.inflight.forget_sacked();
         }
-        let (now, window, sack) = (shared.now, self.reordering_window(), self.rcv.sack.agreed);
+        let (now, window, sack) = (shared.now, self.reordering_window(), self.rcv.sack_agreed);
         let rack = self.snd.recovery.rack.clone();
         let snd = &mut self.snd;
         let (rate, controller) = (&mut snd.rate, &mut snd.controller);
@@ -257,28 +259,27 @@ impl Connection {
             rate.on_lost(record.length());
             controller.on_lost(&loss_sample(shared, record, rate.lost()));
         };
-        snd.inflight.mark_first_lost(snd.mss, &mut each);
+        snd.work.inflight.mark_first_lost(snd.mss, &mut each);
         let overdue = |record: &Record| !sack || rack.is_overdue(now, window, record.sent_at);
-        snd.inflight.mark_lost(overdue, &mut each);
+        snd.work.inflight.mark_lost(overdue, &mut each);
     }
 
     /// RFC 8985 7.2: arms the tail loss probe after new data was sent or acknowledged, if nothing
     /// else would notice the loss of the flight's last segments before the retransmission timer.
     pub(crate) fn arm_loss_probe(&mut self, shared: &Shared) {
         let snd = &self.snd;
-        let flight = &snd.inflight;
-        let wanted = self.rcv.sack.agreed
+        let flight = &snd.work.inflight;
+        let wanted = self.rcv.sack_agreed
             && snd.recovery.phase == Phase::Open
             && snd.recovery.tlp.may_probe()
             && !flight.is_empty()
             && flight.sacked() == 0
             && flight.lost() == 0;
-        let Some(timeout) = self.deadlines.deadline(Timer::Retransmission).filter(|_| wanted)
-        else {
-            return self.deadlines.stop(Timer::LossProbe);
+        let Some(timeout) = self.timer(Timer::Retransmission).filter(|_| wanted) else {
+            return self.stop_timer(Timer::LossProbe);
         };
         let one = flight.pipe() <= snd.mss;
         let probe = shared.now.after(Tlp::timeout(snd.rtt.smoothed(), one));
-        self.deadlines.set(Timer::LossProbe, probe.min(timeout));
+        self.set_timer(Timer::LossProbe, probe.min(timeout));
     }
 }

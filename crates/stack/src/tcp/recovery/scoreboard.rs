@@ -65,6 +65,11 @@ impl Report {
 }
 
 impl Scoreboard {
+    /// Nothing was reported yet.
+    pub(crate) const fn new() -> Self {
+        Self { seen: ArrayVec::new_const() }
+    }
+
     /// Calls `each` with what of the report was not in the one before, and the `segment` bytes
     /// beside it: a block may have ended inside a segment, which is whole now.
     pub(crate) fn news(&mut self, report: &Report, segment: u32, mut each: impl FnMut(Block)) {

@@ -1,7 +1,9 @@
 //! Undoing a reaction to a loss that was none: Eifel detection by timestamps (RFC 3522), detection
 //! by D-SACK (RFC 3708), and the response to both (RFC 4015).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
 use crate::tcp::recovery::scoreboard::Block;
 use crate::tcp::seq::Seq;
@@ -13,9 +15,13 @@ const MOST_RANGES: usize = 64;
 /// What is remembered from the moment of the reaction on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Undo {
-    account: Option<Account>,
-    /// RetransmitTS of RFC 3522 3.2: our timestamp in the oldest copy that may be out still.
-    stamp: Option<u32>,
+    /// There from the reaction on until it is undone: most connections never need one.
+    account: Option<Box<Account>>,
+    /// RetransmitTS of RFC 3522 3.2: our timestamp in the oldest copy that may be out still. One of
+    /// zero counts as none.
+    stamp: Option<NonZeroU32>,
+    /// Reactions that were undone.
+    pub(crate) undone: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,7 +41,7 @@ impl Undo {
     /// The window was reduced because of a loss. `earlier` is what is out and was sent again before,
     /// in an earlier repair: its duplicates prove nothing about this one.
     pub(crate) fn begin(&mut self, earlier: impl Iterator<Item = Block>) {
-        let mut account = Account::default();
+        let mut account = Box::<Account>::default();
         earlier.for_each(|(start, end)| account.remember(start, end));
         self.account = Some(account);
     }
@@ -47,7 +53,7 @@ impl Undo {
 
     /// The range from `start` to `end` was sent again, in a segment that carried our timestamp `stamp`.
     pub(crate) fn on_resent(&mut self, start: Seq, end: Seq, stamp: Option<u32>) {
-        self.stamp = self.stamp.or(stamp);
+        self.stamp = self.stamp.or(stamp.and_then(NonZeroU32::new));
         if let Some(account) = &mut self.account {
             account.resent = true;
             account.remember(start, end);
@@ -70,7 +76,7 @@ impl Undo {
             return false;
         }
         match (self.stamp, echo) {
-            (Some(stamp), Some(echo)) if echo != 0 => Seq(echo).is_before(Seq(stamp)),
+            (Some(stamp), Some(echo)) if echo != 0 => Seq(echo).is_before(Seq(stamp.get())),
             _ => false,
         }
     }

@@ -19,8 +19,6 @@ const SMALL_SEGMENT: u32 = 88;
 /// Decides when an ACK is due.
 #[derive(Clone, Debug)]
 pub(crate) struct AckPolicy {
-    /// How long an ACK may wait. RFC 9293 3.8.6.3 demands less than 500 ms.
-    delay: Duration,
     /// When the oldest text that waits for an ACK has waited long enough.
     deadline: Option<Instant>,
     /// An ACK is due at once, and why.
@@ -50,9 +48,8 @@ pub(crate) enum AckNeed {
 
 impl AckPolicy {
     /// The policy of a new connection: quick at first.
-    pub(crate) fn new(delay: Duration) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            delay,
             deadline: None,
             due: None,
             duplicates: 0,
@@ -64,11 +61,12 @@ impl AckPolicy {
     }
 
     /// Text arrived in order: `length` bytes in `packets` segments of the wire, which is more than
-    /// one when the link joined them.
+    /// one when the link joined them. Its ACK may wait for `delay`; RFC 9293 3.8.6.3 demands less
+    /// than 500 ms.
     ///
     /// Every second full segment is acknowledged at once (RFC 5681 4.2, RFC 9293 3.8.6.3). Full is
     /// what the peer's segments show, not what we offered: on a narrow path they never get that large.
-    pub(crate) fn on_text(&mut self, now: Instant, length: u32, packets: u32) {
+    pub(crate) fn on_text(&mut self, now: Instant, length: u32, packets: u32, delay: Duration) {
         let packets = packets.max(1);
         self.learn_full_segment(length.div_ceil(packets), packets);
         // Duplicates are duplicates only as long as nothing advances.
@@ -81,7 +79,7 @@ impl AckPolicy {
         }
         self.quick = self.quick.saturating_sub(u8::try_from(packets).unwrap_or(u8::MAX));
         if self.deadline.is_none() {
-            self.deadline = Some(now.after(self.delay));
+            self.deadline = Some(now.after(delay));
         }
     }
 
@@ -102,11 +100,6 @@ impl AckPolicy {
     #[cfg(test)]
     fn be_quick(&mut self) {
         self.quick = QUICK;
-    }
-
-    /// Changes how long an ACK may wait from the next segment on.
-    pub(crate) fn set_delay(&mut self, delay: Duration) {
-        self.delay = delay;
     }
 
     /// What has to be done.
@@ -159,13 +152,14 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_millis(1_000);
+    const DELAY: Duration = Duration::from_millis(40);
     const DUE: Instant = Instant::from_millis(1_040);
 
     /// A policy past its quick start.
     fn settled() -> AckPolicy {
-        let mut policy = AckPolicy::new(Duration::from_millis(40));
+        let mut policy = AckPolicy::new();
         for _ in 0..QUICK {
-            policy.on_text(NOW, 1_460, 1);
+            policy.on_text(NOW, 1_460, 1, DELAY);
             policy.acknowledged(false);
         }
         policy
@@ -173,9 +167,9 @@ mod tests {
 
     #[test]
     fn the_first_sixteen_segments_are_acknowledged_at_once() {
-        let mut policy = AckPolicy::new(Duration::from_millis(40));
+        let mut policy = AckPolicy::new();
         for segment in 0..20 {
-            policy.on_text(NOW, 100, 1);
+            policy.on_text(NOW, 100, 1, DELAY);
             let expected =
                 if segment < 16 { AckNeed::Now(Sent::QuickAck) } else { AckNeed::Delayed(DUE) };
             assert_eq!(policy.need(), expected, "segment {segment}");
@@ -187,24 +181,24 @@ mod tests {
     #[test]
     fn rfc5681_4_2_every_second_full_segment_is_acknowledged() {
         let mut policy = settled();
-        policy.on_text(NOW, 1_460, 1);
+        policy.on_text(NOW, 1_460, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Delayed(DUE));
-        policy.on_text(NOW, 1_460, 1);
+        policy.on_text(NOW, 1_460, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Now(Sent::SecondSegmentAck));
     }
 
     #[test]
     fn a_super_segment_counts_as_the_segments_that_it_is() {
         let mut policy = settled();
-        policy.on_text(NOW, 2_920, 2);
+        policy.on_text(NOW, 2_920, 2, DELAY);
         assert_eq!(policy.need(), AckNeed::Now(Sent::SecondSegmentAck));
     }
 
     #[test]
     fn rfc9293_3_8_6_3_the_oldest_text_decides_the_deadline() {
         let mut policy = settled();
-        policy.on_text(NOW, 10, 1);
-        policy.on_text(Instant::from_millis(1_030), 10, 1);
+        policy.on_text(NOW, 10, 1, DELAY);
+        policy.on_text(Instant::from_millis(1_030), 10, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Delayed(DUE));
         policy.on_timer(Instant::from_millis(1_039));
         assert_eq!(policy.need(), AckNeed::Delayed(DUE), "too early");
@@ -219,7 +213,7 @@ mod tests {
         let mut policy = settled();
         let mut acks = 0;
         for _ in 0..20 {
-            policy.on_text(NOW, 500, 1);
+            policy.on_text(NOW, 500, 1, DELAY);
             if policy.need() == AckNeed::Now(Sent::SecondSegmentAck) {
                 acks += 1;
                 policy.acknowledged(false);
@@ -243,27 +237,27 @@ mod tests {
         }
         assert_eq!((sent, policy.need()), (3, AckNeed::None));
         policy.owe_duplicate();
-        policy.on_text(NOW, 10, 1);
+        policy.on_text(NOW, 10, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Now(Sent::QuickAck), "the hole is filled");
     }
 
     #[test]
     fn a_dialogue_ends_the_quick_start() {
-        let mut policy = AckPolicy::new(Duration::from_millis(40));
-        policy.on_text(NOW, 100, 1);
+        let mut policy = AckPolicy::new();
+        policy.on_text(NOW, 100, 1, DELAY);
         policy.acknowledged(true);
-        policy.on_text(NOW, 100, 1);
+        policy.on_text(NOW, 100, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Delayed(DUE));
         policy.acknowledged(false);
         policy.be_quick();
-        policy.on_text(NOW, 100, 1);
+        policy.on_text(NOW, 100, 1, DELAY);
         assert_eq!(policy.need(), AckNeed::Now(Sent::QuickAck));
     }
 
     #[test]
     fn a_fin_is_acknowledged_at_once() {
         let mut policy = settled();
-        policy.on_text(NOW, 10, 1);
+        policy.on_text(NOW, 10, 1, DELAY);
         policy.owe(Sent::FinAck);
         assert_eq!(policy.need(), AckNeed::Now(Sent::FinAck));
     }

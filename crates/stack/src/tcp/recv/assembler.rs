@@ -73,8 +73,16 @@ pub(crate) enum Inserted {
 
 impl Assembler {
     /// Without any bytes. Allocates nothing.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            next: Seq(0),
+            position: 0,
+            latest: 0,
+            bytes: 0,
+            pieces: 0,
+            capacity: 0,
+        }
     }
 
     /// Whether nothing waits.

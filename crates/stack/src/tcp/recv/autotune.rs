@@ -24,29 +24,44 @@ const SPARE_SEGMENTS: u64 = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct ReceiveAutotune {
     /// The buffer in bytes. It only grows.
-    size: usize,
-    /// The round trip by the echoes of our timestamps, for a side that only receives.
-    round_trip: Option<Duration>,
+    size: u32,
     /// The echo that was measured last: those that repeat it measure the sender's idleness.
     echo: u32,
+    /// The round trip by the echoes of our timestamps, for a side that only receives: in
+    /// nanoseconds, zero before the first.
+    round_trip: u64,
     /// When the measurement that is under way began.
     since: Option<Instant>,
     /// Bytes read since.
-    copied: u64,
+    copied: u32,
     /// The most that was read in one round trip.
-    most: u64,
+    most: u32,
 }
 
 impl ReceiveAutotune {
     /// Begins with a buffer of `size` bytes.
     pub(crate) fn new(size: usize) -> Self {
-        Self { size, round_trip: None, echo: 0, since: None, copied: 0, most: 0 }
+        Self { size: narrow(size), round_trip: 0, echo: 0, since: None, copied: 0, most: 0 }
+    }
+
+    /// The round trip as the echoes tell it.
+    fn round_trip(&self) -> Option<Duration> {
+        (self.round_trip > 0).then(|| Duration::from_nanos(self.round_trip))
+    }
+
+    fn set_round_trip(&mut self, time: Duration) {
+        self.round_trip = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// Grows to `wanted` bytes, if it is smaller.
+    fn grow(&mut self, wanted: usize) {
+        self.size = self.size.max(narrow(wanted));
     }
 
     /// Takes a measurement: a shorter one at once, for queues only add to it.
     fn measured(&mut self, sample: Duration) {
         let sample = sample.max(Duration::from_millis(1));
-        self.round_trip = Some(match self.round_trip {
+        self.set_round_trip(match self.round_trip() {
             Some(smoothed) if sample > smoothed => smoothed + (sample - smoothed) / 8,
             _ => sample,
         });
@@ -67,23 +82,29 @@ impl ReceiveAutotune {
             self.since = Some(now);
             return None;
         };
-        self.copied = self.copied.saturating_add(count as u64);
+        self.copied = self.copied.saturating_add(narrow(count));
         let elapsed = now.since(since);
         if elapsed < round_trip {
             return None;
         }
-        let copied = in_one(round_trip, core::mem::take(&mut self.copied), elapsed);
+        let copied = in_one(round_trip, core::mem::take(&mut self.copied).into(), elapsed);
         self.since = Some(now);
-        let before = self.most.max(INITIAL_SEGMENTS * u64::from(segment));
+        let before = u64::from(self.most).max(INITIAL_SEGMENTS * u64::from(segment));
         if copied <= before {
             return None;
         }
-        self.most = copied;
+        // No more than what was copied, which fits.
+        self.most = u32::try_from(copied).unwrap_or(u32::MAX);
         let wanted = copied.saturating_mul(2).saturating_add(SPARE_SEGMENTS * u64::from(segment));
         // What grows will have grown by as much again when this window is used up.
         let growth = wanted.saturating_mul(copied - before) / before.max(1);
         Some(wanted.saturating_add(growth))
     }
+}
+
+/// Buffers beyond 4 GiB do not exist: no window is larger than 1 GiB (RFC 7323 2.3).
+fn narrow(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// What of `copied` bytes in the time `elapsed` belongs to one round trip.
@@ -99,7 +120,9 @@ pub(crate) fn text_arrives(conn: &mut Connection, seg: &Segment, now: Instant) {
     if theirs.echo != tune.echo {
         tune.echo = theirs.echo;
         // The first answer may have taken its program a while.
-        tune.round_trip = tune.round_trip.or(conn.snd.rtt.smoothed());
+        if let (None, Some(smoothed)) = (tune.round_trip(), conn.snd.rtt.smoothed()) {
+            tune.set_round_trip(smoothed);
+        }
         ours.round_trip(theirs.echo, now).into_iter().for_each(|sample| tune.measured(sample));
     }
 }
@@ -108,7 +131,7 @@ pub(crate) fn text_arrives(conn: &mut Connection, seg: &Segment, now: Instant) {
 /// send cannot be taken back.
 pub(crate) fn program_reads(conn: &mut Connection, shared: &Shared, count: usize) {
     let (now, segment) = (shared.now, conn.rcv.mss);
-    let round_trip = conn.rcv.autotune.round_trip.or(conn.snd.rtt.smoothed());
+    let round_trip = conn.rcv.autotune.round_trip().or(conn.snd.rtt.smoothed());
     let round_trip = round_trip.unwrap_or(ASSUMED_ROUND_TRIP);
     let tune = &mut conn.rcv.autotune;
     let Some(wanted) = tune.on_read(now, count, round_trip, segment) else { return };
@@ -117,18 +140,18 @@ pub(crate) fn program_reads(conn: &mut Connection, shared: &Shared, count: usize
     }
     let most = shared.config.receive_buffer.max;
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(most);
-    tune.size = tune.size.max(wanted);
+    tune.grow(wanted);
 }
 
 impl Connection {
     /// RCV.BUFF: what the program set, or what its reading asks for.
     pub(crate) fn receive_buffer(&self) -> usize {
-        self.options.receive_buffer.unwrap_or(self.rcv.autotune.size)
+        self.options.receive_buffer.unwrap_or(self.rcv.autotune.size as usize)
     }
 
     /// The round trip as the receiving side knows it.
     pub(crate) fn receiver_round_trip(&self) -> Option<Duration> {
-        self.rcv.autotune.round_trip
+        self.rcv.autotune.round_trip()
     }
 }
 
@@ -145,9 +168,9 @@ mod tests {
     /// Reads every 10 ms what a sender with the window that we offer brings, for some round trips.
     fn bulk(tune: &mut ReceiveAutotune, path: usize, rounds: u64) {
         for tick in 0..rounds * 10 {
-            let count = tune.size.min(path) / 10;
+            let count = (tune.size as usize).min(path) / 10;
             if let Some(wanted) = tune.on_read(at(tick * 10), count, RTT, 1448) {
-                tune.size = tune.size.max(wanted as usize).min(6 << 20);
+                tune.grow((wanted as usize).min(6 << 20));
             }
         }
     }
@@ -172,10 +195,10 @@ mod tests {
         let mut window = 14_480;
         for round in 0..9 {
             for tick in 0..10 {
-                assert!(tune.size >= window, "round {round}: {} of {window}", tune.size);
+                assert!(tune.size as usize >= window, "round {round}: {} of {window}", tune.size);
                 let now = at(round * 100 + tick * 10 + 10);
                 if let Some(wanted) = tune.on_read(now, window / 10, RTT, 1448) {
-                    tune.size = tune.size.max(wanted as usize).min(6 << 20);
+                    tune.grow((wanted as usize).min(6 << 20));
                 }
             }
             window = (window * 2).min(3_000_000);
@@ -196,10 +219,10 @@ mod tests {
         let mut tune = ReceiveAutotune::new(1);
         tune.measured(Duration::from_millis(20));
         tune.measured(Duration::from_millis(100));
-        assert_eq!(tune.round_trip, Some(Duration::from_millis(30)));
+        assert_eq!(tune.round_trip(), Some(Duration::from_millis(30)));
         tune.measured(Duration::from_millis(10));
-        assert_eq!(tune.round_trip, Some(Duration::from_millis(10)));
+        assert_eq!(tune.round_trip(), Some(Duration::from_millis(10)));
         tune.measured(Duration::ZERO);
-        assert_eq!(tune.round_trip, Some(Duration::from_millis(1)), "the clock's own step");
+        assert_eq!(tune.round_trip(), Some(Duration::from_millis(1)), "the clock's own step");
     }
 }

@@ -7,3 +7,4 @@ pub(crate) mod queue;
 pub(crate) mod sack;
 pub(crate) mod text;
 pub(crate) mod window;
+pub(crate) mod work;

@@ -45,8 +45,8 @@ pub(crate) struct ReceiveQueue {
 
 impl ReceiveQueue {
     /// An empty queue. Allocates nothing.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self { frames: ShortQueue::new(), length: 0, held: 0 }
     }
 
     /// How many bytes wait for the reader.

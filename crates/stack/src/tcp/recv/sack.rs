@@ -9,8 +9,9 @@
 use arrayvec::ArrayVec;
 use wire::tcp::SackBlocks;
 
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, ReceiveSide};
 use crate::tcp::recv::assembler::Assembler;
+use crate::tcp::recv::work::ReceiveWork;
 use crate::tcp::seq::Seq;
 
 /// From a sequence number to the one after the last.
@@ -26,8 +27,6 @@ const BLOCKS_BESIDE_TIMESTAMPS: usize = SackBlocks::MAX - 1;
 /// What the next ACKs have to report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SackReport {
-    /// Both sides permit SACK (RFC 2018 2): we may send blocks, and may believe the peer's.
-    pub(crate) agreed: bool,
     /// Data that came twice and was not reported yet, the oldest first.
     duplicates: ArrayVec<Range, MAX_DUPLICATES>,
     /// A sequence number in each of the ranges that were added to last, the latest first.
@@ -35,12 +34,14 @@ pub(crate) struct SackReport {
 }
 
 impl SackReport {
+    /// Nothing to report.
+    pub(crate) const fn new() -> Self {
+        Self { duplicates: ArrayVec::new_const(), recent: ArrayVec::new_const() }
+    }
+
     /// Data came that was here before. Each duplicate is reported once (RFC 2883 4, (2)); pieces
     /// of one stretch, which came in the same turn, are reported together.
-    pub(crate) fn note_duplicate(&mut self, range: Range) {
-        if !self.agreed || !range.0.is_before(range.1) {
-            return;
-        }
+    fn note_duplicate(&mut self, range: Range) {
         if let Some(last) = self.duplicates.last_mut()
             && last.1 == range.0
         {
@@ -52,8 +53,8 @@ impl SackReport {
     }
 
     /// A segment came that lies beyond a hole: its range is the first one from now on.
-    pub(crate) fn note_out_of_order(&mut self, assembler: &Assembler) {
-        let Some((start, end)) = assembler.most_recent().filter(|_| self.agreed) else { return };
+    fn note_out_of_order(&mut self, assembler: &Assembler) {
+        let Some((start, end)) = assembler.most_recent() else { return };
         let elsewhere = |at: &Seq| at.is_before(start) || at.is_at_or_after(end);
         self.recent.retain(|at| elsewhere(at) && assembler.range_at(*at).is_some());
         self.recent.truncate(SackBlocks::MAX - 1);
@@ -91,6 +92,23 @@ impl SackReport {
     }
 }
 
+impl ReceiveSide {
+    /// Data came that was here before; not told where SACK was not agreed on.
+    pub(crate) fn note_duplicate(&mut self, range: Range) {
+        if self.sack_agreed && range.0.is_before(range.1) {
+            self.work.report.note_duplicate(range);
+        }
+    }
+
+    /// A segment came that lies beyond a hole, and is kept.
+    pub(crate) fn note_out_of_order(&mut self) {
+        if self.sack_agreed {
+            let ReceiveWork { report, assembler, .. } = &mut *self.work;
+            report.note_out_of_order(assembler);
+        }
+    }
+}
+
 impl Connection {
     /// The SACK option of a segment that leaves now with `length` bytes of text and an ACK, and the
     /// largest payload beside it. The duplicate in it counts as reported.
@@ -99,20 +117,21 @@ impl Connection {
     /// no room, and what is owed rides on the next ACK.
     pub(crate) fn take_sack_blocks(&mut self, length: u32) -> (SackBlocks, u32) {
         let limit = self.payload_limit();
-        let (sack, assembler) = (&mut self.rcv.sack, &self.rcv.assembler);
         if limit == self.snd.mss || (limit + 1..=self.snd.mss).contains(&length) {
             return (SackBlocks::NONE, self.snd.mss);
         }
-        let blocks = sack.blocks(assembler, block_limit(self.timestamps.is_some()));
-        sack.reported();
+        let ReceiveWork { report, assembler, .. } = &mut *self.rcv.work;
+        let blocks = report.blocks(assembler, block_limit(self.timestamps.is_some()));
+        report.reported();
         (blocks, limit)
     }
 
     /// The payload of a full segment that leaves now: SACK blocks take their room from it
     /// (RFC 9293 3.7.1).
     pub(crate) fn payload_limit(&self) -> u32 {
-        let waiting = usize::from(self.rcv.sack.duplicate_waits()) + self.rcv.assembler.len();
-        if !self.rcv.sack.agreed || waiting == 0 {
+        let work = &self.rcv.work;
+        let waiting = usize::from(work.report.duplicate_waits()) + work.assembler.len();
+        if !self.rcv.sack_agreed || waiting == 0 {
             return self.snd.mss;
         }
         let blocks = waiting.min(block_limit(self.timestamps.is_some()));
@@ -136,32 +155,30 @@ mod tests {
     /// Close to the wrap, where comparisons of plain numbers go wrong.
     const NXT: Seq = Seq(u32::MAX - 700);
 
-    struct Receiver {
-        assembler: Assembler,
-        sack: SackReport,
-    }
+    struct Receiver(ReceiveSide);
 
     impl Receiver {
         fn new() -> Self {
-            let sack = SackReport { agreed: true, ..SackReport::default() };
-            Self { assembler: Assembler::new(), sack }
+            let mut side = ReceiveSide::new(1460, 128 << 10);
+            side.sack_agreed = true;
+            Self(side)
         }
 
         /// A segment of `length` bytes that begins `ahead` of RCV.NXT.
         fn receive(&mut self, ahead: u32, length: u32) {
             let (start, end) = (NXT.plus(ahead), NXT.plus(ahead + length));
-            if let Some(range) = self.assembler.first_overlap(start, end) {
-                self.sack.note_duplicate(range);
+            if let Some(range) = self.0.work.assembler.first_overlap(start, end) {
+                self.0.note_duplicate(range);
             }
             let frame = FrameBuf::copy_from(&[7; 10_000][..length as usize]);
-            self.assembler.insert(NXT, start, frame, usize::MAX, &mut Pool::default());
-            self.sack.note_out_of_order(&self.assembler);
+            self.0.work.assembler.insert(NXT, start, frame, usize::MAX, &mut Pool::default());
+            self.0.note_out_of_order();
         }
 
         /// The blocks that an ACK tells, as distances from RCV.NXT.
         fn ack(&mut self, limit: usize) -> Vec<(u32, u32)> {
-            let blocks = self.sack.blocks(&self.assembler, limit);
-            self.sack.reported();
+            let blocks = self.0.work.report.blocks(&self.0.work.assembler, limit);
+            self.0.work.report.reported();
             let ahead = |at| Seq(at).distance_from(NXT);
             blocks.iter().map(|block| (ahead(block.left), ahead(block.right))).collect()
         }
@@ -200,9 +217,9 @@ mod tests {
         it.receive(2000, 500);
         it.receive(1000, 500);
         assert_eq!(it.ack(3), [(2000, 2500), (1000, 1500), (2000, 2500)]);
-        assert!(it.sack.duplicate_waits());
+        assert!(it.0.work.report.duplicate_waits());
         assert_eq!(it.ack(3), [(1000, 1500), (1000, 1500), (2000, 2500)]);
-        assert!(!it.sack.duplicate_waits());
+        assert!(!it.0.work.report.duplicate_waits());
         assert_eq!(it.ack(3), [(1000, 1500), (2000, 2500)]);
     }
 
@@ -221,9 +238,9 @@ mod tests {
     #[test]
     fn without_agreement_nothing_is_noted() {
         let mut it = Receiver::new();
-        it.sack.agreed = false;
+        it.0.sack_agreed = false;
         it.receive(1000, 500);
         it.receive(1000, 500);
-        assert!(!it.sack.duplicate_waits() && it.sack.recent.is_empty());
+        assert!(!it.0.work.report.duplicate_waits() && it.0.work.report.recent.is_empty());
     }
 }

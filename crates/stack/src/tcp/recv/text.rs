@@ -50,8 +50,8 @@ fn trim_to_window(arrival: &mut Arrival<'_>) {
     if before == 0 {
         // RFC 2883 4, (1): of a segment's duplicates the first one is told.
         let (seg, rcv) = (&arrival.seg, &mut arrival.conn.rcv);
-        let overlap = rcv.assembler.first_overlap(seg.seq, seg.seq.plus(seg.length));
-        overlap.into_iter().for_each(|range| rcv.sack.note_duplicate(range));
+        let overlap = rcv.work.assembler.first_overlap(seg.seq, seg.seq.plus(seg.length));
+        overlap.into_iter().for_each(|range| rcv.note_duplicate(range));
     }
 }
 
@@ -71,12 +71,13 @@ fn in_order(arrival: &mut Arrival<'_>) -> Step {
     }
     let frame = core::mem::take(&mut arrival.frame);
     let (conn, shared, seg) = (&mut *arrival.conn, &mut *arrival.shared, &arrival.seg);
-    let fills_hole = !conn.rcv.assembler.is_empty();
+    let fills_hole = !conn.rcv.work.assembler.is_empty();
     let mut count = seg.length;
     conn.keep(shared, frame);
     conn.rcv.nxt = conn.rcv.nxt.plus(seg.length);
     if fills_hole {
-        while let Some(piece) = conn.rcv.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
+        while let Some(piece) =
+            conn.rcv.work.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
         {
             let length = u32::try_from(piece.len()).unwrap_or(0);
             count += length;
@@ -85,11 +86,11 @@ fn in_order(arrival: &mut Arrival<'_>) -> Step {
         }
         conn.rcv.ack.owe(Sent::HoleFilledAck);
     }
-    if conn.rcv.sack.duplicate_waits() {
+    if conn.rcv.work.report.duplicate_waits() {
         conn.rcv.ack.owe(Sent::DuplicateAck);
     }
     conn.counts.bytes_received += u64::from(count);
-    conn.rcv.ack.on_text(shared.now, seg.length, seg.packets);
+    conn.rcv.ack.on_text(shared.now, seg.length, seg.packets, conn.options.delayed_ack);
     conn.announce(shared, Ready::READ);
     Continue(())
 }
@@ -97,17 +98,18 @@ fn in_order(arrival: &mut Arrival<'_>) -> Step {
 fn out_of_order(arrival: &mut Arrival<'_>) -> Step {
     let frame = core::mem::take(&mut arrival.frame);
     let (conn, shared) = (&mut *arrival.conn, &mut *arrival.shared);
+    conn.rcv.work.wake(&mut shared.receive_works);
     // RFC 5681 4.2: at once, so that the peer's fast retransmit works.
     conn.rcv.ack.owe_duplicate();
     let limit = shared.config.out_of_order_limit.min(conn.receive_buffer().saturating_mul(2));
     // What comes again is no use of memory that is short.
     let spare = shared.memory.spare_room(&conn.charge, conn.pinned());
-    let affordable = conn.rcv.assembler.held().saturating_add(spare);
+    let affordable = conn.rcv.work.assembler.held().saturating_add(spare);
     let (short, limit) = (affordable < limit, affordable.min(limit));
     let (next, start) = (conn.rcv.nxt, arrival.seg.seq);
-    match conn.rcv.assembler.insert(next, start, frame, limit, &mut shared.spare) {
+    match conn.rcv.work.assembler.insert(next, start, frame, limit, &mut shared.spare) {
         Inserted::New | Inserted::Partial | Inserted::Duplicate => {
-            conn.rcv.sack.note_out_of_order(&conn.rcv.assembler);
+            conn.rcv.note_out_of_order();
             Continue(())
         }
         Inserted::Refused => {
@@ -122,13 +124,13 @@ impl Connection {
     /// Whether the stack's memory has room for text in order. What waits behind a hole gives way to
     /// it: the peer has not forgotten that before we acknowledge it (RFC 2018 8).
     fn make_room(&mut self, shared: &mut Shared, text: &FrameBuf) -> bool {
-        let growth = self.rcv.queue.growth(text);
+        let growth = self.rcv.work.queue.growth(text);
         // Pieces that follow may have to be copied together into one more chunk.
-        let follows = if self.rcv.assembler.is_empty() { 0 } else { LARGEST_CHUNK };
+        let follows = if self.rcv.work.assembler.is_empty() { 0 } else { LARGEST_CHUNK };
         if growth + follows <= shared.memory.room(&self.charge, self.pinned()) {
             return true;
         }
-        self.rcv.assembler.clear(&mut shared.spare);
+        self.rcv.work.assembler.clear(&mut shared.spare);
         growth <= shared.memory.room(&self.charge, self.pinned())
     }
 }
@@ -141,7 +143,9 @@ pub(crate) fn take_fin(arrival: &mut Arrival<'_>) {
     }
     conn.rcv.nxt = conn.rcv.nxt.plus(1);
     conn.rcv.edge = conn.rcv.edge.later_of(conn.rcv.nxt);
-    conn.rcv.assembler.clear(&mut shared.spare);
+    if conn.rcv.work.is_awake() {
+        conn.rcv.work.assembler.clear(&mut shared.spare);
+    }
     conn.rcv.ack.owe(Sent::FinAck);
     conn.transition(shared, Event::RcvFin);
     conn.announce(shared, Ready::READ | Ready::READ_CLOSED);

@@ -9,7 +9,7 @@ use crate::tcp::connection::Connection;
 impl Connection {
     /// How many bytes `write` takes in all: what the program set, or what the path asks for.
     pub(crate) fn send_buffer(&self) -> usize {
-        self.options.send_buffer.unwrap_or(self.snd.buffer)
+        self.options.send_buffer.unwrap_or(self.snd.buffer as usize)
     }
 
     /// The congestion window may have grown. Not while memory is short.
@@ -18,8 +18,8 @@ impl Connection {
             return;
         }
         let wanted = self.snd.controller.window().saturating_mul(2);
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let most = shared.config.send_buffer.max;
-        self.snd.buffer = self.snd.buffer.max(wanted.min(most));
+        let most = shared.config.send_buffer.max as u64;
+        let wanted = u32::try_from(wanted.min(most)).unwrap_or(u32::MAX);
+        self.snd.buffer = self.snd.buffer.max(wanted);
     }
 }

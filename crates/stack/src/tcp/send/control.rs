@@ -23,7 +23,7 @@ impl Connection {
 
     /// The handshake is done, and may have measured a round trip.
     pub(crate) fn tell_controller_of_handshake(&mut self, now: Instant) {
-        let (smoothed, sack) = (self.snd.rtt.smoothed(), self.rcv.sack.agreed);
+        let (smoothed, sack) = (self.snd.rtt.smoothed(), self.rcv.sack_agreed);
         self.snd.controller.on_established(now, smoothed, sack);
     }
 
@@ -33,7 +33,7 @@ impl Connection {
     /// the end of an answer may be all that is out.
     pub(crate) fn controlled_flight(&self) -> u64 {
         let snd = &self.snd;
-        let pipe = u64::from(self.flight_size() - snd.inflight.sacked());
+        let pipe = u64::from(self.flight_size() - snd.work.inflight.sacked());
         let window = snd.controller.window();
         let carried = u64::from(snd.usage.most()).min(window);
         u64::from(self.flight_size()).min(window.max(pipe)).max(carried)
@@ -42,14 +42,14 @@ impl Connection {
     /// The congestion window to send by, in bytes.
     pub(crate) fn send_window(&self) -> u64 {
         let snd = &self.snd;
-        snd.recovery.window(&*snd.controller, self.rcv.sack.agreed, snd.mss)
+        snd.recovery.window(&snd.work.repair, &*snd.controller, self.rcv.sack_agreed, snd.mss)
     }
 
     /// Takes note of how much of the window is used: `held_back` says that it keeps data from leaving.
     pub(crate) fn note_window_usage(&mut self, held_back: bool) {
         let (window, mss) = (self.send_window(), u64::from(self.snd.mss));
         let snd = &mut self.snd;
-        let flight = snd.inflight.pipe();
+        let flight = snd.work.inflight.pipe();
         let full = held_back || u64::from(flight) + mss > window;
         snd.usage.note(snd.una, snd.nxt, flight, full);
     }

@@ -117,8 +117,16 @@ impl Record {
 
 impl InFlight {
     /// Nothing is out. Allocates nothing.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self {
+            records: VecDeque::new(),
+            sacked: 0,
+            lost: 0,
+            copies: 0,
+            fresh: Seq(0),
+            lost_from: Seq(0),
+            resent: VecDeque::new(),
+        }
     }
 
     /// Everything was acknowledged.

@@ -9,3 +9,4 @@ pub(crate) mod queue;
 pub(crate) mod rate;
 pub(crate) mod usage;
 pub(crate) mod window;
+pub(crate) mod work;

@@ -59,8 +59,8 @@ struct Owned {
 
 impl SendQueue {
     /// An empty queue. Allocates nothing.
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self { chunks: ShortQueue::new(), acknowledged: 0, capacity: 0 }
     }
 
     /// How many bytes are held.

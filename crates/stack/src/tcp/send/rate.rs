@@ -30,25 +30,50 @@ pub(crate) struct RateStamp {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeliveryRate {
     delivered: u64,
-    delivered_at: Instant,
-    first_sent_at: Instant,
     lost: u64,
     /// Samples are limited by the program until this much is delivered.
     limited_until: u64,
     /// The round trip ends when what is sent from here on is acknowledged.
     round_ends: u64,
-    /// The newest segment of those that the ACK under way acknowledges.
-    newest: Option<Newest>,
     /// What is reported (`tcpi_delivery_rate`): in bytes a second.
     reported: u64,
     /// That rate may be the program's and not the path's.
     reported_is_limited: bool,
 }
 
+/// What counts for the sample of an ACK: of the segments that it acknowledges the one sent last.
 #[derive(Clone, Copy, Debug)]
-struct Newest {
+pub(crate) struct Newest {
     stamp: RateStamp,
     sent_at: Instant,
+}
+
+impl Newest {
+    /// The one of `known` and `record` that was sent later.
+    pub(crate) fn later_of(known: Option<Self>, record: &Record) -> Option<Self> {
+        let is_newer = |known: &Self| {
+            (record.sent_at, record.stamp.delivered) >= (known.sent_at, known.stamp.delivered)
+        };
+        known
+            .filter(|known| !is_newer(known))
+            .or(Some(Self { stamp: record.stamp, sent_at: record.sent_at }))
+    }
+}
+
+/// When the samples of what is in flight began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RateClock {
+    /// C.delivered_time.
+    delivered_at: Instant,
+    /// C.first_send_time.
+    first_sent_at: Instant,
+}
+
+impl RateClock {
+    /// Nothing is in flight.
+    pub(crate) const fn new() -> Self {
+        Self { delivered_at: Instant::ZERO, first_sent_at: Instant::ZERO }
+    }
 }
 
 impl DeliveryRate {
@@ -69,15 +94,21 @@ impl DeliveryRate {
     }
 
     /// A segment leaves; `flight` is what is on its way with it.
-    pub(crate) fn on_sent(&mut self, now: Instant, length: u32, flight: u32) -> RateStamp {
+    pub(crate) fn on_sent(
+        &mut self,
+        clock: &mut RateClock,
+        now: Instant,
+        length: u32,
+        flight: u32,
+    ) -> RateStamp {
         if flight <= length {
             // Nothing was out: the time in which nothing could be delivered does not count.
-            (self.first_sent_at, self.delivered_at) = (now, now);
+            (clock.first_sent_at, clock.delivered_at) = (now, now);
         }
         RateStamp {
             delivered: self.delivered,
-            delivered_at: self.delivered_at,
-            first_sent_at: self.first_sent_at,
+            delivered_at: clock.delivered_at,
+            first_sent_at: clock.first_sent_at,
             lost: self.lost,
             flight,
             application_limited: self.is_application_limited(),
@@ -97,15 +128,9 @@ impl DeliveryRate {
     }
 
     /// A segment, or a part of one, is known to have arrived.
-    pub(crate) fn on_delivered(&mut self, now: Instant, record: &Record) {
+    pub(crate) fn on_delivered(&mut self, clock: &mut RateClock, now: Instant, record: &Record) {
         self.delivered = self.delivered.saturating_add(u64::from(record.length()));
-        self.delivered_at = now;
-        let newer = self.newest.is_none_or(|newest| {
-            (record.sent_at, record.stamp.delivered) >= (newest.sent_at, newest.stamp.delivered)
-        });
-        if newer {
-            self.newest = Some(Newest { stamp: record.stamp, sent_at: record.sent_at });
-        }
+        clock.delivered_at = now;
     }
 
     /// A segment is taken for lost.
@@ -113,18 +138,23 @@ impl DeliveryRate {
         self.lost = self.lost.saturating_add(u64::from(length));
     }
 
-    /// The sample of the ACK whose records were given, and whether a round trip ends with it.
+    /// The sample of the ACK whose records were given and whose `newest` is known, and whether a round trip ends with it.
     ///
     /// An interval below the least round trip ever seen is no rate but an accident of timing
     /// (`min_rtt`); it comes without one.
-    pub(crate) fn sample(&mut self, min_rtt: Option<Duration>) -> Option<(DeliverySample, bool)> {
-        let Newest { stamp, sent_at } = self.newest.take()?;
+    pub(crate) fn sample(
+        &mut self,
+        clock: &mut RateClock,
+        newest: Option<Newest>,
+        min_rtt: Option<Duration>,
+    ) -> Option<(DeliverySample, bool)> {
+        let Newest { stamp, sent_at } = newest?;
         if self.limited_until > 0 && self.delivered > self.limited_until {
             self.limited_until = 0;
         }
-        self.first_sent_at = sent_at;
+        clock.first_sent_at = sent_at;
         let sending = sent_at.since(stamp.first_sent_at);
-        let acknowledging = self.delivered_at.since(stamp.delivered_at);
+        let acknowledging = clock.delivered_at.since(stamp.delivered_at);
         let interval = sending.max(acknowledging);
         let round_start = stamp.delivered >= self.round_ends;
         if round_start {
@@ -168,20 +198,32 @@ mod tests {
         Record::new(Seq(start), Seq(start + length), sending)
     }
 
+    /// The sample of an ACK for one record.
+    fn ack(
+        (rate, clock): (&mut DeliveryRate, &mut RateClock),
+        millis: u64,
+        record: &Record,
+        min_rtt: Option<Duration>,
+    ) -> (DeliverySample, bool) {
+        rate.on_delivered(clock, ms(millis), record);
+        rate.sample(clock, Newest::later_of(None, record), min_rtt).unwrap()
+    }
+
     #[test]
     fn a_steady_flow_shows_its_rate() {
-        let mut rate = DeliveryRate::default();
+        let (mut rate, mut clock) = (DeliveryRate::default(), RateClock::new());
         // 1000 bytes each millisecond, round trip 10 ms.
         let mut sent: alloc::vec::Vec<Record> = alloc::vec::Vec::new();
         let mut rates = alloc::vec::Vec::new();
         for now in 0..60_u32 {
             if now >= 10 {
                 let oldest = sent[now as usize - 10];
-                rate.on_delivered(ms(u64::from(now)), &oldest);
-                let (sample, _) = rate.sample(Some(Duration::from_millis(10))).unwrap();
+                let least = Some(Duration::from_millis(10));
+                let (sample, _) = ack((&mut rate, &mut clock), u64::from(now), &oldest, least);
                 rates.push(sample.rate());
             }
-            let stamp = rate.on_sent(ms(u64::from(now)), 1000, 1000 * now.min(9) + 1000);
+            let stamp =
+                rate.on_sent(&mut clock, ms(u64::from(now)), 1000, 1000 * now.min(9) + 1000);
             sent.push(record(now * 1000, 1000, ms(u64::from(now)), stamp));
         }
         assert_eq!(rates.last(), Some(&Some(1_000_000)));
@@ -189,42 +231,41 @@ mod tests {
 
     #[test]
     fn squeezed_acks_are_no_bandwidth() {
-        let mut rate = DeliveryRate::default();
-        let first = rate.on_sent(ms(0), 1000, 1000);
-        let second = rate.on_sent(ms(10), 1000, 2000);
-        rate.on_delivered(ms(30), &record(0, 1000, ms(0), first));
-        rate.sample(None);
-        rate.on_delivered(ms(30), &record(1000, 1000, ms(10), second));
-        let (sample, _) = rate.sample(None).unwrap();
+        let (mut rate, mut clock) = (DeliveryRate::default(), RateClock::new());
+        let first = rate.on_sent(&mut clock, ms(0), 1000, 1000);
+        let second = rate.on_sent(&mut clock, ms(10), 1000, 2000);
+        ack((&mut rate, &mut clock), 30, &record(0, 1000, ms(0), first), None);
+        let (sample, _) =
+            ack((&mut rate, &mut clock), 30, &record(1000, 1000, ms(10), second), None);
         assert_eq!(sample.rate(), Some(2000 * 1000 / 30), "two segments in 30 ms since idle");
     }
 
     #[test]
     fn a_round_ends_when_what_was_sent_in_it_is_acknowledged() {
-        let mut rate = DeliveryRate::default();
-        let first = rate.on_sent(ms(0), 1000, 1000);
-        let second = rate.on_sent(ms(0), 1000, 2000);
-        rate.on_delivered(ms(10), &record(0, 1000, ms(0), first));
-        assert!(rate.sample(None).unwrap().1);
-        let third = rate.on_sent(ms(10), 1000, 2000);
-        rate.on_delivered(ms(11), &record(1000, 1000, ms(0), second));
-        assert!(!rate.sample(None).unwrap().1);
-        rate.on_delivered(ms(20), &record(2000, 1000, ms(10), third));
-        assert!(rate.sample(None).unwrap().1);
+        let (mut rate, mut clock) = (DeliveryRate::default(), RateClock::new());
+        let first = rate.on_sent(&mut clock, ms(0), 1000, 1000);
+        let second = rate.on_sent(&mut clock, ms(0), 1000, 2000);
+        assert!(ack((&mut rate, &mut clock), 10, &record(0, 1000, ms(0), first), None).1);
+        let third = rate.on_sent(&mut clock, ms(10), 1000, 2000);
+        assert!(!ack((&mut rate, &mut clock), 11, &record(1000, 1000, ms(0), second), None).1);
+        assert!(ack((&mut rate, &mut clock), 20, &record(2000, 1000, ms(10), third), None).1);
     }
 
     #[test]
     fn an_idle_program_limits_the_samples_of_what_it_left_in_flight() {
-        let mut rate = DeliveryRate::default();
+        let (mut rate, mut clock) = (DeliveryRate::default(), RateClock::new());
         rate.on_application_limited(0);
-        let limited = rate.on_sent(ms(0), 1000, 1000);
-        rate.on_delivered(ms(10), &record(0, 1000, ms(0), limited));
-        assert!(rate.sample(None).unwrap().0.application_limited);
-        let free = rate.on_sent(ms(10), 1000, 1000);
+        let limited = rate.on_sent(&mut clock, ms(0), 1000, 1000);
+        let (sample, _) = ack((&mut rate, &mut clock), 10, &record(0, 1000, ms(0), limited), None);
+        assert!(sample.application_limited);
+        let free = rate.on_sent(&mut clock, ms(10), 1000, 1000);
         assert!(!free.application_limited);
         // A program that answers with one segment at a time.
-        rate.on_delivered(ms(20), &record(1000, 1000, ms(10), free));
+        rate.on_delivered(&mut clock, ms(20), &record(1000, 1000, ms(10), free));
         rate.on_application_limited(0);
-        assert!(rate.on_sent(ms(30), 1000, 1000).application_limited, "the first of a flight too");
+        assert!(
+            rate.on_sent(&mut clock, ms(30), 1000, 1000).application_limited,
+            "the first of a flight too"
+        );
     }
 }

@@ -83,8 +83,8 @@ impl Stack {
             _ => return Err(Error::BrokenPipe),
         }
         conn.expand_send_buffer(&self.shared);
-        let tuple = conn.tuple;
-        let free = conn.send_buffer().saturating_sub(conn.snd.queue.len());
+        let tuple = conn.tuple();
+        let free = conn.send_buffer().saturating_sub(conn.snd.work.queue.len());
         let count = text.len().min(free);
         if count == 0 && text.len() > 0 {
             conn.user.wants_room = true;
@@ -96,7 +96,8 @@ impl Stack {
             self.shared.withhold(Some(tuple), Withheld::MemoryShort);
             return Err(Error::WouldBlock);
         }
-        text.push_to(&mut conn.snd.queue, count, &mut self.shared.spare);
+        conn.snd.work.wake(&mut self.shared.send_works);
+        text.push_to(&mut conn.snd.work.queue, count, &mut self.shared.spare);
         let call = Call::Write(count);
         if self.shared.trace.is_on() {
             self.shared.trace(Some(tuple), What::Command { call });
@@ -121,10 +122,10 @@ impl Stack {
         into: &mut [u8],
     ) -> Result<usize, Error> {
         let conn = self.connection_mut(now, id)?;
-        if conn.rcv.queue.is_empty() {
+        if conn.rcv.work.queue.is_empty() {
             return conn.nothing_to_read(into.is_empty());
         }
-        let count = self.tcp.connections[id].rcv.queue.read(into, &mut self.shared.spare);
+        let count = self.tcp.connections[id].rcv.work.queue.read(into, &mut self.shared.spare);
         self.was_read(id, count);
         Ok(count)
     }
@@ -135,10 +136,10 @@ impl Stack {
     /// As [`Stack::read`].
     pub fn peek(&mut self, id: ConnectionId, into: &mut [u8]) -> Result<usize, Error> {
         let conn = self.tcp.connections.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        if conn.rcv.queue.is_empty() {
+        if conn.rcv.work.queue.is_empty() {
             return conn.nothing_to_read(into.is_empty());
         }
-        Ok(conn.rcv.queue.peek(into))
+        Ok(conn.rcv.work.queue.peek(into))
     }
 
     /// Everything that arrived and was not read, in order, borrowed where it is: no copy. No item at
@@ -163,10 +164,10 @@ impl Stack {
     /// As [`Stack::read`].
     pub fn chunks(&mut self, id: ConnectionId) -> Result<impl Iterator<Item = &[u8]>, Error> {
         let conn = self.tcp.connections.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        if conn.rcv.queue.is_empty() {
+        if conn.rcv.work.queue.is_empty() {
             conn.nothing_to_read(false)?;
         }
-        Ok(conn.rcv.queue.slices())
+        Ok(conn.rcv.work.queue.slices())
     }
 
     /// Takes the first `count` bytes of what [`Stack::chunks`] lends, or all if there are fewer: the
@@ -176,9 +177,9 @@ impl Stack {
     /// [`Error::NoSuchSocket`] after it was closed.
     pub fn consume(&mut self, now: Instant, id: ConnectionId, count: usize) -> Result<(), Error> {
         let conn = self.connection_mut(now, id)?;
-        let count = count.min(conn.rcv.queue.len());
+        let count = count.min(conn.rcv.work.queue.len());
         if count > 0 {
-            self.tcp.connections[id].rcv.queue.consume(count, &mut self.shared.spare);
+            self.tcp.connections[id].rcv.work.queue.consume(count, &mut self.shared.spare);
             self.was_read(id, count);
         }
         Ok(())
@@ -198,9 +199,10 @@ impl Stack {
         id: ConnectionId,
     ) -> Result<Option<FrameBuf>, Error> {
         let conn = self.connection_mut(now, id)?;
-        let Some(frame) = conn.rcv.queue.pop() else {
+        if conn.rcv.work.queue.is_empty() {
             return conn.nothing_to_read(false).map(|_| None);
-        };
+        }
+        let Some(frame) = conn.rcv.work.queue.pop() else { return Ok(None) };
         self.was_read(id, frame.len());
         Ok(Some(frame))
     }
@@ -215,7 +217,7 @@ impl Stack {
         let (conn, shared) = (&mut *self.tcp.connections[id], &mut self.shared);
         autotune::program_reads(conn, shared, count);
         if shared.trace.is_on() {
-            shared.trace(Some(conn.tuple), What::Command { call: Call::Read(count) });
+            shared.trace(Some(conn.tuple()), What::Command { call: Call::Read(count) });
         }
         if conn.window_update_due() {
             conn.rcv.window_update = true;
@@ -271,7 +273,7 @@ impl Connection {
     /// How many of the first `count` bytes of `text` the stack's memory has room for. A first write
     /// may go beyond the mark where memory is short, so that nobody is shut out by who came before.
     fn affordable(&self, shared: &Shared, text: &Text<'_>, count: usize) -> usize {
-        let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.queue);
+        let (memory, pinned, queue) = (&shared.memory, self.pinned(), &self.snd.work.queue);
         let room = if queue.is_empty() {
             memory.room(&self.charge, pinned)
         } else {
