@@ -22,7 +22,8 @@ pub(crate) const READABLE: Ready = Ready::READ.union(Ready::READ_CLOSED).union(R
 /// What room to write, or no way to write any more, looks like.
 pub(crate) const WRITABLE: Ready = Ready::WRITE.union(Ready::WRITE_CLOSED).union(Ready::ERROR);
 
-type Answer<T> = Result<T, Error>;
+/// What an operation on the stack gives.
+pub(crate) type Answer<T> = Result<T, Error>;
 
 /// A TCP listener.
 #[derive(Debug)]
@@ -100,6 +101,10 @@ impl Connection {
             core.connect(now, local, remote, options)
         })?;
         Ok(Self { socket, id })
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
     }
 
     /// Waits for the end of the handshake, and fails when it failed.

@@ -39,6 +39,8 @@ pub(crate) struct Engine {
     pub(crate) failed: Option<Ended>,
     /// Somebody asked the driver to end the stack.
     pub(crate) stopping: bool,
+    /// That was done: its sockets are gone, and its links will be.
+    pub(crate) stopped: bool,
     /// Nobody holds the stack any more: it ends when what was written is delivered, or then.
     pub(crate) abandoned: Option<Instant>,
     /// When to look next whether it is. Looking means to list all sockets.
@@ -68,6 +70,7 @@ impl Engine {
             traced,
             failed: None,
             stopping: false,
+            stopped: false,
             abandoned: None,
             look_at: Instant::ZERO,
             sleeping_until: None,
@@ -147,6 +150,7 @@ impl Engine {
     /// Ends every connection with a reset, so that no peer waits in vain.
     pub(crate) fn abort_all(&mut self, now: Instant, woken: &mut Woken) {
         abort_all(&mut self.stack, now);
+        self.stopped = true;
         self.settle(now, usize::MAX, woken);
     }
 

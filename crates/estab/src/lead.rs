@@ -27,8 +27,9 @@ use crate::shared::{Waited, lock};
 /// nobody does (twice this), and costs the driver some microseconds each time.
 const WATCH: Duration = Duration::from_millis(1);
 
-/// The most turns in a row, as a power of two, for which a driver keeps the lead that it left in vain.
-const MOST_VAIN: u32 = 10;
+/// The most wake-ups in a row, as a power of two, for which a driver keeps the lead that it left in
+/// vain. 64: a machine that was too busy for a moment is forgiven soon.
+const MOST_VAIN: u32 = 6;
 
 /// The right to take turns.
 #[derive(Debug)]
@@ -250,7 +251,7 @@ mod tests {
         for _ in 0..1000 {
             kept += usize::from(retreat.consider(lead.take_for_driver(), 1).is_some());
         }
-        assert!(kept > 980, "it learns: it left the lead {} times", 1000 - kept);
+        assert!(kept > 950, "it learns: it left the lead {} times", 1000 - kept);
         assert!(retreat.consider(lead.take_for_driver(), 0).is_some(), "nobody was woken");
         drop(blocked);
         retreat = Retreat::default();

@@ -52,6 +52,37 @@
 //! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
 //! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
 //!
+//! # Without a copy
+//!
+//! `read` and `write` copy each byte once. Who has more to do with bytes than to look at them can
+//! take the [frames](Frame) that arrived, and hand over buffers to send:
+//! [`read_frames`](blocking::TcpStream::read_frames) and
+//! [`write_bytes`](blocking::TcpStream::write_bytes), in both families. A frame can be sent on:
+//!
+//! ```
+//! # use std::io::{Read, Write};
+//! # use estab::blocking::{TcpListener, TcpStream};
+//! # use estab::link::{PairConfig, pair};
+//! # let (here, there) = pair(PairConfig::ip(1500))?;
+//! # let stack = estab::Stack::builder().address([10, 0, 0, 1], 24).start(here)?;
+//! # let server = estab::Stack::builder().address([10, 0, 0, 2], 24).start(there)?;
+//! # let listener = TcpListener::bind(&server, "10.0.0.2:7")?;
+//! # let mut client = TcpStream::connect(&stack, "10.0.0.2:7")?;
+//! # client.write_all(b"who is there?")?;
+//! # let (stream, _) = listener.accept()?;
+//! let mut frames = Vec::new();
+//! stream.read_frames(&mut frames)?;
+//! for frame in frames.drain(..) {
+//!     stream.write_all_bytes(&mut frame.into())?;
+//! }
+//! # let mut answer = [0; 13];
+//! # client.read_exact(&mut answer)?;
+//! # assert_eq!(&answer, b"who is there?");
+//! # stack.stop();
+//! # server.stop();
+//! # std::io::Result::Ok(())
+//! ```
+//!
 //! # How fast it sends
 //!
 //! Each socket has a [congestion controller](congestion), by the names of `TCP_CONGESTION`, and its
@@ -136,6 +167,7 @@ pub mod inline;
 mod lead;
 #[cfg(feature = "tokio")]
 pub mod net;
+mod owned;
 mod ping;
 mod poller;
 mod port;
@@ -147,6 +179,7 @@ mod wait;
 pub use activity::Activity;
 pub use builder::{Interface, StackBuilder};
 pub use handle::Stack;
+pub use owned::Frame;
 pub use ping::{Pinger, Pong};
 pub use stack::tcp::congestion;
 pub use stack::{

@@ -8,6 +8,7 @@ use wire::time::Instant;
 use crate::engine::{Engine, Woken};
 use crate::error::Ended;
 use crate::lead::{Lead, Turner};
+use crate::owned::FramePool;
 use crate::poller::Poller;
 
 /// One stack, as all of its threads see it.
@@ -16,6 +17,8 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Who takes the turns.
     pub(crate) lead: Lead,
+    /// Buffers of frames that programs have dropped.
+    frames: Arc<FramePool>,
     /// Where this stack's time starts.
     epoch: std::time::Instant,
     /// How long what was written may take to be delivered once nobody holds the stack.
@@ -62,12 +65,17 @@ impl Shared {
         // The trace is shown by the driver, so only it takes turns that have one.
         let lead = Lead::new(engine.traced);
         let core = Mutex::new(Core::Alive(Box::new(engine)));
-        Self { core, lead, epoch: std::time::Instant::now(), drain }
+        Self { core, lead, frames: Arc::default(), epoch: std::time::Instant::now(), drain }
     }
 
     /// The time on this stack's clock.
     pub(crate) fn now(&self) -> Instant {
         Instant::ZERO.after(self.epoch.elapsed())
+    }
+
+    /// Where frames go that programs have dropped.
+    pub(crate) fn frames(&self) -> &Arc<FramePool> {
+        &self.frames
     }
 
     /// Carries a program's call out, sends what follows from it, and wakes whom it concerns.
@@ -86,6 +94,7 @@ impl Shared {
         let mut woken = Woken::default();
         let mut core = self.lock();
         let engine = match &mut *core {
+            Core::Alive(engine) if engine.stopped => return Err(Ended::Stopped.error()),
             Core::Alive(engine) => engine,
             Core::Dead(ended) => return Err(ended.error()),
         };
@@ -120,7 +129,7 @@ impl Shared {
             return Next::End(ended.clone()); // A thread that led has lost the link.
         }
         let now = self.now();
-        let gone = take_turn(engine, now, turner);
+        let gone = self.take_turn(engine, now, turner);
         if engine.stopping {
             engine.abort_all(now, &mut turner.woken);
         }
@@ -140,10 +149,18 @@ impl Shared {
         match &mut *self.lock() {
             Core::Alive(engine) if engine.failed.is_none() && !engine.stopping => {
                 let now = self.now();
-                take_turn(engine, now, turner).map_or(Next::Go, Next::End)
+                self.take_turn(engine, now, turner).map_or(Next::Go, Next::End)
             }
             Core::Alive(_) | Core::Dead(_) => Next::StepDown,
         }
+    }
+
+    fn take_turn(&self, engine: &mut Engine, now: Instant, turner: &mut Turner) -> Option<Ended> {
+        let waited = std::mem::take(&mut turner.waited);
+        engine.activity.polls += waited.polls;
+        engine.activity.sleeps += waited.sleeps;
+        self.frames.empty_into(&mut engine.stack);
+        engine.turn(now, &mut turner.woken)
     }
 
     /// How to wait for the next turn. Calls know then that somebody sleeps.
@@ -248,13 +265,6 @@ impl Shared {
     pub(crate) fn until(&self, deadline: Instant) -> Option<Duration> {
         (deadline != Instant::FAR_FUTURE).then(|| deadline.since(self.now()))
     }
-}
-
-fn take_turn(engine: &mut Engine, now: Instant, turner: &mut Turner) -> Option<Ended> {
-    let waited = std::mem::take(&mut turner.waited);
-    engine.activity.polls += waited.polls;
-    engine.activity.sleeps += waited.sleeps;
-    engine.turn(now, &mut turner.woken)
 }
 
 /// Locks something that a panic cannot leave half-done.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, World, assert_same, at, eventually, join, pattern};
 use estab::blocking::{TcpListener, TcpStream};
+use estab::bytes::Bytes;
 use estab::link::{Impair, Impairment, Loss, PairConfig, pair};
 use estab::{KeepAlive, Stack, State, TcpOptions};
 
@@ -583,4 +584,54 @@ fn the_trace_shows_the_handshake() {
         }
     }
     panic!("no transition to ESTABLISHED in the trace");
+}
+
+#[test]
+fn frames_and_buffers_change_hands_without_a_copy() {
+    let world = World::new();
+    let (client, server) = connected(&world, 30);
+    let data = pattern(3 << 20, 9);
+    let proxy = thread::spawn(move || {
+        let mut frames = Vec::new();
+        let mut total = 0;
+        while let count @ 1.. = server.read_frames(&mut frames).unwrap() {
+            assert_eq!(frames.iter().map(|frame| frame.len()).sum::<usize>(), count);
+            total += count;
+            for frame in frames.drain(..) {
+                server.write_all_bytes(&mut frame.into()).unwrap();
+            }
+        }
+        total
+    });
+    let (mut reader, mut writer) = client.into_split();
+    let mut rest = Bytes::from(data.clone());
+    let kept = rest.clone();
+    let sender = thread::spawn(move || {
+        while !rest.is_empty() {
+            assert!(writer.write_bytes(&mut rest).unwrap() > 0);
+        }
+    });
+    let mut received = Vec::new();
+    reader.read_to_end(&mut received).unwrap();
+    assert_same(&received, &data);
+    join(sender);
+    assert_eq!(join(proxy), data.len());
+    eventually("the stack lets go of the buffer", || kept.is_unique());
+}
+
+#[test]
+fn a_frame_outlives_its_stack() {
+    let world = World::new();
+    let (mut client, server) = connected(&world, 31);
+    client.write_all(&pattern(5_000, 1)).unwrap();
+    let mut frames = Vec::new();
+    let mut count = 0;
+    while count < 5_000 {
+        count += server.read_frames(&mut frames).unwrap();
+    }
+    world.server.stop();
+    assert_eq!(server.read_frames(&mut frames).unwrap_err().kind(), ErrorKind::NetworkDown);
+    drop((server, world));
+    let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.iter().copied()).collect();
+    assert_same(&bytes, &pattern(5_000, 1));
 }

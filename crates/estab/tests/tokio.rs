@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{PATIENCE, World, assert_same, at, join, pattern};
+use estab::bytes::Bytes;
 use estab::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -195,4 +196,35 @@ async fn a_waker_that_owns_a_socket_may_be_dropped_anywhere() {
     });
     join(poll);
     assert_eq!(timeout(PATIENCE, other_end.read(&mut [0; 1])).await.unwrap().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn frames_and_buffers_change_hands_without_a_copy() {
+    let world = World::new();
+    let (client, server) = connected(&world, 20).await;
+    let none = server.try_read_frames(&mut Vec::new()).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::WouldBlock);
+    let echo = tokio::spawn(async move {
+        let mut frames = Vec::new();
+        while server.read_frames(&mut frames).await.unwrap() > 0 {
+            for frame in frames.drain(..) {
+                server.write_all_bytes(&mut frame.into()).await.unwrap();
+            }
+        }
+    });
+    let data = pattern(2 << 20, 4);
+    let (mut reader, mut writer) = client.into_split();
+    let mut rest = Bytes::from(data.clone());
+    let sender = tokio::spawn(async move {
+        while !rest.is_empty() {
+            writer.write_bytes(&mut rest).await.unwrap();
+        }
+    });
+    let (mut received, mut frames) = (Vec::new(), Vec::new());
+    while timeout(PATIENCE, reader.read_frames(&mut frames)).await.unwrap().unwrap() > 0 {
+        frames.drain(..).for_each(|frame| received.extend_from_slice(&frame));
+    }
+    assert_same(&received, &data);
+    sender.await.unwrap();
+    echo.await.unwrap();
 }

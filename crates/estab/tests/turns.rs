@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, World, assert_same, at, join, pattern};
 use estab::blocking::{TcpListener, TcpStream};
+use estab::link::{PairConfig, pair};
 
 /// Gives back what it gets.
 fn echo(mut stream: TcpStream) {
@@ -111,4 +112,22 @@ fn stopping_ends_whoever_leads() {
         world.client.stop();
         assert_eq!(join(reader), std::io::ErrorKind::NetworkDown);
     }
+}
+
+#[test]
+fn a_driver_that_polls_sleeps_no_more_and_can_be_stopped() {
+    let (here, there) = pair(PairConfig::ip(1500)).unwrap();
+    // So long that it is never over by chance.
+    let bound = Duration::from_secs(3600);
+    let builder = estab::Stack::builder().address([10, 0, 0, 2], 24).busy_poll(bound);
+    let world = World { client: common::host(here, 1), server: builder.start(there).unwrap() };
+    world.client.ping(at(7).ip(), b"there?", PATIENCE).unwrap();
+    let before = world.server.activity();
+    for _ in 0..50 {
+        world.client.ping(at(7).ip(), b"there?", PATIENCE).unwrap();
+    }
+    let after = world.server.activity();
+    assert_eq!(after.received - before.received, 50);
+    assert!(after.sleeps <= before.sleeps + 1 && after.polls > before.polls, "{after:?}");
+    world.server.stop();
 }

@@ -11,6 +11,7 @@ use super::tcp_split::{ReadHalf, WriteHalf};
 use crate::Stack;
 use crate::connection::{Connection, DEFAULT_BACKLOG, Listener, stream_accessors};
 use crate::error::for_each_address;
+use crate::owned::blocking_owned;
 use crate::wait::Side;
 
 /// A TCP listener, as [`std::net::TcpListener`]. Dropping it closes it, and resets connections
@@ -205,6 +206,7 @@ impl TcpStream {
     }
 
     stream_accessors!();
+    blocking_owned!();
 
     /// Sets `SO_LINGER`. `None`: dropping returns at once and everything is delivered in the
     /// background. Zero: dropping throws away what is not delivered, and resets the connection.

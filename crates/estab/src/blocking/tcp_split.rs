@@ -51,6 +51,16 @@ impl ReadHalf {
     }
 }
 
+impl ReadHalf {
+    /// Takes what has arrived, without copying it. See [`TcpStream::read_frames`].
+    ///
+    /// # Errors
+    /// As reading.
+    pub fn read_frames(&mut self, frames: &mut Vec<crate::Frame>) -> io::Result<usize> {
+        self.stream.read_frames(frames)
+    }
+}
+
 impl AsRef<TcpStream> for ReadHalf {
     fn as_ref(&self) -> &TcpStream {
         &self.stream
@@ -70,6 +80,15 @@ impl Read for ReadHalf {
 impl WriteHalf {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream: Some(stream) }
+    }
+
+    /// Writes without a copy what there is room for, and leaves the rest in `bytes`. See
+    /// [`TcpStream::write_bytes`].
+    ///
+    /// # Errors
+    /// As writing.
+    pub fn write_bytes(&mut self, bytes: &mut crate::bytes::Bytes) -> io::Result<usize> {
+        self.stream()?.write_bytes(bytes)
     }
 
     fn stream(&mut self) -> io::Result<&mut TcpStream> {

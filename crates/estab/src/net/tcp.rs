@@ -25,6 +25,14 @@ macro_rules! read_half {
             self.stream.try_read(buffer)
         }
 
+        /// Takes what has arrived, without copying it. See [`TcpStream::read_frames`].
+        ///
+        /// # Errors
+        /// As reading.
+        pub async fn read_frames(&mut self, frames: &mut Vec<$crate::Frame>) -> io::Result<usize> {
+            self.stream.read_frames(frames).await
+        }
+
         /// Reads without taking: the next read gets the same bytes.
         ///
         /// # Errors
@@ -60,6 +68,15 @@ macro_rules! write_half {
         /// `NetworkDown` when the stack has ended.
         pub async fn writable(&self) -> io::Result<()> {
             self.stream.writable().await
+        }
+
+        /// Writes without a copy what there is room for, and leaves the rest in `bytes`. See
+        /// [`TcpStream::write_bytes`].
+        ///
+        /// # Errors
+        /// As writing.
+        pub async fn write_bytes(&mut self, bytes: &mut $crate::bytes::Bytes) -> io::Result<usize> {
+            self.stream.write_bytes(bytes).await
         }
 
         /// Writes what there is room for.

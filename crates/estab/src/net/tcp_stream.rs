@@ -14,6 +14,7 @@ use tokio::task::coop::poll_proceed;
 use super::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::Stack;
 use crate::connection::{Connection, READABLE, WRITABLE, stream_accessors};
+use crate::owned::task_owned;
 use crate::wait::Side;
 
 /// A TCP connection, as `tokio::net::TcpStream`.
@@ -81,6 +82,7 @@ impl TcpStream {
     }
 
     stream_accessors!();
+    task_owned!();
 
     /// Sets `SO_LINGER`. `None`: dropping delivers everything in the background. Zero: dropping
     /// throws away what is not delivered, and resets the connection. Another time is the same as
