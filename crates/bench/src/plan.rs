@@ -15,7 +15,7 @@ cargo xtask bench [OPTION...]
   --row NAME       only this row; may be given again
   --variant NAME   only this variant; may be given again
   --rounds N       so many runs of each, 7 unless told otherwise (3 with --quick)
-  --seconds N      so long a run, 1.5 unless told otherwise (0.5 with --quick)
+  --seconds N      so long a run, 1.5 unless told otherwise (0.45 with --quick)
   --json FILE      writes every run and its numbers there, too
   --resume         continues the measurement that was interrupted
   --table          measures nothing: the table of the runs so far
@@ -124,8 +124,8 @@ impl Plan {
         self.rows = QUICK.iter().filter_map(|name| Row::named(name)).collect();
         self.variants.retain(|variant| variant.is_quick());
         self.rounds = 3;
-        self.warm_up = Duration::from_millis(150);
-        self.window = Duration::from_millis(500);
+        self.warm_up = Duration::from_millis(100);
+        self.window = Duration::from_millis(450);
     }
 
     /// Every pair of row and variant, in the order of a round: whoever is compared runs in turn.
