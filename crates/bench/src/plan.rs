@@ -87,6 +87,9 @@ impl Request {
         }
         if quick {
             plan.shorten();
+        } else if !plan.whole {
+            // What was measured for the book is kept.
+            plan.name = "part";
         }
         plan.rounds = rounds.unwrap_or(plan.rounds);
         let seconds = seconds.unwrap_or(plan.window.as_secs_f64());
@@ -156,7 +159,8 @@ mod tests {
         assert!(plan("").unwrap().whole);
         assert!(plan("--json x --resume").unwrap().whole);
         for part in ["--quick", "--row in", "--variant null", "--rounds 1", "--seconds 1"] {
-            assert!(!plan(part).unwrap().whole, "{part}");
+            let part = plan(part).unwrap();
+            assert!(!part.whole && part.name != "whole", "{}", part.name);
         }
         let table = plan("--table").unwrap();
         assert!(table.whole && table.only_table && table.resume);
