@@ -15,7 +15,7 @@ cargo xtask bench [OPTION...]
   --row NAME       only this row; may be given again
   --variant NAME   only this variant; may be given again
   --rounds N       so many runs of each, 7 unless told otherwise (3 with --quick)
-  --seconds N      so long a run, 1.5 unless told otherwise (0.5 with --quick)
+  --seconds N      so long a run, 1.5 unless told otherwise (0.45 with --quick)
   --json FILE      writes every run and its numbers there, too
   --resume         continues the measurement that was interrupted
   --table          measures nothing: the table of the runs so far
@@ -87,6 +87,9 @@ impl Request {
         }
         if quick {
             plan.shorten();
+        } else if !plan.whole {
+            // What was measured for the book is kept.
+            plan.name = "part";
         }
         plan.rounds = rounds.unwrap_or(plan.rounds);
         let seconds = seconds.unwrap_or(plan.window.as_secs_f64());
@@ -124,8 +127,8 @@ impl Plan {
         self.rows = QUICK.iter().filter_map(|name| Row::named(name)).collect();
         self.variants.retain(|variant| variant.is_quick());
         self.rounds = 3;
-        self.warm_up = Duration::from_millis(150);
-        self.window = Duration::from_millis(500);
+        self.warm_up = Duration::from_millis(100);
+        self.window = Duration::from_millis(450);
     }
 
     /// Every pair of row and variant, in the order of a round: whoever is compared runs in turn.
@@ -156,7 +159,8 @@ mod tests {
         assert!(plan("").unwrap().whole);
         assert!(plan("--json x --resume").unwrap().whole);
         for part in ["--quick", "--row in", "--variant null", "--rounds 1", "--seconds 1"] {
-            assert!(!plan(part).unwrap().whole, "{part}");
+            let part = plan(part).unwrap();
+            assert!(!part.whole && part.name != "whole", "{}", part.name);
         }
         let table = plan("--table").unwrap();
         assert!(table.whole && table.only_table && table.resume);

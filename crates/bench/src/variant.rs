@@ -26,6 +26,8 @@ pub(crate) enum Variant {
     Sockets,
     /// The same, polling the device for a while before it sleeps.
     SocketsSpin,
+    /// estab with its shared driver and tokio's sockets, a task for each connection, all in one thread.
+    Tasks,
     /// estab in the thread of the application, with borrowed reads and owned writes.
     Inline,
     /// The same, polling the device for a while before it sleeps.
@@ -35,7 +37,7 @@ pub(crate) enum Variant {
 }
 
 /// Every variant, in the order of a round.
-pub(crate) const VARIANTS: [Variant; 13] = [
+pub(crate) const VARIANTS: [Variant; 14] = [
     Variant::Kernel,
     Variant::KernelThreads,
     Variant::Null,
@@ -46,6 +48,7 @@ pub(crate) const VARIANTS: [Variant; 13] = [
     Variant::NullUring,
     Variant::Sockets,
     Variant::SocketsSpin,
+    Variant::Tasks,
     Variant::Inline,
     Variant::InlineSpin,
     Variant::Smoltcp,
@@ -70,6 +73,7 @@ impl Variant {
             Self::NullUring => "null-uring",
             Self::Sockets => "sockets",
             Self::SocketsSpin => "sockets-spin",
+            Self::Tasks => "tasks",
             Self::Inline => "inline",
             Self::InlineSpin => "inline-spin",
             Self::Smoltcp => "smoltcp",
@@ -78,7 +82,10 @@ impl Variant {
 
     /// Whether it is estab.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Sockets | Self::SocketsSpin | Self::Inline | Self::InlineSpin)
+        matches!(
+            self,
+            Self::Sockets | Self::SocketsSpin | Self::Tasks | Self::Inline | Self::InlineSpin
+        )
     }
 
     /// Whether it serves over veth, with the kernel's TCP on both sides.
@@ -90,7 +97,7 @@ impl Variant {
     pub(crate) fn serves(self, row: &Row) -> bool {
         match self {
             Self::Kernel | Self::Null | Self::Sockets | Self::Inline | Self::Smoltcp => true,
-            Self::NullUring => row.medium == PLAIN,
+            Self::NullUring | Self::Tasks => row.medium == PLAIN,
             // For bulk the kernel has a thread for each connection anyway.
             Self::KernelThreads => !row.is_bulk(),
             // A copy of a request is nothing.

@@ -9,7 +9,8 @@ use crate::summary::{Line, find, ratio};
 use crate::variant::Variant;
 
 use Variant::{
-    Inline, InlineSpin, Kernel, Null, NullCopy, NullSpin, Smoltcp, Sockets, SocketsSpin,
+    Inline, InlineSpin, Kernel, KernelThreads, Null, NullCopy, NullSpin, Smoltcp, Sockets,
+    SocketsSpin, Tasks,
 };
 
 /// One claim: the ratio of two variants in some rows, at least for rates and at most for times.
@@ -24,9 +25,10 @@ struct Claim {
 const BULK: &[&str] = &["in", "out"];
 const REQUESTS: &[&str] = &["http", "connect", "ping-32"];
 const PING: &[&str] = &["ping"];
+const ONE_CORE: &[&str] = &["ping-core"];
 const TIMES: &[Measure] = &[Median, Tail];
 
-const CLAIMS: [Claim; 15] = [
+const CLAIMS: [Claim; 18] = [
     rate(Sockets, NullCopy, 0.85, BULK),
     rate(Inline, Null, 0.7, BULK),
     rate(Inline, Kernel, 1.0, BULK),
@@ -34,14 +36,17 @@ const CLAIMS: [Claim; 15] = [
     rate(Inline, Kernel, 1.4, &["connect"]),
     rate(Inline, Smoltcp, 0.95, REQUESTS),
     rate(Inline, Null, 0.9, REQUESTS),
+    rate(Sockets, KernelThreads, 1.0, REQUESTS),
+    rate(Tasks, Kernel, 1.0, REQUESTS),
     rate(Sockets, Kernel, 1.0, REQUESTS),
     time(Sockets, Null, 1.1),
     time(Inline, Null, 1.1),
+    Claim { rows: ONE_CORE, ..time(Sockets, Null, 1.1) },
+    Claim { rows: ONE_CORE, ..time(Inline, Null, 1.1) },
     time(SocketsSpin, NullSpin, 1.5),
     time(InlineSpin, NullSpin, 1.5),
     time(SocketsSpin, Kernel, 1.0),
     time(InlineSpin, Kernel, 1.0),
-    Claim { rows: &["ping-core"], ..time(Inline, Kernel, 1.0) },
 ];
 
 const fn rate(variant: Variant, to: Variant, bound: f64, rows: &'static [&'static str]) -> Claim {

@@ -44,7 +44,10 @@ fn all_work(rows: &[&str], variants: &[&str]) {
 
 #[test]
 fn bulk_goes_both_ways() {
-    all_work(&["in", "out", "in-8", "out-8"], &["kernel", "null", "sockets", "inline", "smoltcp"]);
+    all_work(
+        &["in", "out", "in-8", "out-8"],
+        &["kernel", "null", "sockets", "tasks", "inline", "smoltcp"],
+    );
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn the_null_stack_batches_frames() {
 
 #[test]
 fn requests_are_answered() {
-    let variants = ["kernel", "kernel-threads", "null", "sockets", "inline", "smoltcp"];
+    let variants = ["kernel", "kernel-threads", "null", "sockets", "tasks", "inline", "smoltcp"];
     all_work(&["http", "connect", "ping-32", "ping", "ping-core"], &variants);
     all_work(&["ping"], &["null-spin", "sockets-spin", "inline-spin"]);
 }

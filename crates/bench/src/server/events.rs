@@ -30,6 +30,7 @@ pub(super) fn serve(row: &Row, listener: &TcpListener) -> Result<()> {
     let mut events = Vec::with_capacity(EVENTS);
     let mut connections = HashMap::new();
     let mut next = 0;
+    let mut buffer = [0; 4096];
     loop {
         events.clear();
         epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
@@ -38,7 +39,7 @@ pub(super) fn serve(row: &Row, listener: &TcpListener) -> Result<()> {
             if key != LISTENER {
                 let over = connections
                     .get_mut(&key)
-                    .is_some_and(|connection| answer(&exchange, connection).is_none());
+                    .is_some_and(|connection| answer(&exchange, connection, &mut buffer).is_none());
                 if over {
                     connections.remove(&key);
                 }
@@ -66,9 +67,8 @@ fn accept(listener: &TcpListener) -> Result<Option<TcpStream>> {
 }
 
 /// Answers what has come; `None` when the connection is over.
-fn answer(exchange: &Exchange, connection: &mut Connection) -> Option<()> {
-    let mut buffer = [0; 4096];
-    let count = match connection.stream.read(&mut buffer) {
+fn answer(exchange: &Exchange, connection: &mut Connection, buffer: &mut [u8]) -> Option<()> {
+    let count = match connection.stream.read(buffer) {
         Ok(0) => return None,
         Ok(count) => count,
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(()),

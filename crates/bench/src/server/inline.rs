@@ -93,15 +93,16 @@ enum Course {
     Ends,
 }
 
-/// Looks at what came where it lies, and lets go of it.
 fn discard(core: &mut Stack, now: Instant, id: ConnectionId) -> Result<Course, Error> {
-    loop {
-        let count = core.chunks(id)?.map(<[u8]>::len).sum();
-        if count == 0 {
-            return Ok(Course::Ends);
-        }
-        core.consume(now, id, count)?;
-    }
+    while take(core, now, id)? > 0 {}
+    Ok(Course::Ends)
+}
+
+/// Looks at what came where it lies, and lets go of it; how many bytes it was, none at the end.
+fn take(core: &mut Stack, now: Instant, id: ConnectionId) -> Result<usize, Error> {
+    let count = core.chunks(id)?.map(<[u8]>::len).sum();
+    core.consume(now, id, count)?;
+    Ok(count)
 }
 
 /// Gives buffers that are sent from where they lie, until there is no room for more.
@@ -128,9 +129,8 @@ fn answer(
     connection: &mut Connection,
     exchange: &Exchange,
 ) -> Result<Course, Error> {
-    let mut buffer = [0; 4096];
     loop {
-        let count = core.read(now, id, &mut buffer)?;
+        let count = take(core, now, id)?;
         if count == 0 {
             return Ok(Course::Ends);
         }
@@ -140,9 +140,6 @@ fn answer(
             if exchange.closes {
                 return Ok(Course::Ends);
             }
-        }
-        if count < buffer.len() {
-            return Ok(Course::Goes);
         }
     }
 }

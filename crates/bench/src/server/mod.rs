@@ -3,6 +3,7 @@
 mod events;
 mod inline;
 mod smoltcp;
+mod tasks;
 mod threads;
 
 use std::net;
@@ -30,6 +31,7 @@ pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()>
         Variant::KernelThreads => return threads::serve(row, &kernel_listener()?),
         Variant::Sockets => return serve_sockets(row, tun()?, Duration::ZERO),
         Variant::SocketsSpin => return serve_sockets(row, tun()?, BUSY_POLL),
+        Variant::Tasks => return tasks::serve(row, tun()?),
         Variant::Inline => return inline::serve(row, tun()?, Duration::ZERO),
         Variant::InlineSpin => return inline::serve(row, tun()?, BUSY_POLL),
         Variant::Smoltcp => return smoltcp::serve(row, tun()?),
