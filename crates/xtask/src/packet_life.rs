@@ -36,7 +36,7 @@ const STATIONS: &[Station] = &[
         "receive",
         "one read: a packet of up to 64 KiB, and what the device says of its checksum",
     ),
-    at("estab", "engine.rs", "driver_turn", "one reading of the clock for all that follows"),
+    at("estab", "shared.rs", "turn", "one reading of the clock for all that follows"),
     at("stack", "stack.rs", "handle_frame", "the frame is the stack's now"),
     at("stack", "ip/input.rs", "packet_arrives", "is it whole, possible, and for us?"),
     at("stack", "tcp/mod.rs", "segment_arrives", "the checksum, unless the device vouches for it"),
