@@ -12,6 +12,7 @@ use alloc::collections::VecDeque;
 pub(crate) struct ShortQueue<T> {
     first: Option<T>,
     /// Those behind it. There while there was a second one since the queue was last empty.
+    #[expect(clippy::box_collection, reason = "a pointer is all that a short one has for it")]
     rest: Option<Box<VecDeque<T>>>,
 }
 
@@ -76,9 +77,8 @@ impl<T> ShortQueue<T> {
     /// How many bytes of the heap it has, elements' own aside.
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
-        let rest =
-            |rest: &Box<VecDeque<T>>| size_of::<VecDeque<T>>() + rest.capacity() * size_of::<T>();
-        self.rest.as_ref().map_or(0, rest)
+        let rest = |rest: &VecDeque<T>| size_of::<VecDeque<T>>() + rest.capacity() * size_of::<T>();
+        self.rest.as_deref().map_or(0, rest)
     }
 }
 

@@ -194,7 +194,7 @@ fn owned_bytes_count_until_they_are_acknowledged() {
     let (client, _server) = pair.connected();
     let data = pattern(1 << 20);
     pair.a.stack.set_trace(true);
-    let taken = pair.a.stack.write_bytes(pair.now, client, data.clone()).unwrap();
+    let taken = pair.a.stack.write_bytes(pair.now, client, data).unwrap();
     assert_eq!(calls(&mut pair.a.stack), [Call::Write(taken)]);
     assert_eq!(pair.a.stack.memory_used(), taken, "not what else is in the program's buffer");
     // The first window goes out and is acknowledged; the rest waits.

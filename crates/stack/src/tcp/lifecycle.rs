@@ -303,7 +303,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, HeaderBuf, InterfaceId, ListenerId, Stack, TcpOptions};
+    use crate::{Config, HeaderBuf, InterfaceId, ListenerId, SocketId, Stack, TcpOptions};
     use core::net::{IpAddr, Ipv4Addr, SocketAddr};
     use wire::frame::{Capabilities, Medium, ReceiveMeta};
     use wire::time::{Duration, Instant};
@@ -441,6 +441,20 @@ mod tests {
             }
             assert_eq!((world.client.0.memory_used(), world.server.0.memory_used()), (0, 0));
         }
+    }
+
+    #[test]
+    fn what_came_before_accept_is_announced_with_it() {
+        let mut world = World::new();
+        let client = world.connect();
+        world.carry();
+        world.client.0.write(world.now, client, b"early").unwrap();
+        world.carry();
+        assert_eq!(world.server.0.poll_event(), None);
+        let server = world.accept();
+        let event = world.server.0.poll_event().expect("there is something to read");
+        assert_eq!(event.socket, SocketId::Connection(server));
+        assert_eq!(event.ready, Readiness::READ);
     }
 
     #[test]

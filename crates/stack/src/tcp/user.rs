@@ -85,6 +85,10 @@ impl Stack {
         let accepted = listener.accept_queue.pop_front().ok_or(Error::WouldBlock)?;
         let conn = self.tcp.connections.get_mut(accepted).ok_or(Error::WouldBlock)?;
         conn.user.listener = None;
+        // What came while it waited was announced to nobody.
+        let seen = Readiness::READ | Readiness::READ_CLOSED | Readiness::ERROR;
+        let ready = conn.readiness() & seen;
+        conn.announce(&mut self.shared, ready);
         let tuple = conn.tuple();
         self.shared.trace(Some(tuple), What::Command { call: Call::Accept });
         Ok((accepted, tuple.remote))
