@@ -57,6 +57,9 @@ pub struct Config {
     pub reply_limit: usize,
     /// How many frames may be on their way from the stack to itself. 4096.
     pub loopback_limit: usize,
+    /// How many frames that came to another shard may wait for their owner, on their way and with
+    /// it, and more are lost as on a full link. 256: some turns of a driver; 16 MiB at the most.
+    pub handover_limit: usize,
     /// How many bytes the buffers of all TCP connections pin together, at most: unread, out of order,
     /// not acknowledged. Beyond it data is dropped (the peer sends it again), `write` has to wait and
     /// new connections are refused. 512 MiB: what 85 connections fill at their largest, or some
@@ -109,6 +112,7 @@ impl Default for Config {
             connection_limit: 1 << 20,
             reply_limit: 1024,
             loopback_limit: 4096,
+            handover_limit: 256,
             memory_limit: 512 << 20,
             memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
@@ -120,6 +124,33 @@ impl Default for Config {
             udp_send_buffer: 208 << 10,
             trace_limit: 65_536,
         }
+    }
+}
+
+impl Config {
+    /// The part of each of `count` shards in the limits of a host.
+    ///
+    /// What the whole host may use is divided evenly, rounded up: memory, connections, TIME-WAITs,
+    /// SYN queues, answers, ICMP errors per second. So no shard needs to ask another, and one may
+    /// reach its part while others have room. What bounds one connection, one listener's backlog,
+    /// or what each shard needs for itself (neighbours, the trace, handovers) stays as it is.
+    #[must_use]
+    pub fn divided(mut self, count: u16) -> Self {
+        let count = usize::from(count.max(1));
+        for limit in [
+            &mut self.memory_limit,
+            &mut self.memory_pressure,
+            &mut self.connection_limit,
+            &mut self.time_wait_limit,
+            &mut self.syn_queue_limit,
+            &mut self.reply_limit,
+            &mut self.loopback_limit,
+        ] {
+            *limit = limit.div_ceil(count);
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.icmp_errors_per_second = self.icmp_errors_per_second.div_ceil(count);
+        self
     }
 }
 

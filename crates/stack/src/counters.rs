@@ -8,6 +8,8 @@ pub struct Counters {
     sent: [u64; Sent::ALL.len()],
     dropped: [u64; Dropped::ALL.len()],
     withheld: [u64; Withheld::ALL.len()],
+    handed_over: u64,
+    taken_over: u64,
 }
 
 impl Default for Counters {
@@ -16,6 +18,8 @@ impl Default for Counters {
             sent: [0; Sent::ALL.len()],
             dropped: [0; Dropped::ALL.len()],
             withheld: [0; Withheld::ALL.len()],
+            handed_over: 0,
+            taken_over: 0,
         }
     }
 }
@@ -39,6 +43,26 @@ impl Counters {
         self.withheld[reason as usize]
     }
 
+    /// How many frames came to this shard and belonged to another.
+    #[must_use]
+    pub fn handed_over(&self) -> u64 {
+        self.handed_over
+    }
+
+    /// How many frames of this shard came to another, and then here.
+    #[must_use]
+    pub fn taken_over(&self) -> u64 {
+        self.taken_over
+    }
+
+    pub(crate) fn count_handed_over(&mut self) {
+        self.handed_over += 1;
+    }
+
+    pub(crate) fn count_taken_over(&mut self) {
+        self.taken_over += 1;
+    }
+
     pub(crate) fn count_sent(&mut self, reason: Sent) {
         self.sent[reason as usize] += 1;
     }
@@ -49,5 +73,19 @@ impl Counters {
 
     pub(crate) fn count_withheld(&mut self, reason: Withheld) {
         self.withheld[reason as usize] += 1;
+    }
+}
+
+/// The counts of another shard of the same host come on top.
+impl core::ops::AddAssign<&Counters> for Counters {
+    fn add_assign(&mut self, other: &Counters) {
+        let add = |to: &mut [u64], from: &[u64]| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        };
+        add(&mut self.sent, &other.sent);
+        add(&mut self.dropped, &other.dropped);
+        add(&mut self.withheld, &other.withheld);
+        self.handed_over += other.handed_over;
+        self.taken_over += other.taken_over;
     }
 }

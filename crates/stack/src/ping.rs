@@ -91,13 +91,14 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::AddressNotAvailable`] when `local` is not ours; [`Error::LimitReached`] when there
-    /// are 4096 echo sockets already.
+    /// are 4096 echo sockets already, or no identifier is left.
     pub fn ping_open(&mut self, local: Option<IpAddr>) -> Result<PingId, Error> {
         let local = local.filter(|ip| !ip.is_unspecified());
         if local.is_some_and(|ip| !self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
-        self.pings.open(local)
+        let steering = &self.steering;
+        self.pings.open(local, |identifier| steering.owns_identifier(identifier))
     }
 
     /// Queues an echo request to `destination`.
@@ -300,15 +301,20 @@ impl Pings {
         Ok(())
     }
 
-    fn open(&mut self, local: Option<IpAddr>) -> Result<PingId, Error> {
+    /// Opens a socket with an identifier that `suits`.
+    fn open(
+        &mut self,
+        local: Option<IpAddr>,
+        suits: impl Fn(u16) -> bool,
+    ) -> Result<PingId, Error> {
         if self.sockets.len() >= SOCKET_LIMIT {
             return Err(Error::LimitReached);
         }
         let taken = |identifier| self.sockets.values().any(|s| s.identifier == identifier);
-        let mut identifier = self.next_identifier;
-        while taken(identifier) {
-            identifier = identifier.wrapping_add(1);
-        }
+        let identifier = (0..=u16::MAX)
+            .map(|step| self.next_identifier.wrapping_add(step))
+            .find(|&identifier| suits(identifier) && !taken(identifier))
+            .ok_or(Error::LimitReached)?;
         self.next_identifier = identifier.wrapping_add(1);
         Ok(self.sockets.insert(Socket {
             identifier,

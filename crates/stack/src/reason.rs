@@ -176,6 +176,7 @@ reasons! {
         NoRoute: "no route back to the sender", "RFC 1122 3.3.1";
         NeighborUnresolved: "the neighbour does not answer", "RFC 1122 2.3.2.2";
         LoopbackFull: "the loopback queue is full", "Config::loopback_limit";
+        HandoverFull: "it belongs to another shard, which has no room for it", "Config::handover_limit";
     }
 }
 

@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 use arrayvec::ArrayVec;
 use rand_chacha::ChaCha12Rng;
-use rand_core::SeedableRng;
-use wire::frame::{Capabilities, FrameBuf, ReceiveMeta};
+use rand_core::{Rng, SeedableRng};
+use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};
 use wire::time::Instant;
 
 use crate::config::Config;
@@ -15,6 +15,7 @@ use crate::info::SocketEntry;
 use crate::ip::{InterfaceId, Interfaces, Waiter};
 use crate::ping::Pings;
 use crate::reason::Dropped;
+use crate::shard::{Shard, Steering};
 use crate::shared::Shared;
 use crate::tcp::Tcp;
 use crate::trace::TraceEvent;
@@ -28,6 +29,7 @@ use crate::udp::Udp;
 #[derive(Debug)]
 pub struct Stack {
     pub(crate) shared: Shared,
+    pub(crate) steering: Steering,
     pub(crate) interfaces: Interfaces,
     pub(crate) icmp: Icmp,
     pub(crate) pings: Pings,
@@ -46,6 +48,17 @@ impl Stack {
     /// 32 random bytes, or fixed ones where a run must be repeatable.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        Self::new_shard(config, seed, Shard::ALONE)
+    }
+
+    /// One of the shards of a host: it opens, accepts and answers only what is its own, and hands
+    /// over the frames that are not ([`Stack::poll_handover`]).
+    ///
+    /// Give all shards the same `seed`: they have the same secrets, because they are one host, and
+    /// agree on whose is what. Give them the same interfaces and addresses, in the same order, and
+    /// each its part of the limits ([`Config::divided`]).
+    #[must_use]
+    pub fn new_shard(config: Config, seed: [u8; 32], shard: Shard) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
         Self {
             interfaces: Interfaces::new(&mut rng),
@@ -53,6 +66,7 @@ impl Stack {
             pings: Pings::new(),
             udp: Udp::new(&config, &mut rng),
             tcp: Tcp::new(&config, &mut rng),
+            steering: Steering::new(shard, [rng.next_u64(), rng.next_u64()]),
             shared: Shared::new(config),
             loopback: VecDeque::new(),
             in_transit: FrameBuf::default(),
@@ -84,7 +98,11 @@ impl Stack {
     ) {
         self.shared.set_time(now);
         self.shared.spare.note_frame(&frame);
-        self.frame_arrives(interface, frame, meta);
+        if self.steering.is_alone() {
+            self.frame_arrives(interface, frame, meta);
+        } else {
+            self.frame_arrives_at_shard(interface, frame, meta);
+        }
     }
 
     /// Time has passed: fires every timer that is due.
@@ -279,6 +297,9 @@ impl Stack {
     /// A packet to one of our own addresses: what was sent is received.
     fn loop_back(&mut self, header: &mut HeaderBuf, packet: Packet) {
         let frame = self.gather(header, packet).to_frame();
+        let (inside, meta) = (InterfaceId::LOOPBACK, loopback_meta());
+        let ours = self.steering.sort(&mut self.shared, Medium::Ip, inside, frame, meta);
+        let Some(frame) = ours else { return };
         if self.loopback.len() < self.shared.config.loopback_limit {
             self.loopback.push_back(frame);
         } else {

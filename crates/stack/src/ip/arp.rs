@@ -38,17 +38,31 @@ impl Interfaces {
             return shared.drop_packet(None, reason);
         }
         let for_us = self.has_address(interface, packet.target_protocol);
-        // A probe has no sender address (RFC 5227 2.1.1): there is nothing to learn from it.
-        let sender = packet.sender_protocol;
-        let remember = for_us && self.is_neighbor(interface, sender);
-        let known = !sender.is_unspecified()
-            && self.neighbors.learn(shared, (interface, sender), packet.sender_hardware, remember);
+        let known = self.learn_from(shared, interface, &packet);
         if !for_us {
             if !known {
                 shared.drop_packet(None, Dropped::ArpNotForUs);
             }
         } else if packet.operation == Operation::REQUEST {
             self.queue_arp_reply(shared, interface, ours, &packet);
+        }
+    }
+
+    /// Another shard received an ARP packet, and answers it where it asks: there is only something to
+    /// learn from it.
+    pub(crate) fn arp_overheard(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        ours: EthernetAddress,
+        frame: &[u8],
+    ) {
+        let packet =
+            wire::ethernet::View::new(frame).map(|view| arp::Packet::parse(view.payload()));
+        // What is wrong with it was counted where it came.
+        let Some(Ok(packet)) = packet else { return };
+        if self.objection_to(&packet, interface, ours).is_none() {
+            self.learn_from(shared, interface, &packet);
         }
     }
 
@@ -71,6 +85,22 @@ impl Interfaces {
         }
         let ours_claimed = self.has_address(interface, sender) || packet.sender_hardware == ours;
         ours_claimed.then_some(Dropped::ArpConflict)
+    }
+
+    /// RFC 826: updates what is known of the sender, and adds it when it speaks to us. Gives back
+    /// whether it is known now.
+    fn learn_from(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        packet: &arp::Packet,
+    ) -> bool {
+        let sender = packet.sender_protocol;
+        let for_us = self.has_address(interface, packet.target_protocol);
+        let remember = for_us && self.is_neighbor(interface, sender);
+        // A probe has no sender address (RFC 5227 2.1.1): there is nothing to learn from it.
+        !sender.is_unspecified()
+            && self.neighbors.learn(shared, (interface, sender), packet.sender_hardware, remember)
     }
 
     fn queue_arp_reply(

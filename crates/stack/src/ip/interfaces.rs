@@ -179,7 +179,7 @@ impl Interfaces {
         self.identifications.next(route.source, destination)
     }
 
-    pub(super) fn capabilities(&self, interface: InterfaceId) -> Option<Capabilities> {
+    pub(crate) fn capabilities(&self, interface: InterfaceId) -> Option<Capabilities> {
         Some(self.interfaces.get(usize::from(interface.0))?.capabilities)
     }
 

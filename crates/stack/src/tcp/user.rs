@@ -126,8 +126,8 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for a peer without address or port and for options that make no sense,
-    /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when `local` is not ours or no port is
-    /// free, [`Error::AddressInUse`] when this very connection exists, [`Error::LimitReached`].
+    /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when `local` is
+    /// not ours, belongs to another shard ([`Stack::owner_of_connection`]), or no port is free, [`Error::AddressInUse`] when this very connection exists, [`Error::LimitReached`].
     pub fn connect(
         &mut self,
         now: Instant,
@@ -178,6 +178,9 @@ impl Stack {
         let asked = local.map_or(0, |local| local.port());
         if asked != 0 {
             let tuple = with_port(asked);
+            if !self.steering.owns_flow(&tuple) {
+                return Err(Error::AddressNotAvailable);
+            }
             return match self.tcp.find(&tuple) {
                 None if !same_ends(&tuple) => Ok(tuple),
                 None => Err(Error::InvalidInput),
@@ -189,6 +192,7 @@ impl Stack {
         let is_free = |port| {
             let tuple = with_port(port);
             !same_ends(&tuple)
+                && self.steering.owns_flow(&tuple)
                 && self.tcp.find(&tuple).is_none()
                 && self.tcp.listener_for(tuple.local).is_none()
         };

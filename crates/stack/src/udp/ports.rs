@@ -50,8 +50,12 @@ impl Ports {
         }
     }
 
-    /// A free port for `address`.
-    pub(super) fn pick(&mut self, address: IpAddr) -> Result<SocketAddr, Error> {
+    /// A free port for `address` that `suits`.
+    pub(super) fn pick(
+        &mut self,
+        address: IpAddr,
+        suits: impl Fn(u16) -> bool,
+    ) -> Result<SocketAddr, Error> {
         let (first, last) = (u32::from(*self.ephemeral.start()), u32::from(*self.ephemeral.end()));
         let count = (last + 1).saturating_sub(first);
         if count == 0 {
@@ -61,7 +65,7 @@ impl Ports {
         (0..count)
             .filter_map(|step| u16::try_from(first + (start + step) % count).ok())
             .map(|port| SocketAddr::new(address, port))
-            .find(|&local| local.port() != 0 && self.is_free(local))
+            .find(|&local| local.port() != 0 && suits(local.port()) && self.is_free(local))
             .ok_or(Error::AddressNotAvailable)
     }
 

@@ -21,14 +21,18 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::AddressNotAvailable`] when the address is not ours, is of IPv6, or no port is
-    /// free; [`Error::AddressInUse`] when another socket has the port on this address or on all.
+    /// free, or the port belongs to another shard ([`Stack::owner_of_udp_port`]); [`Error::AddressInUse`] when another socket has the port on this address or on all.
     pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
         let ip = local.ip();
         if !local.is_ipv4() || !(ip.is_unspecified() || self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
-        let ports = &mut self.udp.ports;
-        let local = if local.port() == 0 { ports.pick(ip)? } else { local };
+        let (ports, steering) = (&mut self.udp.ports, &self.steering);
+        let suits = |port| steering.owns_udp_port(port);
+        let local = if local.port() == 0 { ports.pick(ip, suits)? } else { local };
+        if !suits(local.port()) {
+            return Err(Error::AddressNotAvailable);
+        }
         if !ports.is_free(local) {
             return Err(Error::AddressInUse);
         }

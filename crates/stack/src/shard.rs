@@ -1,0 +1,432 @@
+//! Shards: one host on several cores, each with a stack of its own and a queue of the device.
+//!
+//! A shard shares no memory with the others. Each of them can compute from a packet alone whose it
+//! is, its *owner*: a keyed hash of what the conversation keeps, modulo the number of shards. So
+//! there is no table of flows to look into, and none that could be filled up or be out of date.
+//!
+//! | packet | owner | why |
+//! |---|---|---|
+//! | TCP | by the four-tuple, the same for both directions | a connection, its half-open entry, its cookie and its TIME-WAIT are on one shard; a listener is on all |
+//! | UDP | by our port | a socket has one queue, whoever sends |
+//! | ICMP echo reply | by its identifier | it goes to the socket that asked |
+//! | ICMP error | as the packet that it quotes | it is about that |
+//! | other ICMP | whoever received it | any shard can answer |
+//! | ARP | everybody; who received it answers | each shard knows its neighbours itself |
+//! | a fragment | whoever received it | it tells no ports, and is dropped |
+//!
+//! The queue that a frame comes from is the kernel's choice, and its steering is a hint. Who gets
+//! a frame of another's keeps it for [`Stack::poll_handover`]; what carries it across is the
+//! driver's affair. What a shard opens itself is its own from the start: it takes only ports and
+//! identifiers whose owner it is.
+
+use alloc::collections::VecDeque;
+use core::hash::Hasher;
+use core::net::{IpAddr, SocketAddr};
+
+use siphasher::sip::SipHasher13;
+use wire::ethernet::{self, EtherType};
+use wire::frame::{FrameBuf, Medium, ReceiveMeta};
+use wire::icmpv4::{self, kind};
+use wire::ip::Protocol;
+use wire::time::Instant;
+use wire::{ipv4, tcp, udp};
+
+use crate::error::Error;
+use crate::flow::FourTuple;
+use crate::ip::InterfaceId;
+use crate::reason::Dropped;
+use crate::shared::Shared;
+use crate::stack::Stack;
+
+/// Which of the shards of a host a stack is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shard {
+    index: u16,
+    count: u16,
+}
+
+impl Shard {
+    /// The only one.
+    pub const ALONE: Self = Self { index: 0, count: 1 };
+
+    /// Number `index`, from zero, of `count`; `None` when there is no such one.
+    #[must_use]
+    pub const fn new(index: u16, count: u16) -> Option<Self> {
+        if index < count { Some(Self { index, count }) } else { None }
+    }
+
+    /// Its number, from zero.
+    #[must_use]
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn count(self) -> u16 {
+        self.count
+    }
+}
+
+/// A frame on its way to the shard that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// The shard's number.
+    pub to: u16,
+    interface: InterfaceId,
+    frame: FrameBuf,
+    meta: ReceiveMeta,
+}
+
+/// Whose a packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owner {
+    /// Any shard can handle it: the one that has it does.
+    Anybody,
+    /// This one.
+    Shard(u16),
+    /// All of them want to know.
+    Everybody,
+}
+
+/// Tells whose a packet is, and keeps what is not ours.
+#[derive(Debug)]
+pub(crate) struct Steering {
+    shard: Shard,
+    hash: OwnerHash,
+    /// Frames for other shards, oldest first.
+    handovers: VecDeque<Handover>,
+}
+
+impl Steering {
+    /// All shards of a host have the same `key`, which nobody else knows: a peer that could
+    /// compute owners could send all of its connections to one.
+    pub(crate) fn new(shard: Shard, key: [u64; 2]) -> Self {
+        Self { shard, hash: OwnerHash { key, count: shard.count }, handovers: VecDeque::new() }
+    }
+
+    /// Whether the connection would be ours.
+    pub(crate) fn owns_flow(&self, tuple: &FourTuple) -> bool {
+        self.is_alone() || self.hash.of_flow(tuple.local, tuple.remote) == self.shard.index
+    }
+
+    /// Whether the UDP port is ours.
+    pub(crate) fn owns_udp_port(&self, port: u16) -> bool {
+        self.is_alone() || self.hash.of_number(Protocol::UDP, port) == self.shard.index
+    }
+
+    /// Whether echo replies with this identifier are ours.
+    pub(crate) fn owns_identifier(&self, identifier: u16) -> bool {
+        self.is_alone() || self.hash.of_number(Protocol::ICMP, identifier) == self.shard.index
+    }
+
+    /// Gives `frame` back when it is for us, too; keeps it for its owner when it is not.
+    pub(crate) fn sort(
+        &mut self,
+        shared: &mut Shared,
+        medium: Medium,
+        interface: InterfaceId,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) -> Option<FrameBuf> {
+        if self.is_alone() {
+            return Some(frame);
+        }
+        match self.hash.of_frame(medium, &frame) {
+            Owner::Shard(to) if to != self.shard.index => {
+                self.keep(shared, Handover { to, interface, frame, meta });
+                None
+            }
+            Owner::Shard(_) | Owner::Anybody => Some(frame),
+            Owner::Everybody => {
+                let Shard { index, count } = self.shard;
+                for to in (0..count).filter(|to| *to != index) {
+                    let frame = FrameBuf::copy_from(&frame);
+                    self.keep(shared, Handover { to, interface, frame, meta });
+                }
+                Some(frame)
+            }
+        }
+    }
+
+    fn keep(&mut self, shared: &mut Shared, handover: Handover) {
+        if self.handovers.len() < shared.config.handover_limit {
+            shared.counters.count_handed_over();
+            self.handovers.push_back(handover);
+        } else {
+            refuse(shared, handover);
+        }
+    }
+
+    /// Whether everything is ours.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.shard.count == 1
+    }
+}
+
+/// Several shards of one host.
+impl Stack {
+    /// Which shard this is.
+    #[must_use]
+    pub fn shard(&self) -> Shard {
+        self.steering.shard
+    }
+
+    /// The next frame that came here and belongs to another shard: give it to that one's
+    /// [`Stack::handle_handover`].
+    pub fn poll_handover(&mut self) -> Option<Handover> {
+        self.steering.handovers.pop_front()
+    }
+
+    /// A frame came from the queue of this one of several shards.
+    pub(crate) fn frame_arrives_at_shard(
+        &mut self,
+        interface: InterfaceId,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) {
+        let Some(medium) = self.interfaces.capabilities(interface).map(|link| link.medium) else {
+            return self.discard(frame, Dropped::UnknownInterface);
+        };
+        let ours = self.steering.sort(&mut self.shared, medium, interface, frame, meta);
+        if let Some(frame) = ours {
+            self.frame_arrives(interface, frame, meta);
+        }
+    }
+
+    /// Another shard received a frame of ours.
+    pub fn handle_handover(&mut self, now: Instant, handover: Handover) {
+        self.shared.set_time(now);
+        self.shared.counters.count_taken_over();
+        let Handover { interface, frame, meta, .. } = handover;
+        let medium = self.interfaces.capabilities(interface).map(|link| link.medium);
+        match medium.map(|medium| (medium, is_arp(medium, &frame))) {
+            // Who received it answers it.
+            Some((Medium::Ethernet(ours), true)) => {
+                self.interfaces.arp_overheard(&mut self.shared, interface, ours, &frame);
+                self.shared.recycle(frame);
+            }
+            _ => self.frame_arrives(interface, frame, meta),
+        }
+    }
+
+    /// The owner of a frame has no room for it: it is lost, as on a full link.
+    pub fn handle_refused_handover(&mut self, handover: Handover) {
+        refuse(&mut self.shared, handover);
+    }
+
+    /// Which shard a connection from `local` to `remote` belongs to; from an unspecified address,
+    /// one that begins at the address that the route gives.
+    ///
+    /// # Errors
+    /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when the
+    /// address is not ours, [`Error::InvalidInput`] for two families.
+    pub fn owner_of_connection(&self, local: SocketAddr, remote: SocketAddr) -> Result<u16, Error> {
+        if local.is_ipv4() != remote.is_ipv4() {
+            return Err(Error::InvalidInput);
+        }
+        let asked = Some(local.ip()).filter(|ip| !ip.is_unspecified());
+        if asked.is_some_and(|ip| !self.interfaces.is_local(ip)) {
+            return Err(Error::AddressNotAvailable);
+        }
+        let source = self.interfaces.route(asked, remote.ip())?.source;
+        Ok(self.steering.hash.of_flow(SocketAddr::new(source, local.port()), remote))
+    }
+
+    /// Which shard a UDP port belongs to.
+    #[must_use]
+    pub fn owner_of_udp_port(&self, port: u16) -> u16 {
+        self.steering.hash.of_number(Protocol::UDP, port)
+    }
+}
+
+/// Counts a frame that does not get to its owner.
+fn refuse(shared: &mut Shared, handover: Handover) {
+    shared.drop_packet(None, Dropped::HandoverFull);
+    shared.recycle(handover.frame);
+}
+
+fn is_arp(medium: Medium, frame: &[u8]) -> bool {
+    matches!(medium, Medium::Ethernet(_))
+        && ethernet::View::new(frame).is_some_and(|view| view.ethertype() == EtherType::ARP)
+}
+
+/// The keyed hash that makes an owner of a conversation.
+#[derive(Clone, Copy)]
+struct OwnerHash {
+    key: [u64; 2],
+    count: u16,
+}
+
+impl OwnerHash {
+    /// Reads no more of a frame than tells its owner. What is malformed is anybody's, who will say
+    /// so when it comes to that.
+    fn of_frame(&self, medium: Medium, frame: &[u8]) -> Owner {
+        let packet = match medium {
+            Medium::Ip => frame,
+            Medium::Ethernet(_) => match ethernet::View::new(frame) {
+                Some(view) if view.ethertype() == EtherType::IPV4 => view.payload(),
+                Some(view) if view.ethertype() == EtherType::ARP => return Owner::Everybody,
+                _ => return Owner::Anybody,
+            },
+        };
+        self.of_packet(packet).map_or(Owner::Anybody, Owner::Shard)
+    }
+
+    fn of_packet(&self, packet: &[u8]) -> Option<u16> {
+        let ip = ipv4::View::new(packet).filter(|ip| ip.version() == 4)?;
+        if ip.more_fragments() || ip.fragment_offset() != 0 {
+            return None;
+        }
+        match ip.protocol() {
+            Protocol::TCP => {
+                let segment = tcp::View::new(ip.payload())?;
+                let local = SocketAddr::new(ip.destination().into(), segment.destination_port());
+                let remote = SocketAddr::new(ip.source().into(), segment.source_port());
+                Some(self.of_flow(local, remote))
+            }
+            Protocol::UDP => {
+                let port = udp::View::new(ip.payload())?.destination_port();
+                Some(self.of_number(Protocol::UDP, port))
+            }
+            Protocol::ICMP => self.of_message(ip.payload()),
+            _ => None,
+        }
+    }
+
+    fn of_message(&self, message: &[u8]) -> Option<u16> {
+        let view = icmpv4::View::new(message)?;
+        if view.kind() == kind::ECHO_REPLY {
+            return Some(self.of_number(Protocol::ICMP, view.identifier()));
+        }
+        let (header, payload) = icmpv4::Header::parse(message).ok()?;
+        // What it is about went out from here: source and destination change places.
+        let quoted = header.quoted(payload)?;
+        if let Some((identifier, _)) = quoted.echo() {
+            return Some(self.of_number(Protocol::ICMP, identifier));
+        }
+        let (local_port, remote_port) = quoted.ports()?;
+        if quoted.header.protocol == Protocol::UDP {
+            return Some(self.of_number(Protocol::UDP, local_port));
+        }
+        let local = SocketAddr::new(quoted.header.source.into(), local_port);
+        let remote = SocketAddr::new(quoted.header.destination.into(), remote_port);
+        Some(self.of_flow(local, remote))
+    }
+
+    /// The same for both directions, so that both ends of a connection that stays inside are on
+    /// one shard.
+    fn of_flow(&self, local: SocketAddr, remote: SocketAddr) -> u16 {
+        let (first, second) = if local <= remote { (local, remote) } else { (remote, local) };
+        let mut hash = self.begin();
+        for end in [first, second] {
+            match end.ip() {
+                IpAddr::V4(ip) => {
+                    hash.write_u64(u64::from(ip.to_bits()) << 16 | u64::from(end.port()));
+                }
+                IpAddr::V6(ip) => {
+                    hash.write(&ip.octets());
+                    hash.write_u16(end.port());
+                }
+            }
+        }
+        self.scale(&hash)
+    }
+
+    /// For what a protocol finds by one number: a port, an identifier.
+    fn of_number(&self, protocol: Protocol, number: u16) -> u16 {
+        let mut hash = self.begin();
+        hash.write_u32(u32::from(protocol.0) << 16 | u32::from(number));
+        self.scale(&hash)
+    }
+
+    fn begin(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.key[0], self.key[1])
+    }
+
+    /// The hash as a fraction of its range, times the number of shards: less than that number.
+    fn scale(&self, hash: &SipHasher13) -> u16 {
+        (((hash.finish() >> 32) * u64::from(self.count)) >> 32) as u16
+    }
+}
+
+impl core::fmt::Debug for OwnerHash {
+    /// Never prints the key.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("OwnerHash { .. }")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+    use proptest::prelude::*;
+
+    fn hash(count: u16) -> OwnerHash {
+        OwnerHash { key: [1, 2], count }
+    }
+
+    fn end(address: u32, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(address)), port)
+    }
+
+    #[test]
+    fn there_is_no_shard_beyond_the_last() {
+        assert_eq!(Shard::new(0, 0), None);
+        assert_eq!(Shard::new(2, 2), None);
+        assert_eq!(Shard::new(0, 1), Some(Shard::ALONE));
+        assert_eq!(
+            Shard::new(255, 256).map(|shard| (shard.index(), shard.count())),
+            Some((255, 256))
+        );
+    }
+
+    #[test]
+    fn every_shard_gets_about_its_part() {
+        for count in [2, 3, 8, 32, 256] {
+            let mut owned = alloc::vec![0_u32; usize::from(count)];
+            for n in 0..u32::from(count) * 1000 {
+                let remote = end(0x0a00_0000 + n % 7, (n / 7 % 65_536) as u16);
+                owned[usize::from(hash(count).of_flow(end(0x0a00_00ff, 80), remote))] += 1;
+            }
+            assert!(owned.iter().all(|owned| (800..1200).contains(owned)), "{count}: {owned:?}");
+        }
+    }
+
+    #[test]
+    fn another_key_makes_other_owners() {
+        let owners = |key| {
+            let hash = OwnerHash { key, count: 16 };
+            (0..64).map(|port| hash.of_number(Protocol::UDP, port)).collect::<alloc::vec::Vec<_>>()
+        };
+        assert_eq!(owners([1, 2]), owners([1, 2]));
+        assert_ne!(owners([1, 2]), owners([1, 3]));
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_have_one_owner(
+            local: u32, remote: u32, local_port: u16, remote_port: u16, count in 1..=256_u16,
+        ) {
+            let (local, remote) = (end(local, local_port), end(remote, remote_port));
+            let owner = hash(count).of_flow(local, remote);
+            prop_assert!(owner < count);
+            prop_assert_eq!(owner, hash(count).of_flow(remote, local));
+        }
+
+        #[test]
+        fn no_bytes_are_too_bad_to_be_anybodys(
+            bytes in proptest::collection::vec(any::<u8>(), 0..120), ethernet: bool,
+        ) {
+            let medium = if ethernet {
+                Medium::Ethernet(ethernet::EthernetAddress([2, 0, 0, 0, 0, 1]))
+            } else {
+                Medium::Ip
+            };
+            if let Owner::Shard(owner) = hash(5).of_frame(medium, &bytes) {
+                prop_assert!(owner < 5);
+            }
+        }
+    }
+}
