@@ -61,7 +61,7 @@ use std::os::fd::BorrowedFd;
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
-pub use crate::capture::{Capture, CaptureOptions};
+pub use crate::capture::{Capture, CaptureOptions, QueueCapture};
 pub use crate::impair::{Impair, Impairment, Loss, QueueManagement};
 pub use crate::netlink::Netlink;
 pub use crate::packet::PacketSocket;

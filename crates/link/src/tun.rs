@@ -133,6 +133,16 @@ impl TunBuilder {
         Ok(queues)
     }
 
+    /// Opens one more queue of a device that has several, or the first queue of one that is to have
+    /// several. The kernel spreads flows anew over all of them.
+    ///
+    /// # Errors
+    /// As [`TunBuilder::open`], and `InvalidInput` when the interface is there and was made for one
+    /// queue.
+    pub fn open_queue(&self) -> io::Result<Tun> {
+        self.attach(open_device()?, sys::IFF_MULTI_QUEUE)
+    }
+
     /// Takes a descriptor that is attached to an interface already, for instance one that a more
     /// privileged program opened. Its layer is asked from the kernel.
     ///

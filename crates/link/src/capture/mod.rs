@@ -20,10 +20,12 @@ use wire::time::{Duration, Instant};
 
 use crate::{Link, split};
 
+mod queues;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use self::queues::QueueCapture;
 pub use self::read::{CapturedFrame, Frames, LinkType, read, read_from};
 
 /// Which way a frame went, from the stack's side.

@@ -183,3 +183,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn all_queues_of_a_device_are_in_one_file() {
+    let file = Shared::default();
+    let (first, _one) = pair(PairConfig::ip(1500).without_descriptors()).unwrap();
+    let (second, mut two) = pair(PairConfig::ip(1500).without_descriptors()).unwrap();
+    let queues = [first, second];
+    let mut queues = QueueCapture::all(queues, file.clone(), CaptureOptions::default()).unwrap();
+    queues[1].send(Instant::from_nanos(1), b"a", &[b"b"], &TransmitMeta::default()).unwrap();
+    queues[0].send(Instant::from_nanos(2), b"c", &[], &TransmitMeta::default()).unwrap();
+    two.send(Instant::ZERO, b"d", &[], &TransmitMeta::default()).unwrap();
+    let mut frame = FrameBuf::with_capacity(2000);
+    queues[1].receive(Instant::from_nanos(3), &mut frame).unwrap().unwrap();
+    drop(queues.remove(0));
+    assert!(file.0.lock().unwrap().is_empty(), "one queue holds the buffer still");
+    drop(queues);
+    let bytes: Vec<_> = file.frames().into_iter().map(|frame| frame.bytes).collect();
+    assert_eq!(bytes, [&b"ab"[..], b"c", b"d"]);
+    let none = QueueCapture::<crate::PairEnd>::all([], file, CaptureOptions::default());
+    assert_eq!(none.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
