@@ -19,3 +19,15 @@ pub struct Activity {
     /// Packets sent.
     pub sent: u64,
 }
+
+/// The counts of another shard of the same stack come on top.
+impl std::ops::AddAssign for Activity {
+    fn add_assign(&mut self, other: Self) {
+        self.turns += other.turns;
+        self.sleeps += other.sleeps;
+        self.polls += other.polls;
+        self.kicks += other.kicks;
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+}

@@ -192,7 +192,7 @@ mod tests {
         let core = Stack::new(Config::default(), [0; 32]);
         let busy = BusyPoll::new(Duration::ZERO);
         let engine = Engine::new(core, Ports::default(), poller, busy, false);
-        Arc::new(Shared::new(engine, Duration::ZERO))
+        Arc::new(Shared::new(engine, Instant::now(), Duration::ZERO))
     }
 
     /// Something to wait for.

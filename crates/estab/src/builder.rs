@@ -2,26 +2,28 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use link::Link;
-use stack::{Config, TraceEvent};
+use stack::{Config, Shard, TraceEvent};
 
 use crate::Stack;
 use crate::busy::BusyPoll;
-use crate::driver::{self, Observer};
+use crate::driver::{self, Observer, SharedObserver};
 use crate::engine::Engine;
 use crate::error::from_stack;
 use crate::inline::Inline;
 use crate::poller::Poller;
 use crate::port::Port;
 use crate::ports::Ports;
+use crate::shards::{Exchange, Shards};
 use crate::shared::Shared;
 
-/// A link with the addresses that the stack has on it.
+/// A link, or the queues of one, with the addresses that the stack has on it.
 pub struct Interface {
-    link: Box<dyn Link>,
+    /// One for each shard.
+    queues: Vec<Box<dyn Link>>,
     addressing: Addressing,
 }
 
@@ -37,7 +39,16 @@ impl Interface {
     /// An interface on `link`, without an address.
     #[must_use]
     pub fn new(link: impl Link + 'static) -> Self {
-        Self { link: Box::new(link), addressing: Addressing::default() }
+        Self::with_queues([link])
+    }
+
+    /// An interface on a device with several queues, without an address. See
+    /// [`StackBuilder::start_queues`].
+    #[must_use]
+    pub fn with_queues<L: Link + 'static>(queues: impl IntoIterator<Item = L>) -> Self {
+        let boxed = |queue| Box::new(queue) as Box<dyn Link>;
+        let queues = queues.into_iter().map(boxed).collect();
+        Self { queues, addressing: Addressing::default() }
     }
 
     /// Gives it an address, `prefix` bits of which are the network's.
@@ -84,7 +95,7 @@ pub struct StackBuilder {
     busy_poll: Duration,
 }
 
-/// A stack with its links, before it is decided who runs it.
+/// A stack, or a shard of one, with its links, before it is decided who runs it.
 struct Assembled {
     core: stack::Stack,
     ports: Ports,
@@ -139,7 +150,8 @@ impl StackBuilder {
 
     /// Shows every event of the trace to `observer`: each segment with its reason, each change of
     /// state, each call. On the stack's thread, in order, without a lock held, so that it may use
-    /// the stack; while it does not return, the stack receives nothing.
+    /// the stack; while it does not return, the stack receives nothing. Of several shards' threads
+    /// one at a time calls it, and each connection's events come in order.
     pub fn trace(mut self, observer: Box<dyn FnMut(&TraceEvent) + Send>) -> Self {
         self.observer = Some(observer);
         self
@@ -173,22 +185,54 @@ impl StackBuilder {
     /// when the link cannot be waited for (it has no descriptor); what the system says when it
     /// has no descriptor, thread or random bytes left.
     pub fn start(self, link: impl Link + 'static) -> io::Result<Stack> {
-        self.with_first(link).start_interfaces()
+        self.with_first(Interface::new(link)).start_interfaces()
+    }
+
+    /// Starts the stack on a device with several queues, with one shard for each: a thread, a lock and
+    /// a part of the connections of its own. Programs see one stack.
+    ///
+    /// A connection, a half-open one and a UDP socket belong to one shard for life, and listeners are
+    /// on all of them. Frames that the kernel brings to another shard's queue are handed over. What
+    /// [`Config`] allows in all is [divided](Config::divided) among the shards. More interfaces must
+    /// have as many queues.
+    ///
+    /// ```no_run
+    /// let queues = estab::link::TunBuilder::new().name("tun0").open_queues(4)?;
+    /// let stack = estab::Stack::builder().address([10, 77, 0, 2], 24).start_queues(queues)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`start`](StackBuilder::start), and `InvalidInput` when there is no queue, more than 256,
+    /// or when the queues differ in what they can do.
+    pub fn start_queues<L: Link + 'static>(
+        self,
+        queues: impl IntoIterator<Item = L>,
+    ) -> io::Result<Stack> {
+        self.with_first(Interface::with_queues(queues)).start_interfaces()
     }
 
     /// Starts the stack with the interfaces that it was given, or with none but its loopback.
     ///
     /// # Errors
     /// As [`start`](StackBuilder::start), and `InvalidInput` when an address was given to the
-    /// builder, although there is no link of its own.
+    /// builder, although there is no link of its own, or when one interface has more queues than
+    /// another.
     pub fn start_interfaces(mut self) -> io::Result<Stack> {
-        let Assembled { core, ports, poller } = self.assemble()?;
-        let busy = BusyPoll::new(self.busy_poll);
-        let traced = self.observer.is_some();
-        let engine = Engine::new(core, ports, poller, busy, traced);
-        let shared = Arc::new(Shared::new(engine, self.drain));
-        let driver = driver::spawn(Arc::clone(&shared), self.observer)?;
-        Ok(Stack::new(shared, driver))
+        let handover_limit = self.config.handover_limit;
+        let shards = self.assemble()?;
+        let mut exchanges = Exchange::all(shards.len(), handover_limit).into_iter();
+        let (epoch, traced) = (std::time::Instant::now(), self.observer.is_some());
+        let start = |Assembled { core, ports, poller }| {
+            let busy = BusyPoll::new(self.busy_poll);
+            let mut engine = Engine::new(core, ports, poller, busy, traced);
+            engine.exchange = exchanges.next();
+            Arc::new(Shared::new(engine, epoch, self.drain))
+        };
+        let all: Arc<[_]> = shards.into_iter().map(start).collect();
+        Shared::introduce(&all);
+        let observer = self.observer.map(|observer| Arc::new(Mutex::new(observer)));
+        start_drivers(&all, observer.as_ref())
     }
 
     /// Gives the stack to this thread to [run itself](crate::inline), with `link` as its first
@@ -197,27 +241,32 @@ impl StackBuilder {
     /// # Errors
     /// As [`start`](StackBuilder::start).
     pub fn inline(self, link: impl Link + 'static) -> io::Result<Inline> {
-        self.with_first(link).inline_interfaces()
+        self.with_first(Interface::new(link)).inline_interfaces()
     }
 
     /// The same with the interfaces that it was given, or with none but its loopback.
     ///
     /// # Errors
-    /// As [`start_interfaces`](StackBuilder::start_interfaces).
+    /// As [`start_interfaces`](StackBuilder::start_interfaces), and `InvalidInput` for interfaces with
+    /// several queues: those need several threads.
     pub fn inline_interfaces(mut self) -> io::Result<Inline> {
-        let Assembled { core, ports, poller } = self.assemble()?;
+        let mut shards = self.assemble()?;
+        let (Some(Assembled { core, ports, poller }), true) = (shards.pop(), shards.is_empty())
+        else {
+            return Err(invalid("several queues are for several threads: start them"));
+        };
         let busy = BusyPoll::new(self.busy_poll);
         Ok(Inline::new(core, ports, poller, busy, self.observer, self.drain))
     }
 
-    fn with_first(mut self, link: impl Link + 'static) -> Self {
+    fn with_first(mut self, interface: Interface) -> Self {
         let addressing = std::mem::take(&mut self.addressing);
-        self.interfaces.insert(0, Interface { link: Box::new(link), addressing });
+        self.interfaces.insert(0, Interface { addressing, ..interface });
         self
     }
 
-    /// Makes the stack and opens its interfaces.
-    fn assemble(&mut self) -> io::Result<Assembled> {
+    /// Makes the stack, or a shard for each queue, and opens its interfaces.
+    fn assemble(&mut self) -> io::Result<Vec<Assembled>> {
         if !self.addressing.addresses.is_empty() || self.addressing.gateway.is_some() {
             return Err(invalid("an address without a link: give it to an Interface"));
         }
@@ -228,25 +277,80 @@ impl StackBuilder {
             Some(seed) => seed,
             None => random_seed()?,
         };
-        let mut core = stack::Stack::new(std::mem::take(&mut self.config), seed);
-        core.set_trace(self.observer.is_some());
-        let poller = Arc::new(Poller::new()?);
-        let mut ports = Ports::default();
-        for interface in self.interfaces.drain(..) {
-            let id = core.add_interface(interface.link.capabilities());
-            for (address, prefix) in &interface.addressing.addresses {
-                core.add_address(id, *address, *prefix).map_err(|error| {
-                    explain(error, &format!("{address}/{prefix} cannot be ours"))
-                })?;
+        let count = shard_count(&self.interfaces)?;
+        let config = std::mem::take(&mut self.config).divided(count);
+        let mut interfaces: Vec<_> =
+            self.interfaces.drain(..).map(|i| (i.queues.into_iter(), i.addressing)).collect();
+        let mut shards = Vec::new();
+        for index in 0..count {
+            let shard = Shard::new(index, count).unwrap_or(Shard::ALONE);
+            let mut core = stack::Stack::new_shard(config.clone(), seed, shard);
+            core.set_trace(self.observer.is_some());
+            let (mut ports, poller) = (Ports::default(), Arc::new(Poller::new()?));
+            for (queues, addressing) in &mut interfaces {
+                if let Some(link) = queues.next() {
+                    ports.add(add_interface(&mut core, link, addressing, &poller)?);
+                }
             }
-            if let Some(gateway) = interface.addressing.gateway {
-                core.set_gateway(id, gateway)
-                    .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
-            }
-            ports.add(Port::new(id, interface.link, &poller)?);
+            shards.push(Assembled { core, ports, poller });
         }
-        Ok(Assembled { core, ports, poller })
+        Ok(shards)
     }
+}
+
+/// How many shards these interfaces make: each has as many queues.
+fn shard_count(interfaces: &[Interface]) -> io::Result<u16> {
+    let Some(first) = interfaces.first() else { return Ok(1) };
+    let count = first.queues.len();
+    if interfaces.iter().any(|interface| interface.queues.len() != count) {
+        return Err(invalid(
+            "each interface needs as many queues as the others: one for each shard",
+        ));
+    }
+    for interface in interfaces {
+        let mut kinds = interface.queues.iter().map(|queue| queue.capabilities());
+        let first = kinds.next();
+        if kinds.any(|kind| Some(kind) != first) {
+            return Err(invalid("the queues of one device differ in what they can do"));
+        }
+    }
+    match u16::try_from(count) {
+        Ok(count @ 1..=256) => Ok(count),
+        _ => Err(invalid("a stack has 1 to 256 shards, one for each queue")),
+    }
+}
+
+fn add_interface(
+    core: &mut stack::Stack,
+    link: Box<dyn Link>,
+    addressing: &Addressing,
+    poller: &Arc<Poller>,
+) -> io::Result<Port> {
+    let id = core.add_interface(link.capabilities());
+    for (address, prefix) in &addressing.addresses {
+        core.add_address(id, *address, *prefix)
+            .map_err(|error| explain(error, &format!("{address}/{prefix} cannot be ours")))?;
+    }
+    if let Some(gateway) = addressing.gateway {
+        core.set_gateway(id, gateway)
+            .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
+    }
+    Port::new(id, link, poller)
+}
+
+/// Starts a thread for each shard. When one cannot be had, none is left behind.
+fn start_drivers(all: &Arc<[Arc<Shared>]>, observer: Option<&SharedObserver>) -> io::Result<Stack> {
+    let mut drivers = Vec::new();
+    for index in 0..all.len() {
+        match driver::spawn(Arc::clone(all), index, observer.cloned()) {
+            Ok(driver) => drivers.push(driver),
+            Err(error) => {
+                Shards::new(Arc::clone(all), drivers).stop();
+                return Err(error);
+            }
+        }
+    }
+    Ok(Stack::new(Shards::new(Arc::clone(all), drivers)))
 }
 
 impl std::fmt::Debug for StackBuilder {

@@ -1,20 +1,16 @@
-//! TCP as both socket families see it: listeners and connections with their operations.
+//! TCP connections as both socket families see them, with their operations.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use stack::config::ControllerFactory;
-use stack::{ConnectionId, Error, ListenerId, Ready, SocketId, TcpInfo, TcpOptions};
+use stack::{ConnectionId, Error, Ready, SocketId, TcpInfo, TcpOptions};
 use wire::time::Instant;
 
 use crate::Stack;
 use crate::socket::Socket;
-use crate::wait::{Side, Waiters};
-
-/// How many connections wait for `accept` when nothing else is asked for.
-pub(crate) const DEFAULT_BACKLOG: usize = 1024;
+use crate::wait::Side;
 
 /// What something to read, or nothing more to read, looks like.
 #[cfg(feature = "tokio")]
@@ -25,62 +21,6 @@ pub(crate) const WRITABLE: Ready = Ready::WRITE.union(Ready::WRITE_CLOSED).union
 /// What an operation on the stack gives.
 pub(crate) type Answer<T> = Result<T, Error>;
 
-/// A TCP listener.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) socket: Socket,
-    id: ListenerId,
-}
-
-impl Listener {
-    /// Listens at `local`; without `options` with the stack's defaults.
-    pub(crate) fn bind(
-        stack: &Stack,
-        local: SocketAddr,
-        backlog: usize,
-        options: Option<TcpOptions>,
-    ) -> io::Result<Self> {
-        let (socket, id) = Socket::open(stack, SocketId::Listener, |core, now| {
-            let options = options.unwrap_or_else(|| core.config().tcp.clone());
-            core.listen(now, local, backlog, options)
-        })?;
-        Ok(Self { socket, id })
-    }
-
-    /// Takes a connection that waits.
-    pub(crate) fn accept(&self) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<Accepted> {
-        let id = self.id;
-        // A connection that ended in the queue must not hide the ones behind it.
-        move |core, now| loop {
-            match core.accept(now, id) {
-                Err(Error::WouldBlock)
-                    if core.readiness(SocketId::Listener(id)).contains(Ready::READ) => {}
-                answer => return answer,
-            }
-        }
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.call(|core, _| core.listener_local(self.id))
-    }
-
-    /// Makes a socket of what `accept` gave.
-    pub(crate) fn adopt(&self, accepted: Accepted) -> io::Result<(Connection, SocketAddr)> {
-        let (id, peer) = accepted;
-        let waiters = Arc::new(Waiters::default());
-        let stack = self.socket.stack();
-        let socket = Socket::new(stack, SocketId::Connection(id), Arc::clone(&waiters));
-        // Whoever is to wait for the socket does not have it yet, so nobody misses an event.
-        stack.shared().enter(|engine, _| {
-            engine.waiters.insert(SocketId::Connection(id), waiters);
-        })?;
-        Ok((Connection { socket, id }, peer))
-    }
-}
-
-/// What the stack's `accept` gives.
-pub(crate) type Accepted = (ConnectionId, SocketAddr);
-
 /// A TCP connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -89,18 +29,35 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect; [`Connection::handshake`] tells how it went.
+    /// A connection that was accepted.
+    pub(crate) fn new(socket: Socket, id: ConnectionId) -> Self {
+        Self { socket, id }
+    }
+
+    /// Begins to connect; [`Connection::handshake`] tells how it went. Each connection goes to another
+    /// shard, unless it comes from a port that belongs to one.
     pub(crate) fn connect(
         stack: &Stack,
         local: Option<SocketAddr>,
         remote: SocketAddr,
-        options: Option<TcpOptions>,
+        options: Option<&TcpOptions>,
     ) -> io::Result<Self> {
-        let (socket, id) = Socket::open(stack, SocketId::Connection, |core, now| {
-            let options = options.unwrap_or_else(|| core.config().tcp.clone());
-            core.connect(now, local, remote, options)
-        })?;
-        Ok(Self { socket, id })
+        let asked = local.filter(|local| local.port() != 0);
+        let owner = asked.map(|local| stack.owner_of_connection(local, remote)).transpose()?;
+        let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for shard in stack.holds_from(owner) {
+            let opened = Socket::open(shard, SocketId::Connection, |core, now| {
+                let options = options.unwrap_or(&core.config().tcp).clone();
+                core.connect(now, local, remote, options)
+            });
+            match opened {
+                Ok((socket, id)) => return Ok(Self { socket, id }),
+                // It has none of its part of the ports or of the limits left: others may.
+                Err(error) if is_of_one_shard(&error) => refused = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused)
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -254,6 +211,11 @@ impl Connection {
             let _ = self.socket.block_for(Side::Write, Some(limit), drained);
         }
     }
+}
+
+/// Whether another shard may have what this one has not.
+fn is_of_one_shard(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::QuotaExceeded)
 }
 
 /// Makes an IP TTL of what `std::net` calls one.

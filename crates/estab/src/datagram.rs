@@ -19,8 +19,12 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
+    /// A port belongs to one shard, and so does its socket; port 0 is one of another shard each time.
     pub(crate) fn bind(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
-        let (socket, id) = Socket::open(stack, SocketId::Udp, |core, _| core.udp_bind(local))?;
+        let asked =
+            (local.port() != 0).then(|| stack.owner_of_udp_port(local.port())).transpose()?;
+        let shard = stack.hold(asked);
+        let (socket, id) = Socket::open(shard, SocketId::Udp, |core, _| core.udp_bind(local))?;
         Ok(Self { socket, id })
     }
 

@@ -12,6 +12,7 @@ use crate::error::Ended;
 use crate::poller::Poller;
 use crate::port::Port;
 use crate::ports::Ports;
+use crate::shards::Exchange;
 use crate::wait::{WaitTable, Waiters};
 
 /// How many packets one turn of the driver sends.
@@ -19,16 +20,22 @@ const DRIVER_BUDGET: usize = 256;
 /// How many packets a program's call sends itself; the driver sends the rest.
 const CALL_BUDGET: usize = 64;
 
+/// How many frames that others received one turn handles, before those of its own links.
+const HANDOVER_BUDGET: usize = 64;
+
 /// How often an abandoned stack looks whether everything was delivered.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Everything of a running stack but its thread.
+/// Everything of a running stack, or of one shard of it, but its thread.
+///
+/// Aligned, so that it shares no line of memory with another shard's.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Engine {
     /// The protocols.
     pub(crate) stack: Stack,
     /// The links.
-    ports: Ports,
+    pub(crate) ports: Ports,
     /// What the driver sleeps on. Here, so that its descriptors go when the stack ends.
     pub(crate) poller: Arc<Poller>,
     /// Whom to wake.
@@ -37,6 +44,8 @@ pub(crate) struct Engine {
     pub(crate) traced: bool,
     /// Why nothing will come any more: what is queued can still be read, and that is all.
     pub(crate) failed: Option<Ended>,
+    /// Another shard has failed, and why: the next turn of this one is the last.
+    pub(crate) failing: Option<Ended>,
     /// Somebody asked the driver to end the stack.
     pub(crate) stopping: bool,
     /// That was done: its sockets are gone, and its links will be.
@@ -52,6 +61,8 @@ pub(crate) struct Engine {
     /// How long the driver asks the links before it sleeps.
     pub(crate) busy: BusyPoll,
     pub(crate) activity: Activity,
+    /// Where other shards are met, if there are others.
+    pub(crate) exchange: Option<Exchange>,
 }
 
 impl Engine {
@@ -69,6 +80,7 @@ impl Engine {
             waiters: WaitTable::default(),
             traced,
             failed: None,
+            failing: None,
             stopping: false,
             stopped: false,
             abandoned: None,
@@ -77,6 +89,7 @@ impl Engine {
             slept_until: Instant::ZERO,
             busy,
             activity: Activity::default(),
+            exchange: None,
         }
     }
 
@@ -88,7 +101,9 @@ impl Engine {
     /// A turn of who leads; says why when it is the last one.
     pub(crate) fn turn(&mut self, now: Instant, woken: &mut Woken) -> Option<Ended> {
         self.sleeping_until = None;
+        self.take_handovers(now);
         let batch = self.ports.receive(&mut self.stack, now);
+        self.give_handovers(woken);
         self.stack.handle_timeout(now);
         self.settle(now, DRIVER_BUDGET, woken);
         self.activity.turns += 1;
@@ -113,6 +128,11 @@ impl Engine {
         kick
     }
 
+    /// Whether turns are taken, and not by the driver alone because the next one is the last.
+    pub(crate) fn is_going_on(&self) -> bool {
+        self.failed.is_none() && self.failing.is_none() && !self.stopping
+    }
+
     /// Who leads goes to sleep: until when.
     pub(crate) fn sleep(&mut self, now: Instant) -> Instant {
         let deadline = self.deadline();
@@ -128,7 +148,29 @@ impl Engine {
 
     /// When there is something to do although nobody asks for it.
     pub(crate) fn deadline(&self) -> Instant {
-        if self.stopping { Instant::ZERO } else { self.ports.deadline(&self.stack) }
+        let waits = self.stopping || self.exchange.as_ref().is_some_and(Exchange::has_frames);
+        if waits { Instant::ZERO } else { self.ports.deadline(&self.stack) }
+    }
+
+    /// Handles a budget of the frames that came to other shards and belong here.
+    pub(crate) fn take_handovers(&mut self, now: Instant) {
+        let Some(exchange) = &self.exchange else { return };
+        for _ in 0..HANDOVER_BUDGET {
+            let Some(handover) = exchange.take() else { return };
+            self.stack.handle_handover(now, handover);
+        }
+    }
+
+    /// Gives the frames that belong elsewhere to their owners.
+    fn give_handovers(&mut self, woken: &mut Woken) {
+        let Some(exchange) = &self.exchange else { return };
+        while let Some(handover) = self.stack.poll_handover() {
+            let owner = handover.to;
+            match exchange.give(handover) {
+                Ok(()) => woken.push_owner(owner),
+                Err(handover) => self.stack.handle_refused_handover(handover),
+            }
+        }
     }
 
     /// Whether an abandoned stack has something to deliver yet, and time for it.
@@ -171,6 +213,7 @@ impl Engine {
             self.activity.sent += sent as u64;
             self.busy.sent(now);
         }
+        self.give_handovers(woken);
         while let Some(event) = self.stack.poll_event() {
             if let Some(waiters) = self.waiters.get(event.socket) {
                 woken.push(waiters, event.ready);
@@ -216,22 +259,37 @@ pub(crate) fn is_undelivered(stack: &Stack) -> bool {
 
 /// Whom to wake once the lock is released.
 #[derive(Debug, Default)]
-pub(crate) struct Woken(Vec<(Arc<Waiters>, Ready)>);
+pub(crate) struct Woken {
+    waiters: Vec<(Arc<Waiters>, Ready)>,
+    /// Shards that were given frames.
+    owners: Vec<u16>,
+}
 
 impl Woken {
     fn push(&mut self, waiters: &Arc<Waiters>, ready: Ready) {
-        self.0.push((Arc::clone(waiters), ready));
+        self.waiters.push((Arc::clone(waiters), ready));
+    }
+
+    fn push_owner(&mut self, owner: u16) {
+        if !self.owners.contains(&owner) {
+            self.owners.push(owner);
+        }
     }
 
     /// Adds everybody who waits for anything.
     pub(crate) fn push_all(&mut self, table: &WaitTable) {
-        self.0.extend(table.all().into_iter().map(|waiters| (waiters, Ready::all())));
+        self.waiters.extend(table.all().into_iter().map(|waiters| (waiters, Ready::all())));
     }
 
-    /// Wakes them, and says how many. The list keeps its memory.
+    /// The shards that were given frames. The list keeps its memory.
+    pub(crate) fn owners(&mut self) -> impl Iterator<Item = u16> {
+        self.owners.drain(..)
+    }
+
+    /// Wakes who waits for a socket, and says how many. The list keeps its memory.
     pub(crate) fn wake(&mut self) -> usize {
-        let count = self.0.len();
-        for (waiters, ready) in self.0.drain(..) {
+        let count = self.waiters.len();
+        for (waiters, ready) in self.waiters.drain(..) {
             waiters.wake(ready);
         }
         count

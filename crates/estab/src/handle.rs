@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use stack::{Counters, InterfaceId, SocketEntry};
+use link::Link;
+use stack::{Counters, InterfaceId, SocketEntry, State};
 
 use crate::StackBuilder;
 use crate::activity::Activity;
 use crate::engine::{Engine, shutdown_all};
 use crate::error::from_stack;
 use crate::ping::{Pinger, Pong};
-use crate::shared::{Shared, lock};
+use crate::shards::{Hold, Shards, next_shard};
+use crate::shared::Shared;
 
 /// How often a graceful stop looks whether everything was delivered.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
@@ -29,9 +31,13 @@ const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// - when a link is gone for good.
 ///
 /// A call on a stack that has ended fails with [`io::ErrorKind::NetworkDown`].
+///
+/// A stack on a device with several queues ([`StackBuilder::start_queues`]) has a shard for each. Its
+/// handle and its sockets are those of any other stack.
 #[derive(Clone)]
 pub struct Stack {
-    owner: Arc<Owner>,
+    /// One for each shard, in order.
+    holds: Arc<[Arc<Hold>]>,
 }
 
 impl Stack {
@@ -41,12 +47,14 @@ impl Stack {
     }
 
     /// Ends the stack: every connection is reset, every call that waits fails with
-    /// [`io::ErrorKind::NetworkDown`], the links are closed and the thread is gone when this
+    /// [`io::ErrorKind::NetworkDown`], the links are closed and the threads are gone when this
     /// returns. Calling it again does nothing.
     ///
-    /// Called by the trace's observer, which runs on the stack's own thread, it only begins that.
+    /// Called by the trace's observer, which runs on the stack's own threads, it only begins that.
     pub fn stop(&self) {
-        self.owner.stop();
+        if let Some(hold) = self.holds.first() {
+            hold.shards().stop();
+        }
     }
 
     /// Ends the stack when its work is done: listeners are closed, connections say that nothing
@@ -57,20 +65,20 @@ impl Stack {
     /// is reset, behind the end of the stream. Blocks; in asynchronous code use a blocking task.
     pub fn stop_graceful(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let begun = self.shared().call(|engine, now| shutdown_all(&mut engine.stack, now));
-        let mut delivered = false;
-        while begun.is_ok() && !delivered {
-            match self.shared().call(|engine, _| !engine.is_undelivered()) {
-                Ok(done) => delivered = done,
-                Err(_) => break,
-            }
-            if !delivered {
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    break;
-                }
-                thread::sleep(DRAIN_POLL);
-            }
+        for shard in self.all() {
+            // One that has ended has nothing to deliver any more.
+            let _ = shard.call(|engine, now| shutdown_all(&mut engine.stack, now));
         }
+        let delivered = loop {
+            let undelivered = self.try_each(|engine| engine.is_undelivered());
+            match undelivered {
+                Ok(undelivered) if !undelivered.contains(&true) => break true,
+                Ok(_) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                    thread::sleep(DRAIN_POLL);
+                }
+                Ok(_) | Err(_) => break false,
+            }
+        };
         self.stop();
         delivered
     }
@@ -78,32 +86,64 @@ impl Stack {
     /// Why the stack has ended, or `None` while it runs.
     #[must_use]
     pub fn ended(&self) -> Option<io::Error> {
-        self.shared().call(|_, _| ()).err()
+        self.try_each(|_| ()).err()
     }
 
-    /// Every socket, half-open connection and TIME-WAIT, as `ss` lists them. Empty after the end.
+    /// Every socket, half-open connection and TIME-WAIT, as `ss` lists them, those of the first shard
+    /// first. A listener is one line, with all that waits for `accept`. Empty after the end.
+    ///
+    /// Ids are those of a socket's shard: another shard's may be the same.
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketEntry> {
-        self.shared().call(|engine, _| engine.stack.sockets()).unwrap_or_default()
+        let of_each = self.try_each(|engine| engine.stack.sockets()).unwrap_or_default();
+        let mut of_each = of_each.into_iter();
+        let mut entries = of_each.next().unwrap_or_default();
+        for entry in of_each.flatten() {
+            let is_its = |known: &&mut SocketEntry| {
+                (known.state, known.local) == (State::Listen, entry.local)
+            };
+            let listens = entry.state == State::Listen;
+            match listens.then(|| entries.iter_mut().find(is_its)).flatten() {
+                Some(listener) => listener.receive_queue += entry.receive_queue,
+                None => entries.push(entry),
+            }
+        }
+        entries
     }
 
-    /// How often each reason to send, to hold back and to drop was given. Zero after the end.
+    /// How often each reason to send, to hold back and to drop was given, by all shards together.
+    /// Zero after the end.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.shared().call(|engine, _| engine.stack.counters().clone()).unwrap_or_default()
+        let mut sum = Counters::default();
+        self.shard_counters().iter().for_each(|counters| sum += counters);
+        sum
     }
 
-    /// What carrying this stack's frames has cost so far. Zero after the end.
+    /// The same for each shard; empty after the end. There is one without
+    /// [`StackBuilder::start_queues`].
+    ///
+    /// [`Counters::handed_over`] tells how good the kernel's steering is.
+    #[must_use]
+    pub fn shard_counters(&self) -> Vec<Counters> {
+        self.try_each(|engine| engine.stack.counters().clone()).unwrap_or_default()
+    }
+
+    /// What carrying this stack's frames has cost all shards so far. Zero after the end.
     #[must_use]
     pub fn activity(&self) -> Activity {
-        self.shared().look(|engine| engine.activity).unwrap_or_default()
+        let mut sum = Activity::default();
+        for shard in self.all() {
+            sum += shard.look(|engine| engine.activity).unwrap_or_default();
+        }
+        sum
     }
 
     /// The time on the stack's clock, which the times in [`SocketEntry`], [`stack::TcpInfo`] and
     /// the trace are on. It starts near zero when the stack starts.
     #[must_use]
     pub fn now(&self) -> wire::time::Instant {
-        self.shared().now()
+        self.holds[0].shared().now()
     }
 
     /// Asks `address` for an echo (RFC 792) and waits for it, at most `timeout`.
@@ -127,6 +167,43 @@ impl Stack {
         pinger.receive(Some(timeout))
     }
 
+    /// Reads one more queue of the device of the first link, while the stack runs. The number of shards
+    /// stays: the queue is read by the one that has the fewest, and what the kernel brings there is
+    /// handed to its owner.
+    ///
+    /// ```no_run
+    /// # fn attach(stack: &estab::Stack) -> std::io::Result<()> {
+    /// stack.attach_queue(estab::link::TunBuilder::new().name("tun0").open_queue()?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` when the queue is of another kind than the device's others, or cannot be waited
+    /// for; `NetworkDown` when the stack has ended.
+    pub fn attach_queue(&self, queue: impl Link + 'static) -> io::Result<()> {
+        let counts = self.try_each(|engine| engine.ports.len())?;
+        let fewest = (0..counts.len()).min_by_key(|&index| counts[index]).unwrap_or_default();
+        self.holds[fewest].shared().call(|engine, _| {
+            let poller = Arc::clone(&engine.poller);
+            engine.ports.attach(Box::new(queue), &poller)
+        })?
+    }
+
+    /// Closes a queue that was attached. What the kernel had put into it is lost, as on a full link.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `NetworkDown` when the stack has ended.
+    pub fn detach_queue(&self) -> io::Result<()> {
+        for shard in self.all() {
+            // Closing a queue can take a while: not under the lock.
+            if shard.call(|engine, _| engine.ports.detach())?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "no queue was attached to this stack"))
+    }
+
     /// Gives one more address to the first link's interface, `prefix` bits of which are the
     /// network's.
     ///
@@ -144,59 +221,74 @@ impl Stack {
         self.command(|engine, interface| engine.stack.set_gateway(interface, gateway))
     }
 
+    /// Carries `f` out on each shard. They are alike, so it succeeds on all of them or on none.
     fn command(
         &self,
-        f: impl FnOnce(&mut Engine, InterfaceId) -> Result<(), stack::Error>,
+        f: impl Fn(&mut Engine, InterfaceId) -> Result<(), stack::Error>,
     ) -> io::Result<()> {
-        let done = self.shared().call(|engine, _| {
+        let done = self.try_each(|engine| {
             let interface = engine.first_interface().ok_or(stack::Error::InvalidInput)?;
             f(engine, interface)
         })?;
-        done.map_err(from_stack)
+        done.into_iter().try_for_each(|done| done.map_err(from_stack))
     }
 
-    pub(crate) fn new(shared: Arc<Shared>, driver: JoinHandle<()>) -> Self {
-        let thread = driver.thread().id();
-        Self { owner: Arc::new(Owner { shared, thread, driver: Mutex::new(Some(driver)) }) }
+    pub(crate) fn new(shards: Shards) -> Self {
+        Self { holds: Hold::all(shards) }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.owner.shared
+    /// One for each shard, in order.
+    pub(crate) fn holds(&self) -> &[Arc<Hold>] {
+        &self.holds
+    }
+
+    /// The shard with the number `owner`; without one, another each time.
+    pub(crate) fn hold(&self, owner: Option<u16>) -> &Arc<Hold> {
+        let count = self.holds.len();
+        &self.holds[owner.map_or_else(|| next_shard(count), usize::from) % count]
+    }
+
+    /// The shards to try for something new: the one with the number `owner` alone, or all of them,
+    /// beginning with another each time.
+    pub(crate) fn holds_from(&self, owner: Option<u16>) -> impl Iterator<Item = &Arc<Hold>> {
+        let count = self.holds.len();
+        let (first, tries) = match owner {
+            Some(owner) => (usize::from(owner), 1),
+            None => (next_shard(count), count),
+        };
+        (first..first + tries).map(move |index| &self.holds[index % count])
+    }
+
+    /// Which shard a connection from `local` belongs to.
+    pub(crate) fn owner_of_connection(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> io::Result<u16> {
+        let ask = |engine: &mut Engine, _| engine.stack.owner_of_connection(local, remote);
+        self.holds[0].shared().call(ask)?.map_err(from_stack)
+    }
+
+    /// Which shard a UDP port belongs to.
+    pub(crate) fn owner_of_udp_port(&self, port: u16) -> io::Result<u16> {
+        self.holds[0].shared().call(|engine, _| engine.stack.owner_of_udp_port(port))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Shared> {
+        self.holds.iter().map(|hold| hold.shared())
+    }
+
+    /// What `f` gives on each shard, in order.
+    fn try_each<T>(&self, f: impl Fn(&mut Engine) -> T) -> io::Result<Vec<T>> {
+        self.all().map(|shard| shard.call(|engine, _| f(engine))).collect()
     }
 }
 
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stack").field("ended", &self.ended()).finish_non_exhaustive()
-    }
-}
-
-/// What all handles and sockets hold together; the driver does not.
-#[derive(Debug)]
-struct Owner {
-    shared: Arc<Shared>,
-    /// The driver's.
-    thread: ThreadId,
-    /// Until somebody has joined it.
-    driver: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Owner {
-    fn stop(&self) {
-        self.shared.request_stop();
-        if thread::current().id() == self.thread {
-            return;
-        }
-        // Whoever comes second waits for the lock, and so until the thread is gone.
-        if let Some(driver) = lock(&self.driver).take() {
-            // It catches its own panics.
-            let _ = driver.join();
-        }
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.abandon();
+        f.debug_struct("Stack")
+            .field("shards", &self.holds.len())
+            .field("ended", &self.ended())
+            .finish_non_exhaustive()
     }
 }

@@ -165,6 +165,7 @@ mod error;
 mod handle;
 pub mod inline;
 mod lead;
+mod listener;
 #[cfg(feature = "tokio")]
 pub mod net;
 mod owned;
@@ -172,6 +173,7 @@ mod ping;
 mod poller;
 mod port;
 mod ports;
+mod shards;
 mod shared;
 mod socket;
 mod wait;

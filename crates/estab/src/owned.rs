@@ -92,7 +92,7 @@ impl Connection {
         &self,
         frames: &mut Vec<Frame>,
     ) -> impl FnMut(&mut Stack, Instant) -> Answer<usize> {
-        let (id, pool) = (self.id(), Arc::clone(self.socket.stack().shared().frames()));
+        let (id, pool) = (self.id(), Arc::clone(self.socket.shard().shared().frames()));
         move |core, now| {
             let mut total = 0;
             while let Some(buffer) = core.read_frame(now, id)? {

@@ -50,7 +50,8 @@ impl Pinger {
     /// # Errors
     /// `QuotaExceeded` when there are too many, `NetworkDown` when the stack has ended.
     pub fn open(stack: &Stack) -> io::Result<Self> {
-        let (socket, id) = Socket::open(stack, SocketId::Ping, |core, _| core.ping_open(None))?;
+        let (socket, id) =
+            Socket::open(stack.hold(None), SocketId::Ping, |core, _| core.ping_open(None))?;
         Ok(Self { socket, id, sent: Mutex::new(Vec::new()) })
     }
 

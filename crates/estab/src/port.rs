@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use link::Link;
 use stack::{InterfaceId, Transmit};
-use wire::frame::{FrameBuf, ReceiveMeta, TransmitMeta};
+use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 use crate::poller::{Interest, Poller};
@@ -86,6 +86,11 @@ impl Port {
         }
         port.show_interest(Interest::Frames)?;
         Ok(port)
+    }
+
+    /// What the link can do.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.link.capabilities()
     }
 
     /// How many frames wait for the link.
@@ -232,7 +237,7 @@ mod tests {
 
     use link::{PairConfig, PairEnd, pair};
     use stack::Stack;
-    use wire::frame::{Capabilities, TransmitChecksum};
+    use wire::frame::TransmitChecksum;
 
     use super::*;
 

@@ -3,10 +3,15 @@
 //! The driver's turns, the turns of a program's calls and those of an [inline](crate::inline) stack
 //! all go through here.
 
+use std::io::{Error, ErrorKind};
+use std::sync::Arc;
+
+use link::Link;
 use stack::{HeaderBuf, InterfaceId, Stack};
 use wire::frame::FrameBuf;
 use wire::time::Instant;
 
+use crate::poller::Poller;
 use crate::port::{Port, Received};
 
 /// How many frames one turn receives from one link before programs get their chance.
@@ -75,6 +80,33 @@ impl Habit {
 impl Ports {
     pub(crate) fn add(&mut self, port: Port) {
         self.ports.push(port);
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Reads one more queue of the first link's device. What is sent goes on as before.
+    pub(crate) fn attach(
+        &mut self,
+        queue: Box<dyn Link>,
+        poller: &Arc<Poller>,
+    ) -> std::io::Result<()> {
+        let first = self.ports.first().filter(|port| port.capabilities() == queue.capabilities());
+        let Some(interface) = first.map(|port| port.interface) else {
+            let why = "this is no queue of the stack's device: their capabilities differ";
+            return Err(Error::new(ErrorKind::InvalidInput, why));
+        };
+        self.ports.push(Port::new(interface, queue, poller)?);
+        Ok(())
+    }
+
+    /// Lets go of the queue that was attached last.
+    pub(crate) fn detach(&mut self) -> Option<Port> {
+        let (last, rest) = self.ports.split_last()?;
+        let attached = rest.iter().any(|port| port.interface == last.interface);
+        if attached { self.ports.pop() } else { None }
     }
 
     /// The interface of the first link.

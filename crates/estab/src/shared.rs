@@ -1,6 +1,6 @@
 //! What the driver, the handles and the sockets of one stack share: the lock, the clock, the kick.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use wire::time::Instant;
@@ -10,9 +10,17 @@ use crate::error::Ended;
 use crate::lead::{Lead, Turner};
 use crate::owned::FramePool;
 use crate::poller::Poller;
+use crate::shards::Exchange;
 
-/// One stack, as all of its threads see it.
+/// How often in a row a thread looks for frames that others hand over meanwhile. What comes then is
+/// for the next turn.
+const HANDOVER_ROUNDS: usize = 4;
+
+/// One stack, or one shard of it, as all threads see it.
+///
+/// Aligned, so that it shares no line of memory with another shard's.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Who takes the turns.
@@ -23,6 +31,10 @@ pub(crate) struct Shared {
     epoch: std::time::Instant,
     /// How long what was written may take to be delivered once nobody holds the stack.
     drain: Duration,
+    /// Where other shards are met, if there are others.
+    exchange: Option<Exchange>,
+    /// All of them.
+    all: OnceLock<Weak<[Arc<Shared>]>>,
 }
 
 /// The stack, or why there is none.
@@ -61,11 +73,22 @@ pub(crate) struct Waited {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, drain: Duration) -> Self {
+    /// All shards of a stack have one `epoch`.
+    pub(crate) fn new(engine: Engine, epoch: std::time::Instant, drain: Duration) -> Self {
         // The trace is shown by the driver, so only it takes turns that have one.
         let lead = Lead::new(engine.traced);
+        let exchange = engine.exchange.clone();
         let core = Mutex::new(Core::Alive(Box::new(engine)));
-        Self { core, lead, frames: Arc::default(), epoch: std::time::Instant::now(), drain }
+        let (frames, all) = (Arc::default(), OnceLock::new());
+        Self { core, lead, frames, epoch, drain, exchange, all }
+    }
+
+    /// Makes the shards of a stack known to each other.
+    pub(crate) fn introduce(all: &Arc<[Arc<Shared>]>) {
+        for shard in all.iter() {
+            // Nobody else sets it.
+            let _ = shard.all.set(Arc::downgrade(all));
+        }
     }
 
     /// The time on this stack's clock.
@@ -98,6 +121,7 @@ impl Shared {
             Core::Alive(engine) => engine,
             Core::Dead(ended) => return Err(ended.error()),
         };
+        self.begin_work();
         // Under the lock, so that the stack's time never goes back.
         let now = self.now();
         let value = f(engine, now);
@@ -106,8 +130,59 @@ impl Shared {
         if let Some(poller) = kick {
             poller.kick();
         }
+        self.end_work(&mut woken);
         woken.wake();
         Ok(value)
+    }
+
+    /// Under the lock: who hands a frame over from here on leaves it to us.
+    fn begin_work(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.begin_work();
+        }
+    }
+
+    /// Behind the lock: handles what was handed over meanwhile, and hands over what belongs elsewhere.
+    fn end_work(&self, woken: &mut Woken) {
+        let Some(exchange) = &self.exchange else { return };
+        if exchange.end_work() {
+            self.handle_handovers(exchange);
+        }
+        self.serve_owners(exchange, woken);
+    }
+
+    /// Handles, in this thread, the frames that were given to other shards, as a program's call would.
+    /// A shard that is at work does that itself before it is done.
+    fn serve_owners(&self, exchange: &Exchange, woken: &mut Woken) {
+        for owner in woken.owners() {
+            let Some(all) = self.all.get().and_then(Weak::upgrade) else { continue };
+            let shard = all.get(usize::from(owner)).filter(|_| !exchange.is_at_work(owner));
+            if let Some((shard, exchange)) = shard.and_then(|s| Some((s, s.exchange.as_ref()?))) {
+                shard.handle_handovers(exchange);
+            }
+        }
+    }
+
+    fn handle_handovers(&self, exchange: &Exchange) {
+        for _ in 0..HANDOVER_ROUNDS {
+            let mut woken = Woken::default();
+            let mut core = self.lock();
+            let Core::Alive(engine) = &mut *core else { return };
+            exchange.begin_work();
+            let now = self.now();
+            engine.take_handovers(now);
+            let kick = engine.call_done(now, &mut woken).then(|| Arc::clone(&engine.poller));
+            drop(core);
+            if let Some(poller) = kick {
+                poller.kick();
+            }
+            let more = exchange.end_work();
+            self.serve_owners(exchange, &mut woken);
+            woken.wake();
+            if !more {
+                return;
+            }
+        }
     }
 
     /// Looks, and does nothing that would be a program's call. `None` when the stack has ended.
@@ -120,6 +195,12 @@ impl Shared {
 
     /// One turn of the driver. The trace of it and of all calls since goes to the turner.
     pub(crate) fn turn(&self, turner: &mut Turner) -> Next {
+        let next = self.turn_under_lock(turner);
+        self.end_work(&mut turner.woken);
+        next
+    }
+
+    fn turn_under_lock(&self, turner: &mut Turner) -> Next {
         let mut core = self.lock();
         let engine = match &mut *core {
             Core::Alive(engine) => engine,
@@ -128,6 +209,7 @@ impl Shared {
         if let Some(ended) = &engine.failed {
             return Next::End(ended.clone()); // A thread that led has lost the link.
         }
+        self.begin_work();
         let now = self.now();
         let gone = self.take_turn(engine, now, turner);
         if engine.stopping {
@@ -140,19 +222,22 @@ impl Shared {
         match gone {
             _ if engine.stopping || drained => Next::End(Ended::Stopped),
             Some(ended) => Next::End(ended),
-            None => Next::Go,
+            None => engine.failing.take().map_or(Next::Go, Next::End),
         }
     }
 
     /// One turn of a thread that waits for a socket. What is the driver's is left to it.
     pub(crate) fn turn_of_blocked(&self, turner: &mut Turner) -> Next {
-        match &mut *self.lock() {
-            Core::Alive(engine) if engine.failed.is_none() && !engine.stopping => {
+        let next = match &mut *self.lock() {
+            Core::Alive(engine) if engine.is_going_on() => {
+                self.begin_work();
                 let now = self.now();
                 self.take_turn(engine, now, turner).map_or(Next::Go, Next::End)
             }
-            Core::Alive(_) | Core::Dead(_) => Next::StepDown,
-        }
+            Core::Alive(_) | Core::Dead(_) => return Next::StepDown,
+        };
+        self.end_work(&mut turner.woken);
+        next
     }
 
     fn take_turn(&self, engine: &mut Engine, now: Instant, turner: &mut Turner) -> Option<Ended> {
@@ -207,6 +292,18 @@ impl Shared {
             self.end(Ended::Stopped);
         } else {
             engine.stopping = true;
+            engine.poller.kick();
+            drop(core);
+            self.lead.hurry();
+        }
+    }
+
+    /// Another shard has failed, and so the driver's next turn is the last one here, too.
+    pub(crate) fn fail(&self, why: &Ended) {
+        let mut core = self.lock();
+        let Core::Alive(engine) = &mut *core else { return };
+        if engine.failed.is_none() {
+            engine.failing = Some(why.clone());
             engine.poller.kick();
             drop(core);
             self.lead.hurry();

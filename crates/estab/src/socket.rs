@@ -11,17 +11,17 @@ use std::time::Duration;
 use stack::{Error, Ready, SocketId};
 use wire::time::Instant;
 
-use crate::Stack;
 use crate::block::block_on;
 use crate::engine::Engine;
 use crate::error::from_stack;
+use crate::shards::Hold;
 use crate::wait::{Place, Side, Ticket, Waiters};
 
 /// A socket of any kind. Closes when dropped.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Keeps the stack running.
-    stack: Stack,
+    /// Where it lives; keeps the stack running.
+    shard: Arc<Hold>,
     id: SocketId,
     waiters: Arc<Waiters>,
     /// Blocking calls fail instead of waiting.
@@ -33,26 +33,26 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket with `open`.
+    /// Opens a socket with `open` on a shard.
     pub(crate) fn open<I: Copy>(
-        stack: &Stack,
+        shard: &Arc<Hold>,
         kind: fn(I) -> SocketId,
         open: impl FnOnce(&mut stack::Stack, Instant) -> Result<I, Error>,
     ) -> io::Result<(Self, I)> {
         let waiters = Arc::new(Waiters::default());
-        let opened = stack.shared().call(|engine, now| {
+        let opened = shard.shared().call(|engine, now| {
             let id = open(&mut engine.stack, now)?;
             engine.waiters.insert(kind(id), Arc::clone(&waiters));
             Ok(id)
         })?;
         let id = opened.map_err(from_stack)?;
-        Ok((Self::new(stack, kind(id), waiters), id))
+        Ok((Self::new(shard, kind(id), waiters), id))
     }
 
     /// A socket that is in the table of waiters already.
-    pub(crate) fn new(stack: &Stack, id: SocketId, waiters: Arc<Waiters>) -> Self {
+    pub(crate) fn new(shard: &Arc<Hold>, id: SocketId, waiters: Arc<Waiters>) -> Self {
         Self {
-            stack: stack.clone(),
+            shard: Arc::clone(shard),
             id,
             waiters,
             nonblocking: AtomicBool::new(false),
@@ -61,9 +61,14 @@ impl Socket {
         }
     }
 
-    /// The stack that it belongs to.
-    pub(crate) fn stack(&self) -> &Stack {
-        &self.stack
+    /// The shard that it lives on.
+    pub(crate) fn shard(&self) -> &Arc<Hold> {
+        &self.shard
+    }
+
+    /// A place among those who wait for it.
+    pub(crate) fn ticket(&self, side: Side) -> Ticket<'_> {
+        Ticket::new(&self.waiters, side)
     }
 
     /// Carries out a command that never waits. `WouldBlock` is an error like any other.
@@ -71,7 +76,7 @@ impl Socket {
         &self,
         op: impl FnOnce(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        let done = self.stack.shared().call(|engine, now| op(&mut engine.stack, now))?;
+        let done = self.shard.shared().call(|engine, now| op(&mut engine.stack, now))?;
         done.map_err(from_stack)
     }
 
@@ -81,7 +86,7 @@ impl Socket {
         side: Side,
         op: impl FnOnce(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        self.stack.shared().enter(|engine, now| try_op(engine, now, side, op))?
+        self.shard.shared().enter(|engine, now| try_op(engine, now, side, op))?
     }
 
     /// Tries `op`; when it would block, `waker` is registered in `place` under the same lock.
@@ -93,7 +98,7 @@ impl Socket {
     ) -> Poll<io::Result<T>> {
         let mut replaced = None;
         let polled =
-            self.stack.shared().enter(|engine, now| match try_op(engine, now, place.side(), op) {
+            self.shard.shared().enter(|engine, now| match try_op(engine, now, place.side(), op) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     replaced = place.register(waker);
                     Poll::Pending
@@ -107,7 +112,7 @@ impl Socket {
     /// The one place of the `poll_*` functions of `side`.
     #[cfg(feature = "tokio")]
     pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {
-        self.stack.shared().lead.reserve();
+        self.shard.shared().lead.reserve();
         Place::Polled(&self.waiters, side)
     }
 
@@ -119,7 +124,7 @@ impl Socket {
     ) -> io::Result<T> {
         // `WouldBlock` for both, as on Linux.
         let would_block = || io::Error::from(io::ErrorKind::WouldBlock);
-        if self.nonblocking.load(Ordering::Relaxed) {
+        if self.is_nonblocking() {
             return self.attempt(side, op);
         }
         self.block_for(side, self.timeout(side), op).unwrap_or_else(|| Err(would_block()))
@@ -133,7 +138,7 @@ impl Socket {
         mut op: impl FnMut(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> Option<io::Result<T>> {
         let mut ticket = Ticket::new(&self.waiters, side);
-        let shared = self.stack.shared();
+        let shared = self.shard.shared();
         block_on(shared, timeout, |waker| self.poll(Place::Ticket(&mut ticket), waker, &mut op))
     }
 
@@ -144,7 +149,7 @@ impl Socket {
         side: Side,
         mut op: impl FnMut(&mut stack::Stack, Instant) -> Result<T, Error>,
     ) -> io::Result<T> {
-        self.stack.shared().lead.reserve();
+        self.shard.shared().lead.reserve();
         let mut ticket = Ticket::new(&self.waiters, side);
         std::future::poll_fn(|cx| self.poll(Place::Ticket(&mut ticket), cx.waker(), &mut op)).await
     }
@@ -167,6 +172,10 @@ impl Socket {
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
     }
 
     /// How long a blocking call of `side` may wait; `None`: for ever.
@@ -203,7 +212,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         // On a stack that ended there is nothing left to close.
-        let _ = self.stack.shared().enter(|engine, now| {
+        let _ = self.shard.shared().enter(|engine, now| {
             engine.waiters.remove(self.id);
             match self.id {
                 SocketId::Listener(id) => engine.stack.close_listener(now, id),

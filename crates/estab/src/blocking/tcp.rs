@@ -9,8 +9,9 @@ use stack::{TcpInfo, TcpOptions};
 
 use super::tcp_split::{ReadHalf, WriteHalf};
 use crate::Stack;
-use crate::connection::{Connection, DEFAULT_BACKLOG, Listener, stream_accessors};
+use crate::connection::{Connection, stream_accessors};
 use crate::error::for_each_address;
+use crate::listener::{DEFAULT_BACKLOG, Listener};
 use crate::owned::blocking_owned;
 use crate::wait::Side;
 
@@ -45,16 +46,14 @@ impl TcpListener {
         backlog: usize,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        for_each_address(address, |address| {
-            Self::listen(stack, address, backlog, Some(options.clone()))
-        })
+        for_each_address(address, |address| Self::listen(stack, address, backlog, Some(options)))
     }
 
     fn listen(
         stack: &Stack,
         address: SocketAddr,
         backlog: usize,
-        options: Option<TcpOptions>,
+        options: Option<&TcpOptions>,
     ) -> io::Result<Self> {
         let listener = Listener::bind(stack, address, backlog, options)?;
         Ok(Self { listener: Arc::new(listener) })
@@ -81,8 +80,7 @@ impl TcpListener {
     /// # Errors
     /// `WouldBlock` when the listener is non-blocking, `NetworkDown` when the stack has ended.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.listener.socket.block(Side::Read, self.listener.accept())?;
-        let (connection, peer) = self.listener.adopt(accepted)?;
+        let (connection, peer) = self.listener.accept()?;
         Ok((TcpStream::new(connection), peer))
     }
 
@@ -96,7 +94,7 @@ impl TcpListener {
     /// # Errors
     /// Never; the signature is that of `std::net`.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.listener.socket.set_nonblocking(nonblocking);
+        self.listener.set_nonblocking(nonblocking);
         Ok(())
     }
 }
@@ -185,8 +183,7 @@ impl TcpStream {
         remote: SocketAddr,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        let options = Some(options.clone());
-        let stream = Self::new(Connection::connect(stack, local, remote, options)?);
+        let stream = Self::new(Connection::connect(stack, local, remote, Some(options))?);
         stream.wait_for_handshake(None)?;
         Ok(stream)
     }

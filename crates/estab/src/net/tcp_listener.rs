@@ -8,9 +8,8 @@ use stack::TcpOptions;
 
 use super::TcpStream;
 use crate::Stack;
-use crate::connection::{DEFAULT_BACKLOG, Listener};
 use crate::error::for_each_address;
-use crate::wait::Side;
+use crate::listener::{DEFAULT_BACKLOG, Listener};
 
 /// A TCP listener, as `tokio::net::TcpListener`. Dropping it closes it, and resets connections
 /// that nobody accepted.
@@ -48,8 +47,7 @@ impl TcpListener {
         options: &TcpOptions,
     ) -> io::Result<Self> {
         for_each_address(address, |address| {
-            let options = Some(options.clone());
-            Ok(Self { listener: Listener::bind(stack, address, backlog, options)? })
+            Ok(Self { listener: Listener::bind(stack, address, backlog, Some(options))? })
         })
     }
 
@@ -66,8 +64,8 @@ impl TcpListener {
     /// # Errors
     /// `NetworkDown` when the stack has ended.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.listener.socket.wait(Side::Read, self.listener.accept()).await?;
-        self.adopt(accepted)
+        let (connection, peer) = self.listener.accepted().await?;
+        Ok((TcpStream::new(connection), peer))
     }
 
     /// Takes a connection, or has the task woken when there is one. Only the last task that
@@ -76,14 +74,7 @@ impl TcpListener {
     /// # Errors
     /// `NetworkDown` when the stack has ended.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let socket = &self.listener.socket;
-        let place = socket.polled(Side::Read);
-        let accepted = ready!(socket.poll(place, cx.waker(), self.listener.accept()))?;
-        Poll::Ready(self.adopt(accepted))
-    }
-
-    fn adopt(&self, accepted: crate::connection::Accepted) -> io::Result<(TcpStream, SocketAddr)> {
-        let (connection, peer) = self.listener.adopt(accepted)?;
-        Ok((TcpStream::new(connection), peer))
+        let (connection, peer) = ready!(self.listener.poll_accept(cx.waker()))?;
+        Poll::Ready(Ok((TcpStream::new(connection), peer)))
     }
 }

@@ -59,14 +59,14 @@ impl TcpStream {
         remote: SocketAddr,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        Self::connect_to(stack, local, remote, Some(options.clone())).await
+        Self::connect_to(stack, local, remote, Some(options)).await
     }
 
     async fn connect_to(
         stack: &Stack,
         local: Option<SocketAddr>,
         remote: SocketAddr,
-        options: Option<TcpOptions>,
+        options: Option<&TcpOptions>,
     ) -> io::Result<Self> {
         let connection = Connection::connect(stack, local, remote, options)?;
         connection.socket.wait(Side::Write, connection.handshake()).await?;
