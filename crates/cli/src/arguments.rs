@@ -154,6 +154,7 @@ pub(crate) struct Lab {
 Examples:
   sudo estab up --tun tun0 --serve http:80
   sudo estab up --tap tap0 --cidr 192.168.9.1/24 --serve echo:7
+  sudo estab up --tun tun0 --serve http:80 --queues 4      on four cores
   estab up --tun tun0 --keep-address      the device has its address already
 
 Another terminal asks the running stack: it prints the ESTAB_CONTROL to set.")]
@@ -195,6 +196,11 @@ pub(crate) struct Run {
     /// The largest IP packet in bytes.
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..), help_heading = "The link")]
     pub(crate) mtu: Option<u16>,
+    /// Open the device with this many queues and serve each by a thread and a shard of its own: for
+    /// several cores. Impairments are those of each queue.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "The link")]
+    pub(crate) queues: u16,
     /// No checksum and segmentation offload: every packet whole and complete.
     #[arg(long, help_heading = "The link")]
     pub(crate) no_offload: bool,

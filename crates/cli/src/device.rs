@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use link::netlink::Netlink;
-use link::{Capture, CaptureOptions, PacketSocket};
+use link::{Capture, CaptureOptions, PacketSocket, QueueCapture};
 use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder};
 
 use crate::arguments::Run;
@@ -33,6 +33,16 @@ pub(crate) struct Wanted {
     pub(crate) offload: bool,
 }
 
+impl Wanted {
+    fn builder(&self, name: &str) -> TunBuilder {
+        let builder = TunBuilder::new().name(name).layer(self.layer).offload(self.offload);
+        match self.mtu {
+            Some(mtu) => builder.mtu(mtu),
+            None => builder,
+        }
+    }
+}
+
 /// Opens the device of a namespace of our own, with its address, up; a veth pair where there is no
 /// TUN.
 pub(crate) fn open_in_namespace(
@@ -40,10 +50,24 @@ pub(crate) fn open_in_namespace(
     wanted: &Wanted,
     cidr: Cidr,
 ) -> anyhow::Result<Box<dyn Link>> {
+    let mut queues = open_queues_in_namespace(name, wanted, 1, cidr)?;
+    queues.pop().context("a device without a queue")
+}
+
+/// The same with several queues.
+pub(crate) fn open_queues_in_namespace(
+    name: &str,
+    wanted: &Wanted,
+    count: u16,
+    cidr: Cidr,
+) -> anyhow::Result<Vec<Box<dyn Link>>> {
     let mut netlink = Netlink::open()?;
     netlink.set_up("lo")?;
-    let (link, name) = match open_tun(name, wanted) {
-        Ok(link) => (link, name),
+    let queues = match open_queues(name, wanted, count) {
+        Ok(queues) => queues,
+        Err(error) if is_missing(&error) && count > 1 => {
+            bail!("{error:#}; without a TUN device --queues cannot be more than 1")
+        }
         Err(error) if is_missing(&error) => {
             SAY_ONCE.call_once(|| {
                 anstream::eprintln!(
@@ -51,21 +75,27 @@ pub(crate) fn open_in_namespace(
                      socket take its place"
                 );
             });
-            (open_veth(&mut netlink, name, wanted)?, name)
+            vec![open_veth(&mut netlink, name, wanted)?]
         }
         Err(error) => return Err(error),
     };
     configure(&mut netlink, name, cidr)?;
-    Ok(link)
+    Ok(queues)
 }
 
 /// Opens or creates the TUN or TAP device `name`.
 pub(crate) fn open_tun(name: &str, wanted: &Wanted) -> anyhow::Result<Box<dyn Link>> {
-    let mut builder = TunBuilder::new().name(name).layer(wanted.layer).offload(wanted.offload);
-    if let Some(mtu) = wanted.mtu {
-        builder = builder.mtu(mtu);
-    }
-    Ok(Box::new(builder.open()?))
+    Ok(Box::new(wanted.builder(name).open()?))
+}
+
+/// The same with several queues.
+pub(crate) fn open_queues(
+    name: &str,
+    wanted: &Wanted,
+    count: u16,
+) -> anyhow::Result<Vec<Box<dyn Link>>> {
+    let queues = wanted.builder(name).open_queues(count.into())?;
+    Ok(queues.into_iter().map(|queue| Box::new(queue) as Box<dyn Link>).collect())
 }
 
 /// Takes a TUN or TAP device that the caller left open as descriptor `number`. Gives its name back
@@ -97,21 +127,24 @@ pub(crate) fn configure(netlink: &mut Netlink, name: &str, cidr: Cidr) -> anyhow
     Ok(())
 }
 
-/// `link` with the impairments and the capture that were asked for.
-pub(crate) fn wrap(link: Box<dyn Link>, run: &Run) -> anyhow::Result<Box<dyn Link>> {
+/// `queues` with the impairments and the capture that were asked for.
+pub(crate) fn wrap(queues: Vec<Box<dyn Link>>, run: &Run) -> anyhow::Result<Vec<Box<dyn Link>>> {
     let both = run.both.worse();
     let inbound = run.inbound.worse().or(both);
     let outbound = run.outbound.worse().or(both);
-    let link = if inbound == Worse::default() && outbound == Worse::default() {
-        link
+    let queues = if inbound == Worse::default() && outbound == Worse::default() {
+        queues
     } else {
         let seed = run.seed.unwrap_or_else(random_seed);
-        Box::new(Impair::new(link, impairment(outbound), impairment(inbound), seed))
+        let worse = |(seed, queue)| {
+            let impaired = Impair::new(queue, impairment(outbound), impairment(inbound), seed);
+            Box::new(impaired) as Box<dyn Link>
+        };
+        (seed..=u64::MAX).chain(0..).zip(queues).map(worse).collect()
     };
-    match &run.pcap {
-        Some(path) => capture(link, path),
-        None => Ok(link),
-    }
+    let Some(path) = &run.pcap else { return Ok(queues) };
+    let queues = QueueCapture::all(queues, capture_file(path)?, capture_options())?;
+    Ok(queues.into_iter().map(|queue| Box::new(queue) as Box<dyn Link>).collect())
 }
 
 /// Writes what passes `link` to a pcapng file.
@@ -119,16 +152,21 @@ pub(crate) fn capture(
     link: Box<dyn Link>,
     path: &std::path::Path,
 ) -> anyhow::Result<Box<dyn Link>> {
-    let file =
-        std::fs::File::create(path).with_context(|| format!("{}: cannot write", path.display()))?;
+    Ok(Box::new(Capture::new(link, capture_file(path)?, capture_options())?))
+}
+
+fn capture_file(path: &std::path::Path) -> anyhow::Result<std::fs::File> {
+    std::fs::File::create(path).with_context(|| format!("{}: cannot write", path.display()))
+}
+
+fn capture_options() -> CaptureOptions {
     let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let options = CaptureOptions {
+    CaptureOptions {
         // The stack counts from its start, which is about now.
         epoch: epoch.unwrap_or_default(),
         interface: NAME.into(),
         ..CaptureOptions::default()
-    };
-    Ok(Box::new(Capture::new(link, file, options)?))
+    }
 }
 
 fn impairment(worse: Worse) -> Impairment {

@@ -28,9 +28,10 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
     namespace::enter()?;
     let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
     let wanted = wanted(layer, &arguments.run);
-    let link = device::open_in_namespace(device::NAME, &wanted, arguments.cidr)?;
+    let queues = arguments.run.queues;
+    let links = device::open_queues_in_namespace(device::NAME, &wanted, queues, arguments.cidr)?;
     let place = Place::in_lab();
-    let running = Running::start(link, arguments.cidr, &arguments.run, &place)?;
+    let running = Running::start(links, arguments.cidr, &arguments.run, &place)?;
     let environment = [
         (VARIABLE, place.to_string()),
         ("ESTAB_KERNEL", arguments.cidr.address.to_string()),
@@ -48,9 +49,16 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
     let layer = if arguments.tap.is_some() { Layer::Tap } else { Layer::Tun };
     let wanted = wanted(layer, &arguments.run);
     let name = arguments.tun.as_ref().or(arguments.tap.as_ref());
-    let (link, name) = match (name, arguments.fd) {
-        (Some(name), _) => (device::open_tun(name, &wanted).map_err(or_a_lab)?, name.clone()),
-        (None, Some(number)) => device::adopt(number, &wanted)?,
+    let queues = arguments.run.queues;
+    let (links, name) = match (name, arguments.fd) {
+        (Some(name), _) => {
+            (device::open_queues(name, &wanted, queues).map_err(or_a_lab)?, name.clone())
+        }
+        (None, Some(_)) if queues > 1 => bail!("--fd is one queue: without it use --queues"),
+        (None, Some(number)) => {
+            let (link, name) = device::adopt(number, &wanted)?;
+            (vec![link], name)
+        }
         (None, None) => bail!("give --tun NAME, --tap NAME or --fd NUMBER"),
     };
     if !arguments.keep_address {
@@ -64,7 +72,7 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGHUP,
     ]);
-    let running = Running::start(link, arguments.cidr, &arguments.run, &place)?;
+    let running = Running::start(links, arguments.cidr, &arguments.run, &place)?;
     anstream::eprintln!(
         "estab: the stack is {}, Ctrl-C ends it; in another terminal: export {VARIABLE}={place}",
         arguments.cidr.stack_address()
@@ -118,8 +126,13 @@ struct Running {
 }
 
 impl Running {
-    fn start(link: Box<dyn Link>, cidr: Cidr, run: &Run, place: &Place) -> anyhow::Result<Self> {
-        let link = device::wrap(link, run)?;
+    fn start(
+        links: Vec<Box<dyn Link>>,
+        cidr: Cidr,
+        run: &Run,
+        place: &Place,
+    ) -> anyhow::Result<Self> {
+        let links = device::wrap(links, run)?;
         let address = IpAddr::V4(cidr.stack_address());
         let mut builder = Stack::builder()
             .config(Config { tcp: run.tcp.options(), ..Config::default() })
@@ -132,7 +145,7 @@ impl Running {
             builder = builder.trace(observer);
             watcher = Some(started);
         }
-        let stack = builder.start(link).context("cannot start the stack")?;
+        let stack = builder.start_queues(links).context("cannot start the stack")?;
         for serve in &run.serve {
             serve::start(&stack, address, serve)?;
         }
