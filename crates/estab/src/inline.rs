@@ -120,7 +120,7 @@ use crate::busy::BusyPoll;
 use crate::driver::Observer;
 use crate::engine::{abort_all, is_undelivered, shutdown_all};
 use crate::error::Ended;
-use crate::poller::Poller;
+use crate::poller::{self, Poller};
 use crate::ports::{Batch, Ports};
 
 /// How many packets one turn sends before it looks what has arrived.
@@ -278,7 +278,10 @@ impl Inline {
         }
         let timeout = (until != Instant::FAR_FUTURE).then(|| until.since(self.clock()));
         self.activity.sleeps += 1;
-        self.poller.wait(timeout)?;
+        match self.ports.lone_descriptor() {
+            Some(descriptor) => poller::wait_for(descriptor, timeout)?,
+            None => self.poller.wait(timeout)?,
+        };
         Ok(self.receive())
     }
 

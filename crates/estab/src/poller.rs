@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 
 /// An epoll descriptor and an event descriptor in it.
@@ -15,6 +15,18 @@ use rustix::io::Errno;
 pub(crate) struct Poller {
     epoll: OwnedFd,
     kick: OwnedFd,
+}
+
+/// Sleeps until `descriptor` is readable, or `timeout` (none: however long it takes). False when that
+/// was all. For one descriptor that is the quicker way.
+pub(crate) fn wait_for(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let mut descriptors = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    match poll(&mut descriptors, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl AsFd for Poller {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,6 +97,11 @@ impl Port {
     /// How many frames wait for the link.
     pub(crate) fn stashed(&self) -> usize {
         self.stash.len()
+    }
+
+    /// Its descriptor, when nothing but frames is waited for.
+    pub(crate) fn waits_for_frames(&self) -> Option<BorrowedFd<'_>> {
+        self.link.descriptor().filter(|_| self.interest == Interest::Frames)
     }
 
     /// Whether the driver must look at this port now, although nothing is readable.
@@ -232,7 +238,6 @@ fn is_fatal(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::BorrowedFd;
     use std::sync::Mutex;
 
     use link::{PairConfig, PairEnd, pair};

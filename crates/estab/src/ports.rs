@@ -4,6 +4,7 @@
 //! all go through here.
 
 use std::io::{Error, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use link::Link;
@@ -117,6 +118,14 @@ impl Ports {
     /// Whether a frame waits for a link that is full.
     pub(crate) fn is_stashing(&self) -> bool {
         self.ports.iter().any(|port| port.stashed() > 0)
+    }
+
+    /// The descriptor of the only link, when frames are all that is waited for.
+    pub(crate) fn lone_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.ports[..] {
+            [port] => port.waits_for_frames(),
+            _ => None,
+        }
     }
 
     /// When the stack or a link has something to do although nobody asks for it.
