@@ -31,7 +31,9 @@ pub(crate) fn carry_out(plan: &Plan) -> Result<()> {
     let (overview, details) = (table::overview(&lines)?, table::details(&lines)?);
     let verdict = verdict::verdict(&lines)?;
     if plan.whole {
-        let page = page(plan, &overview, &details, &verdict)?;
+        // A measurement that was interrupted has fewer rounds than were planned.
+        let rounds = log.records.iter().map(|record| record.round + 1).max().unwrap_or_default();
+        let page = page(plan, rounds, &overview, &details, &verdict)?;
         fs::write(root().join(DOCUMENT), page).context(DOCUMENT)?;
         fs::write(root().join(FIGURE), chart::draw(&lines)?).context(FIGURE)?;
         println!("wrote {DOCUMENT} and {FIGURE}");
@@ -40,7 +42,7 @@ pub(crate) fn carry_out(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn page(plan: &Plan, overview: &str, details: &str, verdict: &str) -> Result<String> {
+fn page(plan: &Plan, rounds: u32, overview: &str, details: &str, verdict: &str) -> Result<String> {
     Ok(format!(
         "<!-- Measured and written by `cargo xtask bench`. -->\n\
          {}\n\
@@ -49,13 +51,15 @@ fn page(plan: &Plan, overview: &str, details: &str, verdict: &str) -> Result<Str
          {overview}\n\
          ## What is claimed\n\n\
          ```text\n{verdict}```\n\n\
+         {reasons}\n\
          ## Every number\n\n\
          {details}",
         include_str!("preface.md"),
         kernel()?,
         processor()?,
-        plan.rounds,
+        rounds,
         plan.window.as_secs_f64(),
+        reasons = include_str!("reasons.md"),
     ))
 }
 
