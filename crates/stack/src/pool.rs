@@ -11,8 +11,8 @@ use wire::frame::FrameBuf;
 
 /// The size of the small chunks that are kept, in bytes: room for a request or a short reply.
 pub(crate) const SMALL_CHUNK: usize = 2 * 1024;
-/// The size of the large chunks of send queues, in bytes: what one super-segment carries. Larger ones
-/// would free memory later.
+/// The size of the large chunks, in bytes: what one super-segment carries. Larger ones would free
+/// memory later.
 pub(crate) const LARGE_CHUNK: usize = 64 * 1024;
 /// How many spent frames are kept for the driver.
 const FRAME_LIMIT: usize = 256;
@@ -20,6 +20,11 @@ const FRAME_LIMIT: usize = 256;
 const CHUNK_LIMIT: usize = 256;
 /// How many large chunks are kept: enough for what is in flight on a short path.
 const LARGE_CHUNK_LIMIT: usize = 32;
+
+/// The next chunk of a queue that holds `held` bytes and gets `rest` more: chunks grow with what waits.
+pub(crate) fn chunk_size(held: usize, rest: usize) -> usize {
+    held.max(rest).min(LARGE_CHUNK).next_power_of_two().max(SMALL_CHUNK)
+}
 
 /// The spare buffers of one stack.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use core::ops::Range;
 
 use wire::frame::FrameBuf;
 
-use crate::pool::Pool;
+use crate::pool::{LARGE_CHUNK, Pool};
 use crate::tcp::recv::queue::is_worth_keeping;
 use crate::tcp::seq::Seq;
 
@@ -25,8 +25,6 @@ const MAX_RUNS: usize = 1024;
 const MAX_PIECES: usize = 8192;
 /// No window is larger (RFC 7323 2.3), so nothing further ahead can belong to this connection.
 const LARGEST_WINDOW: u32 = 1 << 30;
-/// Small payloads are copied together into buffers no larger than this.
-const LARGEST_CHUNK: usize = 64 * 1024;
 /// What a run or a piece costs beside the bytes themselves: its place in the map or the deque.
 const OVERHEAD: usize = 64;
 
@@ -301,7 +299,7 @@ impl Assembler {
         if let Some(run) = self.run_ending_at_mut(position)
             && let Some(last) = run.pieces.back_mut()
         {
-            growth = (2 * last.len()).min(LARGEST_CHUNK);
+            growth = (2 * last.len()).min(LARGE_CHUNK);
             count = last.append(bytes);
             run.end += count as u64;
         }

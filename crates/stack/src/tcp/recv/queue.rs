@@ -7,26 +7,18 @@
 
 use wire::frame::FrameBuf;
 
-use crate::pool::{Pool, SMALL_CHUNK};
+use crate::pool::{Pool, chunk_size};
 use crate::short_queue::ShortQueue;
 
 /// A payload below this size is copied: that costs less than keeping account of a frame.
 const WORTH_KEEPING: usize = 1024;
 /// A kept payload fills at least this fraction of its buffer: one byte in four.
 const KEPT_FRACTION: usize = 4;
-/// The buffers that small payloads are copied into grow with what is waiting, from [`SMALL_CHUNK`]
-/// to this size.
-pub(crate) const LARGEST_CHUNK: usize = 64 * 1024;
 
 /// Whether a frame, narrowed to its payload, is kept (the alternative is to copy the payload):
 /// it is when it holds 1024 bytes or more and they fill at least a quarter of its buffer.
 pub(crate) fn is_worth_keeping(frame: &FrameBuf) -> bool {
     frame.len() >= WORTH_KEEPING && frame.len() * KEPT_FRACTION >= frame.capacity()
-}
-
-/// The next chunk of a queue that holds `held` bytes and gets `rest` more.
-fn chunk_size(held: usize, rest: usize) -> usize {
-    held.max(rest).min(LARGEST_CHUNK).next_power_of_two().max(SMALL_CHUNK)
 }
 
 /// The bytes of one connection that the reader may have.

@@ -7,6 +7,7 @@ use wire::frame::FrameBuf;
 
 use crate::error::Error;
 use crate::event::Ready;
+use crate::pool::LARGE_CHUNK;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{Arrival, Step};
@@ -14,7 +15,6 @@ use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
 use crate::tcp::recv::assembler::Inserted;
 use crate::tcp::recv::autotune;
-use crate::tcp::recv::queue::LARGEST_CHUNK;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::Event;
 
@@ -126,7 +126,7 @@ impl Connection {
     fn make_room(&mut self, shared: &mut Shared, text: &FrameBuf) -> bool {
         let growth = self.rcv.work.queue.growth(text);
         // Pieces that follow may have to be copied together into one more chunk.
-        let follows = if self.rcv.work.assembler.is_empty() { 0 } else { LARGEST_CHUNK };
+        let follows = if self.rcv.work.assembler.is_empty() { 0 } else { LARGE_CHUNK };
         if growth + follows <= shared.memory.room(&self.charge, self.pinned()) {
             return true;
         }

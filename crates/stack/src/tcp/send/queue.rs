@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use bytes::{Buf, Bytes};
 
-use crate::pool::{LARGE_CHUNK, Pool, SMALL_CHUNK};
+use crate::pool::{Pool, chunk_size};
 use crate::short_queue::ShortQueue;
 use crate::transmit::MAX_SLICES;
 
@@ -284,11 +284,6 @@ impl Chunk {
     }
 }
 
-/// The next chunk of a queue that holds `held` bytes and gets `rest` more.
-fn chunk_size(held: usize, rest: usize) -> usize {
-    held.max(rest).min(LARGE_CHUNK).next_power_of_two().max(SMALL_CHUNK)
-}
-
 /// Gives back the spare room of a buffer that is less than half full.
 fn shrink(bytes: &mut Vec<u8>) {
     if bytes.len() < bytes.capacity() / 2 {
@@ -299,6 +294,7 @@ fn shrink(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::{LARGE_CHUNK, SMALL_CHUNK};
     use alloc::collections::VecDeque;
     use proptest::prelude::*;
 
