@@ -11,7 +11,7 @@
 use core::borrow::Borrow;
 use core::fmt;
 use core::hash::Hasher;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
@@ -55,6 +55,24 @@ impl<V: Copy> Demux<V> {
     ) -> Option<V> {
         let hash = self.hash(tuple);
         let entry = self.table.find(spread(hash), |e| e.is(hash, tuple, &tuple_of))?;
+        Some(entry.value)
+    }
+
+    /// The endpoint between two addresses and ports of IPv4, where `is_it` says whether it is the one.
+    #[inline]
+    pub(crate) fn find_v4(
+        &self,
+        local: (Ipv4Addr, u16),
+        remote: (Ipv4Addr, u16),
+        is_it: impl Fn(V) -> bool,
+    ) -> Option<V> {
+        let mut bytes = [0; 12];
+        for (place, (address, port)) in bytes.chunks_exact_mut(6).zip([local, remote]) {
+            place[..4].copy_from_slice(&address.octets());
+            place[4..].copy_from_slice(&port.to_be_bytes());
+        }
+        let hash = self.hash_bytes(&bytes);
+        let entry = self.table.find(spread(hash), |e| e.hash == hash && is_it(e.value))?;
         Some(entry.value)
     }
 
@@ -111,11 +129,15 @@ impl<V: Copy> Demux<V> {
 
     /// The keyed hash of a tuple. Uniform, and a secret as long as the key is one.
     pub(crate) fn hash(&self, tuple: &FourTuple) -> u32 {
-        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
         let mut bytes = [0; 2 * MAX_ENCODED];
         let split = encode(tuple.local, &mut bytes);
         let length = split + encode(tuple.remote, &mut bytes[split..]);
-        hasher.write(&bytes[..length]);
+        self.hash_bytes(&bytes[..length])
+    }
+
+    fn hash_bytes(&self, bytes: &[u8]) -> u32 {
+        let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
+        hasher.write(bytes);
         // The lower half of a uniform hash is uniform.
         hasher.finish() as u32
     }

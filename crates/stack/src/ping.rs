@@ -190,6 +190,11 @@ impl Pings {
         }));
     }
 
+    /// Whether a request waits.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The next request for the link.
     pub(crate) fn next_packet(
         &mut self,

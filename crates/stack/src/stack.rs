@@ -237,19 +237,40 @@ impl Stack {
     /// programs' data.
     fn next_packet(&mut self, header: &mut HeaderBuf) -> Option<Packet> {
         loop {
-            self.resume_waiters();
-            let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
-            let packet = interfaces
-                .next_packet(shared, header)
-                .or_else(|| self.icmp.next_packet(shared, interfaces, header))
-                .or_else(|| self.pings.next_packet(shared, interfaces, header))
-                .or_else(|| self.udp.next_packet(shared, interfaces, header))
-                .or_else(|| self.tcp.next_packet(shared, interfaces, header));
+            if self.interfaces.has_work() {
+                self.resume_waiters();
+            }
+            if let Some(packet) = self.next_packet_beside_tcp(header) {
+                return Some(packet);
+            }
+            let packet = self.tcp.next_packet(&mut self.shared, &mut self.interfaces, header);
             // Who looked for its next hop in vain left a question to send.
             if packet.is_some() || !self.interfaces.has_work() {
                 return packet;
             }
         }
+    }
+
+    /// The next packet of the protocols that seldom have one.
+    #[inline]
+    fn next_packet_beside_tcp(&mut self, header: &mut HeaderBuf) -> Option<Packet> {
+        let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
+        if interfaces.has_work()
+            && let Some(packet) = interfaces.next_packet(shared, header)
+        {
+            return Some(packet);
+        }
+        if self.icmp.has_work()
+            && let Some(packet) = self.icmp.next_packet(shared, interfaces, header)
+        {
+            return Some(packet);
+        }
+        if self.pings.has_work()
+            && let Some(packet) = self.pings.next_packet(shared, interfaces, header)
+        {
+            return Some(packet);
+        }
+        if self.udp.has_work() { self.udp.next_packet(shared, interfaces, header) } else { None }
     }
 
     /// Whoever waited for a next hop's hardware address tries again, or gives up.

@@ -59,6 +59,11 @@ impl Icmp {
         Self { queue: VecDeque::new(), budget: TokenBucket::new(config.icmp_errors_per_second) }
     }
 
+    /// Whether an answer waits.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The next answer for the link.
     pub(crate) fn next_packet(
         &mut self,

@@ -85,6 +85,9 @@ impl Stack {
         meta: ReceiveMeta,
         to_link_group: bool,
     ) {
+        if !to_link_group && self.takes_the_shortcut(interface, &mut frame, &meta) {
+            return;
+        }
         let header = match read_header(&frame) {
             Ok(header) => header,
             Err(reason) => return self.discard(frame, reason),

@@ -3,6 +3,7 @@
 //! | place | holds | source |
 //! |---|---|---|
 //! | `input` | what a frame goes through before a transport sees it | RFC 1122 3.2.1 |
+//! | `shortcut` | the same for a segment of a connection, in one look | |
 //! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
 //! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
 //! | `route` | which way a packet goes, and from which address | RFC 1122 3.3.1 |
@@ -16,6 +17,7 @@ pub(crate) mod keyed;
 mod neighbor;
 mod output;
 mod route;
+mod shortcut;
 
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};

@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::net::Ipv4Addr;
 use wire::frame::FrameBuf;
 use wire::tcp::Options;
 use wire::time::{Duration, Instant};
@@ -291,6 +292,16 @@ impl Connection {
             parked: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Whether it is the one between these addresses and ports.
+    #[inline]
+    pub(crate) fn is_between(&self, ours: (Ipv4Addr, u16), theirs: (Ipv4Addr, u16)) -> bool {
+        matches!(
+            self.tuple,
+            PackedTuple::V4 { local, remote, local_port, remote_port }
+                if (local, local_port) == ours && (remote, remote_port) == theirs
+        )
     }
 
     /// Our address and the peer's.

@@ -4,6 +4,7 @@
 //! change from one to the next, with what it means for the tables and timers, stands here.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 
 use wire::frame::FrameBuf;
 
@@ -19,6 +20,7 @@ use crate::tcp::segment::Segment;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timewait::{TimeWait, TimeWaitId, TimeWaitVerdict};
 use crate::tcp::{Ready, Target, Tcp, TimerOwner};
+use crate::timers::Wheel;
 use crate::trace::{Timer, What};
 use crate::{ConnectionId, FourTuple};
 
@@ -49,8 +51,10 @@ impl Tcp {
             State::TimeWait => self.enter_time_wait(shared, id),
             _ => {
                 settle_fin_wait_2(conn, shared);
-                self.arm(id);
-                self.queue(id);
+                arm(&mut self.wheel, conn);
+                conn.queue_up(&mut self.ready);
+                conn.settle_memory(shared);
+                return self.wake_starved(shared);
             }
         }
         self.settle_memory(shared, id);
@@ -59,10 +63,14 @@ impl Tcp {
     /// Brings the stack's books in line with what a connection pins, and wakes who waits for memory.
     pub(super) fn settle_memory(&mut self, shared: &mut Shared, id: ConnectionId) {
         if let Some(conn) = self.connections.get_mut(id) {
-            let pinned = conn.pinned();
-            shared.memory.charge(&mut conn.charge, pinned);
-            conn.rest(shared);
+            conn.settle_memory(shared);
         }
+        self.wake_starved(shared);
+    }
+
+    /// Wakes who waits for memory, if there is some now.
+    #[inline]
+    fn wake_starved(&mut self, shared: &mut Shared) {
         if self.starved.is_empty() {
             return;
         }
@@ -99,32 +107,6 @@ impl Tcp {
             }
             shared.memory.charge(&mut conn.charge, 0);
             conn.rest(shared);
-        }
-    }
-
-    /// Queues a connection up for output, once.
-    fn queue(&mut self, id: ConnectionId) {
-        let Some(conn) = self.connections.get_mut(id) else { return };
-        if !conn.queued && !conn.parked {
-            conn.queued = true;
-            self.ready.push_back(Ready::Connection(id));
-        }
-    }
-
-    /// Brings the timing wheel in line with the connection's deadlines. An entry that is too early
-    /// stays: when it fires, it is armed anew. With each segment a timeout moves to later, and this
-    /// way the wheel hears of it once in the time of a timeout.
-    pub(super) fn arm(&mut self, id: ConnectionId) {
-        let Some(conn) = self.connections.get_mut(id) else { return };
-        let next = conn.next_deadline();
-        let timers = &mut conn.deadlines;
-        match next {
-            Some(at) if timers.entry.is_some() && timers.armed <= at => {}
-            Some(at) => {
-                timers.armed = at;
-                self.wheel.arm(&mut timers.entry, at, TimerOwner::Connection(id));
-            }
-            None => self.wheel.disarm(&mut timers.entry),
         }
     }
 
@@ -271,6 +253,22 @@ impl Tcp {
     }
 }
 
+/// Brings the timing wheel in line with the connection's deadlines. An entry that is too early
+/// stays: when it fires, it is armed anew. With each segment a timeout moves to later, and this
+/// way the wheel hears of it once in the time of a timeout.
+pub(super) fn arm(wheel: &mut Wheel<TimerOwner>, conn: &mut Connection) {
+    let next = conn.next_deadline();
+    let timers = &mut conn.deadlines;
+    match next {
+        Some(at) if timers.entry.is_some() && timers.armed <= at => {}
+        Some(at) => {
+            timers.armed = at;
+            wheel.arm(&mut timers.entry, at, TimerOwner::Connection(conn.id));
+        }
+        None => wheel.disarm(&mut timers.entry),
+    }
+}
+
 /// The program closed and the peer does not: a bound on how long that is waited for.
 fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
     let waits = conn.state == State::FinWait2 && conn.user.orphaned;
@@ -282,6 +280,23 @@ fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
 }
 
 impl Connection {
+    /// Queues up for output, once.
+    #[inline]
+    pub(super) fn queue_up(&mut self, ready: &mut VecDeque<Ready>) {
+        if !self.queued && !self.parked {
+            self.queued = true;
+            ready.push_back(Ready::Connection(self.id));
+        }
+    }
+
+    /// Brings the stack's books in line with what it pins.
+    #[inline]
+    fn settle_memory(&mut self, shared: &mut Shared) {
+        let pinned = self.pinned();
+        shared.memory.charge(&mut self.charge, pinned);
+        self.rest(shared);
+    }
+
     /// The connection ends badly: whoever holds it is told why.
     pub(crate) fn fail(&mut self, shared: &mut Shared, error: Error, event: Event) {
         // A connection that both sides had closed, or that waits for its last ACK, had all it

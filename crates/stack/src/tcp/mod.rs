@@ -64,7 +64,7 @@ mod user;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::num::NonZeroU16;
 
 use hashbrown::HashMap;
@@ -87,19 +87,19 @@ use crate::{ConnectionId, FourTuple, ListenerId};
 
 use arrives::Arrival;
 use connection::Connection;
-use ecn::Codepoint;
 use isn::IsnGenerator;
 use listen::half_open::{HalfOpenId, HalfOpenTable};
 use listen::listener::Listener;
 use listen::syn_cookie::SynCookies;
 use ports::PortAllocator;
 use reply::{Replies, Reply};
-use segment::Segment;
 use seq::Seq;
 use shared_options::SharedOptions;
 use timewait::{TimeWaitId, TimeWaitTable};
 
+pub(crate) use ecn::Codepoint;
 pub(crate) use recv::work::ReceiveWork;
+pub(crate) use segment::Segment;
 pub(crate) use send::work::SendWork;
 
 /// All of a stack's TCP: every endpoint, and who is next to send.
@@ -213,12 +213,7 @@ impl Tcp {
         frame: wire::frame::FrameBuf,
     ) {
         match self.find(&seg.tuple) {
-            Some(Target::Connection(id)) => {
-                let Some(conn) = self.connections.get_mut(id) else { return };
-                let replies = &mut self.replies;
-                arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
-                self.settle(shared, id);
-            }
+            Some(Target::Connection(id)) => self.hand_to_connection(shared, id, seg, frame),
             Some(Target::HalfOpen(id)) => {
                 self.half_open_arrives(shared, interfaces, id, seg, frame);
             }
@@ -227,6 +222,54 @@ impl Tcp {
             }
             None => self.listen_arrives(shared, interfaces, seg, frame, None),
         }
+    }
+
+    /// The connection between two addresses and ports of IPv4, if there is one.
+    #[inline]
+    pub(crate) fn connection_of(
+        &self,
+        local: (Ipv4Addr, u16),
+        remote: (Ipv4Addr, u16),
+    ) -> Option<(ConnectionId, &Connection)> {
+        let is_it = |target| match target {
+            Target::Connection(id) => {
+                self.connections.get(id).is_some_and(|conn| conn.is_between(local, remote))
+            }
+            Target::HalfOpen(_) | Target::TimeWait(_) => false,
+        };
+        match self.demux.find_v4(local, remote, is_it)? {
+            Target::Connection(id) => Some((id, self.connections.get(id)?)),
+            Target::HalfOpen(_) | Target::TimeWait(_) => None,
+        }
+    }
+
+    /// A segment that was found to belong to a connection.
+    pub(crate) fn connection_arrives(
+        &mut self,
+        shared: &mut Shared,
+        id: ConnectionId,
+        seg: Segment,
+        frame: wire::frame::FrameBuf,
+    ) {
+        if shared.trace.is_on() {
+            let (header, length) = (seg.header, seg.length);
+            shared.trace(Some(seg.tuple), What::SegmentIn { header, length });
+        }
+        self.hand_to_connection(shared, id, seg, frame);
+    }
+
+    #[inline]
+    fn hand_to_connection(
+        &mut self,
+        shared: &mut Shared,
+        id: ConnectionId,
+        seg: Segment,
+        frame: wire::frame::FrameBuf,
+    ) {
+        let Some(conn) = self.connections.get_mut(id) else { return };
+        let replies = &mut self.replies;
+        arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
+        self.settle(shared, id);
     }
 
     /// RFC 9293 3.10.7.1: a segment for nobody is answered with a reset, unless it is one.
@@ -314,7 +357,7 @@ fn wildcard(address: SocketAddr) -> SocketAddr {
 }
 
 /// How many packets a super-segment was on the wire.
-fn packets_in(length: u32, segment_size: Option<NonZeroU16>) -> u32 {
+pub(crate) fn packets_in(length: u32, segment_size: Option<NonZeroU16>) -> u32 {
     segment_size.map_or(1, |size| length.div_ceil(u32::from(size.get())).max(1))
 }
 

@@ -25,6 +25,11 @@ pub(crate) struct Parked {
 }
 
 impl Udp {
+    /// Whether a datagram waits.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.returned.is_empty() || !self.ready.is_empty()
+    }
+
     /// The next datagram for the link.
     pub(crate) fn next_packet(
         &mut self,

@@ -30,6 +30,14 @@ impl Options {
     /// # Panics
     /// When `buf` is shorter than [`Options::encoded_len`].
     pub fn emit(&self, buf: &mut [u8]) -> usize {
+        if let Some(len) = self.common_len() {
+            if let Some(timestamps) = &self.timestamps {
+                buf[..4].copy_from_slice(&[kind::NO_OP, kind::NO_OP, kind::TIMESTAMPS, 10]);
+                buf[4..8].copy_from_slice(&timestamps.value.to_be_bytes());
+                buf[8..12].copy_from_slice(&timestamps.echo.to_be_bytes());
+            }
+            return len;
+        }
         let layout = self.lay_out();
         buf[..layout.len].copy_from_slice(&layout.bytes[..layout.len]);
         layout.len

@@ -15,6 +15,7 @@ use crate::ConnectionId;
 use crate::ip::{Interfaces, Waiter};
 use crate::reason::Withheld;
 use crate::shared::Shared;
+use crate::tcp::lifecycle::arm;
 use crate::tcp::listen::half_open::SynAck;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::State;
@@ -66,7 +67,7 @@ impl Tcp {
         conn.refresh_route(interfaces);
         let Some(plan) = conn.plan(shared) else {
             conn.settle_persist(shared.now);
-            self.arm(id);
+            arm(&mut self.wheel, conn);
             return None;
         };
         let waiter = || Waiter::Tcp(Ready::Connection(id));
@@ -79,10 +80,9 @@ impl Tcp {
         if conn.has_said_all(shared.now) {
             conn.end_of_turn(shared.now);
         } else {
-            conn.queued = true;
-            self.ready.push_back(Ready::Connection(id));
+            conn.queue_up(&mut self.ready);
         }
-        self.arm(id);
+        arm(&mut self.wheel, conn);
         Some(packet)
     }
 
