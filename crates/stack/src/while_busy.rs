@@ -49,8 +49,15 @@ impl<T: Work> WhileBusy<T> {
     }
 
     /// All may be quiet: if so, the box goes back.
+    #[inline]
     pub(crate) fn rest(&mut self, shelf: &mut Shelf<T>) {
-        if let Some(mut work) = self.0.take_if(|work| work.is_idle()) {
+        if self.0.as_ref().is_some_and(|work| work.is_idle()) {
+            self.put_away(shelf);
+        }
+    }
+
+    fn put_away(&mut self, shelf: &mut Shelf<T>) {
+        if let Some(mut work) = self.0.take() {
             work.tidy();
             shelf.put(work);
         }

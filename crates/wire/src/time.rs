@@ -63,8 +63,8 @@ impl Instant {
     /// This moment plus `duration`, or [`Instant::FAR_FUTURE`] where that overflows.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(nanos))
+        let whole = duration.as_secs().saturating_mul(1_000_000_000);
+        Self(self.0.saturating_add(whole.saturating_add(duration.subsec_nanos().into())))
     }
 
     /// The time from `earlier` to this moment; zero when `earlier` is later.

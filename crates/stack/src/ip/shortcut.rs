@@ -35,6 +35,7 @@ impl Stack {
     }
 
     /// The connection and its segment, and where in the packet the text is.
+    #[inline(always)]
     fn segment_of_connection(
         &self,
         interface: InterfaceId,

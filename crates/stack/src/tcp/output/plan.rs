@@ -321,7 +321,9 @@ impl Connection {
         let idle = !self.snd.restarted && self.snd.una == self.snd.nxt;
         let Some(last) = self.counts.last_data_sent.filter(|_| idle) else { return };
         let idle = shared.now.since(last);
-        if idle > self.retransmission_timeout() {
+        // No timeout is shorter than that, which is known without reckoning.
+        let limits = &self.options.rto;
+        if idle > limits.min.min(limits.max) && idle > self.retransmission_timeout() {
             self.snd.controller.on_idle_restart(shared.now, idle);
             self.snd.restarted = true;
         }
