@@ -33,6 +33,12 @@ pub struct Config {
     /// How many SYN-RECEIVED entries one listener keeps (its SYN queue), whatever its backlog.
     /// 4096 of 64 bytes; beyond it SYN cookies take over.
     pub syn_queue_limit: usize,
+    /// How long a SYN waits for the decision of a program that decides first. 75 s: longer than a
+    /// client's SYNs go on in most systems, so that a far end that is silent looks silent.
+    pub decision_timeout: Duration,
+    /// How many flows one source may have that a program decides, or decided, about; a further SYN
+    /// is dropped. 16,384: no host needs more at a time, and one alone cannot fill the tables.
+    pub flows_per_source: u32,
     /// Answer with SYN cookies when a listener's SYN queue is full (RFC 4987 3.6). On: a flood
     /// must not keep real clients out.
     pub syn_cookies: bool,
@@ -102,6 +108,8 @@ impl Default for Config {
             time_wait: Duration::from_secs(60),
             time_wait_limit: 65_536,
             syn_queue_limit: 4096,
+            decision_timeout: Duration::from_secs(75),
+            flows_per_source: 16_384,
             syn_cookies: true,
             backlog_limit: 4096,
             syn_retries: 6,

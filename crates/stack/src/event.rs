@@ -36,6 +36,8 @@ bitflags::bitflags! {
         const ERROR = 16;
         /// Everything written, and the FIN if there was one, was acknowledged.
         const DRAINED = 32;
+        /// On a listener that decides first: a SYN waits for the program's decision.
+        const PENDING = 64;
     }
 }
 

@@ -81,7 +81,7 @@ pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
 pub use counters::Counters;
 pub use error::Error;
 pub use event::{Event, Ready, SocketId};
-pub use flow::FourTuple;
+pub use flow::{Family, FourTuple};
 pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;
 pub use ping::PingReply;
@@ -89,6 +89,7 @@ pub use shard::{Handover, Shard};
 pub use stack::Stack;
 pub use tcp::ecn::EcnMode;
 pub use tcp::state::State;
+pub use tcp::{PendingId, PendingSyn};
 pub use trace::TraceEvent;
 pub use transmit::{HeaderBuf, MAX_SLICES, Transmit};
 

@@ -88,6 +88,7 @@ reasons! {
         OutOfWindowAck: "outside the window: tells the peer where we are", "RFC 9293 3.10.7.4";
         TimeWaitAck: "TIME-WAIT: their FIN came again, our ACK was lost", "RFC 9293 3.6";
         ResetNobody: "nobody listens here", "RFC 9293 3.10.7.1";
+        ResetRefused: "the program decided to refuse the connection", "RFC 9293 3.10.7.2";
         ResetListen: "an ACK without a connection", "RFC 9293 3.10.7.2";
         ResetHandshake: "the handshake acknowledges something never sent", "RFC 9293 3.5.2";
         ResetHalfOpen: "an old connection's segment in a new handshake", "RFC 9293 3.5.2";
@@ -112,6 +113,10 @@ reasons! {
 reasons! {
     /// Why a received packet, or a part of it, was dropped.
     Dropped {
+        SynUndecided: "the SYN came again while the program decides about it", "Stack::decide_first";
+        Undecided: "the program did not decide about the SYN in time", "Config::decision_timeout";
+        ByDecision: "the program decided to drop the SYN", "Stack::drop_pending";
+        SourceLimit: "its source has too many flows already", "Config::flows_per_source";
         MalformedFrame: "malformed Ethernet frame", "RFC 894";
         UnknownEtherType: "an EtherType that is not spoken here", "RFC 1122 2.3.1";
         NotOurEthernetAddress: "for another station", "RFC 894";

@@ -180,7 +180,8 @@ fn objection_to_addresses(
     let destination = header.destination;
     let from_outside = interface != InterfaceId::LOOPBACK;
     let stray_loopback = from_outside && destination.is_loopback();
-    let ours = !stray_loopback && interfaces.is_local(IpAddr::V4(destination));
+    let takes_any = interfaces.takes_any(interface) && is_one_host(destination);
+    let ours = !stray_loopback && (takes_any || interfaces.is_local(IpAddr::V4(destination)));
     if !ours && !packet.group {
         return Some(Dropped::NotOurAddress.into());
     }
@@ -199,6 +200,12 @@ fn objection_to_contents(header: &ipv4::Header) -> Option<Objection> {
         return Some(objection);
     }
     header.is_fragment().then(|| Dropped::Fragment.into())
+}
+
+/// Whether an address can be one host's: neither a group's, nor "this network", nor reserved.
+fn is_one_host(address: Ipv4Addr) -> bool {
+    let first = address.octets()[0];
+    first != 0 && first < 224
 }
 
 /// RFC 1122 3.2.1.3: a source is the address of one host, and from outside it is neither a

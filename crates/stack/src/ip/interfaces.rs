@@ -39,6 +39,8 @@ pub(crate) struct Interfaces {
 #[derive(Debug)]
 struct Interface {
     capabilities: Capabilities,
+    /// Packets to every address that come by it are for us.
+    takes_any: bool,
     addresses: Vec<Assigned>,
 }
 
@@ -70,7 +72,11 @@ impl Interfaces {
         let capabilities =
             Capabilities { medium: Medium::Ip, mtu: u16::MAX, checksum: true, segmentation: false };
         Self {
-            interfaces: Vec::from([Interface { capabilities, addresses: Vec::new() }]),
+            interfaces: Vec::from([Interface {
+                capabilities,
+                takes_any: false,
+                addresses: Vec::new(),
+            }]),
             routes: RouteTable::default(),
             neighbors: Neighbors::new(rng),
             arp_replies: VecDeque::new(),
@@ -84,7 +90,7 @@ impl Interfaces {
     /// When there are 255 already, besides the loopback.
     pub(crate) fn add(&mut self, capabilities: Capabilities) -> InterfaceId {
         let number = u8::try_from(self.interfaces.len()).expect("at most 255 interfaces");
-        self.interfaces.push(Interface { capabilities, addresses: Vec::new() });
+        self.interfaces.push(Interface { capabilities, takes_any: false, addresses: Vec::new() });
         InterfaceId(number)
     }
 
@@ -120,6 +126,20 @@ impl Interfaces {
     /// The addresses of a packet were in order: it is from one host to one host, which is us.
     pub(super) fn note_in_order(&mut self, packet: (InterfaceId, Ipv4Addr, Ipv4Addr)) {
         self.in_order = Some(packet);
+    }
+
+    fn set_takes_any(&mut self, interface: InterfaceId, on: bool) -> Result<(), Error> {
+        if interface == InterfaceId::LOOPBACK {
+            return Err(Error::InvalidInput);
+        }
+        self.interface_mut(interface)?.takes_any = on;
+        self.changed();
+        Ok(())
+    }
+
+    /// Whether packets to every address that come by `interface` are for us.
+    pub(super) fn takes_any(&self, interface: InterfaceId) -> bool {
+        self.interfaces.get(usize::from(interface.0)).is_some_and(|found| found.takes_any)
     }
 
     /// Whether packets to `address` stay inside: our own addresses and 127.0.0.0/8.
@@ -333,6 +353,15 @@ impl Stack {
     /// [`Error::AddressNotAvailable`] when `interface` does not have it.
     pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddr) -> Result<(), Error> {
         self.interfaces.remove_address(interface, address)
+    }
+
+    /// Takes every packet that comes by `interface` for ours, whatever host it is addressed to, or no
+    /// longer (AnyIP). Sockets see the address that it was sent to, and answer from it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for the loopback and for an interface of another stack.
+    pub fn set_any_address(&mut self, interface: InterfaceId, on: bool) -> Result<(), Error> {
+        self.interfaces.set_takes_any(interface, on)
     }
 
     /// Sends what no other route leads to through `gateway`, over `interface` (RFC 1122 3.3.1.1).

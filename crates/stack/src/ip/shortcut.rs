@@ -13,7 +13,7 @@ use wire::tcp;
 use crate::ConnectionId;
 use crate::ip::InterfaceId;
 use crate::stack::Stack;
-use crate::tcp::{Codepoint, Segment, packets_in};
+use crate::tcp::{Origin, Segment, packets_in};
 
 impl Stack {
     /// Whether `packet` is a segment of a connection, which it then has reached.
@@ -70,8 +70,9 @@ impl Stack {
         // At most 65,535, as the IP header says.
         let length = u32::try_from(text.len()).ok()?;
         let packets = packets_in(length, meta.segment_size);
-        let codepoint = Codepoint::of(ip.traffic_class());
-        let seg = Segment { codepoint, ..Segment::new(conn.tuple(), header, length, packets) };
+        let (ttl, traffic_class) = (ip.ttl(), ip.traffic_class());
+        let origin = Origin { ttl, traffic_class, interface };
+        let seg = Segment::new(conn.tuple(), header, length, packets).from(origin);
         let end = usize::from(ip.total_len());
         Some((id, seg, end - text.len()..end))
     }

@@ -75,10 +75,10 @@ pub(crate) struct Connection {
     pub(crate) user: UserSide,
     /// What the stack's books count for its buffers.
     pub(crate) charge: Charge,
-    /// It stands in the queue of those that may have something to send.
-    pub(crate) queued: bool,
-    /// It waits for the next hop's hardware address, and is in no queue until that is known.
-    pub(crate) parked: bool,
+    /// Its place among those that may have something to send.
+    pub(crate) turn: Turn,
+    /// It counts among the flows of its source.
+    pub(crate) counted: bool,
     /// Counts for `TCP_INFO`.
     pub(crate) counts: Counts,
 }
@@ -86,6 +86,17 @@ pub(crate) struct Connection {
 // There may be a million, and nearly all of them idle. What a new field is for may belong into
 // `SendWork` or `ReceiveWork`.
 const _: () = assert!(size_of::<Connection>() <= 616);
+
+/// Whether a connection may have something to send, and when that is its turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// It has nothing to send.
+    None,
+    /// It stands in the queue of those that may have something.
+    Queued,
+    /// It waits for the next hop's hardware address, and is in no queue until that is known.
+    Parked,
+}
 
 /// Send sequence variables (RFC 9293 3.3.1) and what recovers and limits what is sent.
 #[derive(Debug)]
@@ -288,8 +299,8 @@ impl Connection {
             route,
             user: UserSide::default(),
             charge: Charge::default(),
-            queued: false,
-            parked: false,
+            turn: Turn::None,
+            counted: false,
             counts: Counts::default(),
         }
     }

@@ -13,7 +13,7 @@ use crate::event::Ready as Readiness;
 use crate::ip::Interfaces;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
-use crate::tcp::connection::{Connection, Opening};
+use crate::tcp::connection::{Connection, Opening, Turn};
 use crate::tcp::recv::ack::AckNeed;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
@@ -107,6 +107,9 @@ impl Tcp {
             }
             shared.memory.charge(&mut conn.charge, 0);
             conn.rest(shared);
+            if conn.counted {
+                self.uncount_source(conn.tuple().remote.ip());
+            }
         }
     }
 
@@ -283,8 +286,8 @@ impl Connection {
     /// Queues up for output, once.
     #[inline]
     pub(super) fn queue_up(&mut self, ready: &mut VecDeque<Ready>) {
-        if !self.queued && !self.parked {
-            self.queued = true;
+        if self.turn == Turn::None {
+            self.turn = Turn::Queued;
             ready.push_back(Ready::Connection(self.id));
         }
     }

@@ -86,7 +86,7 @@ use crate::trace::What;
 use crate::{ConnectionId, FourTuple, ListenerId};
 
 use arrives::Arrival;
-use connection::Connection;
+use connection::{Connection, Turn};
 use isn::IsnGenerator;
 use listen::half_open::{HalfOpenId, HalfOpenTable};
 use listen::listener::Listener;
@@ -97,9 +97,9 @@ use seq::Seq;
 use shared_options::SharedOptions;
 use timewait::{TimeWaitId, TimeWaitTable};
 
-pub(crate) use ecn::Codepoint;
+pub use listen::pending::{PendingId, PendingSyn};
 pub(crate) use recv::work::ReceiveWork;
-pub(crate) use segment::Segment;
+pub(crate) use segment::{Origin, Segment};
 pub(crate) use send::work::SendWork;
 
 /// All of a stack's TCP: every endpoint, and who is next to send.
@@ -120,6 +120,8 @@ pub(crate) struct Tcp {
     /// Whose program waits for memory to write into, the longest first.
     starved: VecDeque<ConnectionId>,
     replies: Replies,
+    /// How many flows each source has that the program decides, or decided, about.
+    sources: HashMap<IpAddr, u32, KeyedState>,
     /// What programs set, kept once for all that set the same.
     options: SharedOptions,
     isn: IsnGenerator,
@@ -163,6 +165,7 @@ impl Tcp {
             ready: VecDeque::new(),
             starved: VecDeque::new(),
             replies: Replies::default(),
+            sources: HashMap::with_hasher(KeyedState::new(rng)),
             options: SharedOptions::default(),
             isn: IsnGenerator::new(key(rng)),
             ports: PortAllocator::new(key(rng), config.ephemeral_ports.clone()),
@@ -200,8 +203,9 @@ impl Tcp {
             shared.trace(Some(tuple), What::SegmentIn { header, length });
         }
         received.frame.advance(data_offset);
-        let codepoint = Codepoint::of(received.traffic_class);
-        let segment = Segment { codepoint, ..Segment::new(tuple, header, length, packets) };
+        let Received { ttl, traffic_class, interface, .. } = received;
+        let origin = Origin { ttl, traffic_class, interface };
+        let segment = Segment::new(tuple, header, length, packets).from(origin);
         self.dispatch(shared, interfaces, segment, received.frame);
     }
 
@@ -307,7 +311,7 @@ impl Tcp {
         match (ready, outcome) {
             (Ready::Connection(id), outcome) => {
                 let Some(conn) = self.connections.get_mut(id) else { return };
-                conn.parked = false;
+                conn.turn = Turn::None;
                 if let Err(error) = outcome {
                     conn.unreachable(shared, error);
                 }
@@ -343,9 +347,13 @@ impl Tcp {
     /// The listener for a local address and port: one for the address itself goes first.
     fn listener_for(&self, local: SocketAddr) -> Option<ListenerId> {
         let exact = self.listening.get(&local);
-        exact.or_else(|| self.listening.get(&wildcard(local))).copied()
+        let any = || self.listening.get(&SocketAddr::new(wildcard(local).ip(), ANY_PORT));
+        exact.or_else(|| self.listening.get(&wildcard(local))).or_else(any).copied()
     }
 }
+
+/// Stands for all ports in the table of listeners, where 0 is nobody's.
+const ANY_PORT: u16 = 0;
 
 /// The address that stands for all of its family.
 fn wildcard(address: SocketAddr) -> SocketAddr {

@@ -43,6 +43,11 @@ impl Reply {
         }
     }
 
+    /// The same for a SYN with the initial sequence number `irs`.
+    pub(crate) fn refusal(tuple: FourTuple, irs: Seq, reason: Sent) -> Self {
+        Self::bare(tuple, Seq(0), irs.plus(1), Flags::RST | Flags::ACK, reason)
+    }
+
     /// The reset with which we end a connection ourselves (RFC 9293 3.10.5), with a timestamp where
     /// the connection has them (RFC 7323 3.2).
     pub(crate) fn reset_of(conn: &Connection, now: Instant, reason: Sent) -> Self {

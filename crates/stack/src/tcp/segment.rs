@@ -3,6 +3,7 @@
 use wire::tcp::{Flags, Header, Timestamps};
 
 use crate::FourTuple;
+use crate::ip::InterfaceId;
 use crate::tcp::ecn::Codepoint;
 use crate::tcp::seq::Seq;
 
@@ -19,10 +20,29 @@ pub(crate) struct Segment {
     pub(crate) ack: Seq,
     /// The payload's length in bytes, SYN and FIN not counted.
     pub(crate) length: u32,
+    /// What else its IP header says, and where it came from.
+    pub(crate) origin: Origin,
     /// The ECN field of its IP header; a super-segment has that of all its packets.
     pub(crate) codepoint: Codepoint,
     /// How many segments it was on the wire: more than one when the link joined them.
     pub(crate) packets: u32,
+}
+
+/// Where a segment came from, beside its addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// The interface it came by.
+    pub(crate) interface: InterfaceId,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self { ttl: 0, traffic_class: 0, interface: InterfaceId::LOOPBACK }
+    }
 }
 
 impl Segment {
@@ -33,9 +53,17 @@ impl Segment {
             seq: Seq(header.sequence),
             ack: Seq(header.acknowledgment),
             length,
+            origin: Origin::default(),
             codepoint: Codepoint::NotEct,
             packets,
         }
+    }
+
+    /// The same, from `origin`.
+    pub(crate) fn from(mut self, origin: Origin) -> Self {
+        self.codepoint = Codepoint::of(origin.traffic_class);
+        self.origin = origin;
+        self
     }
 
     pub(crate) fn has(&self, flags: Flags) -> bool {

@@ -16,9 +16,9 @@ use crate::tcp::listen::listener::Listener;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
-use crate::tcp::wildcard;
+use crate::tcp::{ANY_PORT, wildcard};
 use crate::trace::{Call, Timer, What};
-use crate::{ConnectionId, FourTuple, ListenerId, Shutdown};
+use crate::{ConnectionId, Family, FourTuple, ListenerId, Shutdown};
 
 mod data;
 
@@ -43,6 +43,33 @@ impl Stack {
             return Err(Error::AddressNotAvailable);
         }
         let local = self.listening_address(local)?;
+        Ok(self.listen_at(local, backlog, options))
+    }
+
+    /// Listens on every port of every address of one family, where no other listener does: of ours, and
+    /// of others' on interfaces that [take any address](Stack::set_any_address). A proxy's way to have
+    /// every flow; see [`Stack::decide_first`].
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`] when there is such a listener, [`Error::InvalidInput`] for options that
+    /// make no sense.
+    pub fn listen_any(
+        &mut self,
+        now: Instant,
+        family: Family,
+        backlog: usize,
+        options: TcpOptions,
+    ) -> Result<ListenerId, Error> {
+        self.shared.set_time(now);
+        options.validate()?;
+        let local = SocketAddr::new(family.unspecified(), ANY_PORT);
+        if self.tcp.listening.contains_key(&local) {
+            return Err(Error::AddressInUse);
+        }
+        Ok(self.listen_at(local, backlog, options))
+    }
+
+    fn listen_at(&mut self, local: SocketAddr, backlog: usize, options: TcpOptions) -> ListenerId {
         let backlog = backlog.min(self.shared.config.backlog_limit);
         let tcp = &mut self.tcp;
         let options = tcp.options.share(options);
@@ -53,7 +80,7 @@ impl Stack {
         let (from, to) = (State::Closed, State::Listen);
         let cause = Event::PassiveOpen;
         self.shared.trace(Some(flow), What::Transition { from, to, cause });
-        Ok(id)
+        id
     }
 
     /// Checks a listener's address, and finds a port when it has none.

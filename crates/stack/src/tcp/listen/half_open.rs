@@ -11,15 +11,16 @@ use wire::time::{Duration, Instant};
 
 use crate::config::{Config, TcpOptions};
 use crate::flow::PackedTuple;
-use crate::ip::Interfaces;
+use crate::ip::{InterfaceId, Interfaces};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::is_acceptable;
 use crate::tcp::connection::{Connection, first_receive_buffer, initial_receive_window};
 use crate::tcp::ecn::{self, Ecn, EcnMode};
+use crate::tcp::listen::pending::{PendingId, PendingSyn};
 use crate::tcp::listen::syn_cookie::CookieOptions;
 use crate::tcp::reply::Reply;
-use crate::tcp::segment::Segment;
+use crate::tcp::segment::{Origin, Segment};
 use crate::tcp::seq::Seq;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
@@ -27,6 +28,9 @@ use crate::tcp::{Ready, Target, Tcp, TimerOwner};
 use crate::timers::TimerId;
 use crate::trace::{Timer, What};
 use crate::{FourTuple, ListenerId};
+
+/// What a peer takes that announces nothing (RFC 9293 3.7.1).
+const DEFAULT_MSS: u16 = 536;
 
 slotmap::new_key_type! {
     /// An entry of the table of half-open connections.
@@ -44,10 +48,11 @@ pub(crate) struct HalfOpen {
     /// The peer's initial sequence number, and ours.
     pub(crate) irs: Seq,
     pub(crate) iss: Seq,
-    /// What the peer announced, and what we did.
+    /// What the peer announced.
     peer_mss: u16,
-    our_mss: u16,
     peer_window: u16,
+    /// Whether it is answered, and with what.
+    stage: Stage,
     /// How often the SYN-ACK was sent again after a timeout.
     retries: u8,
     /// Why the SYN-ACK is due; `None` when it is not.
@@ -58,9 +63,19 @@ pub(crate) struct HalfOpen {
     /// When the SYN-ACK was first sent, to measure the first round trip.
     first_sent: Option<Instant>,
     timer: Option<TimerId>,
-    /// The window scales, the peer's and ours, when both of us use them: likewise.
-    scales: (u8, u8),
+    /// The window scales, the peer's in the upper four bits and ours in the lower, when both of us
+    /// use them: likewise.
+    scales: u8,
     flags: Agreed,
+}
+
+/// How far a handshake has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// The program has not decided yet. What else the SYN's IP header said.
+    Undecided { ttl: u8, traffic_class: u8, interface: InterfaceId },
+    /// The SYN-ACK announces this MSS.
+    Answered { our_mss: u16 },
 }
 
 bitflags::bitflags! {
@@ -77,6 +92,8 @@ bitflags::bitflags! {
         const TIMESTAMPS = 8;
         /// It stands in the queue of those that have something to send.
         const QUEUED = 16;
+        /// The peer's SYN had no MSS option.
+        const NO_MSS = 32;
     }
 }
 
@@ -96,22 +113,69 @@ pub(crate) struct SynAck {
 impl HalfOpen {
     /// An entry for a SYN; what both sides may offer is settled by the methods below.
     pub(crate) fn new(listener: ListenerId, seg: &Segment, iss: Seq, our_mss: u32) -> Self {
+        let our_mss = u16::try_from(our_mss).unwrap_or(u16::MAX);
+        let without_mss = seg.header.options.mss.is_none();
         Self {
             tuple: seg.tuple.into(),
             listener,
             irs: seg.seq,
             iss,
-            peer_mss: seg.header.options.mss.unwrap_or(536),
-            our_mss: u16::try_from(our_mss).unwrap_or(u16::MAX),
+            peer_mss: seg.header.options.mss.unwrap_or(DEFAULT_MSS),
             peer_window: seg.header.window,
+            stage: Stage::Answered { our_mss },
             retries: 0,
             due: Some(Sent::SynAccepted),
             stamps: (0, 0),
             first_sent: None,
             timer: None,
-            scales: (0, 0),
-            flags: Agreed::empty(),
+            scales: 0,
+            flags: if without_mss { Agreed::NO_MSS } else { Agreed::empty() },
         }
+    }
+
+    /// The same, but that the program is to decide first what becomes of it.
+    pub(crate) fn undecided(mut self, seg: &Segment) -> Self {
+        let Origin { ttl, traffic_class, interface } = seg.origin;
+        self.stage = Stage::Undecided { ttl, traffic_class, interface };
+        self.due = None;
+        self
+    }
+
+    /// Whether the program has to decide yet.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self.stage, Stage::Undecided { .. })
+    }
+
+    /// The SYN as it came, for the program to look at; `None` once it decided.
+    pub(crate) fn pending(&self, id: HalfOpenId) -> Option<PendingSyn> {
+        let Stage::Undecided { ttl, traffic_class, interface } = self.stage else { return None };
+        let mss = (!self.flags.contains(Agreed::NO_MSS)).then_some(self.peer_mss);
+        Some(PendingSyn {
+            id: PendingId(id),
+            flow: self.tuple(),
+            interface,
+            ttl,
+            traffic_class,
+            sequence: self.irs.0,
+            window: self.peer_window,
+            mss,
+            window_scale: self.scales().map(|(theirs, _)| theirs),
+            sack: self.flags.contains(Agreed::SACK),
+            timestamps: self.flags.contains(Agreed::TIMESTAMPS),
+            ecn: self.flags.contains(Agreed::ECN),
+        })
+    }
+
+    fn our_mss(&self) -> u16 {
+        match self.stage {
+            Stage::Answered { our_mss } => our_mss,
+            Stage::Undecided { .. } => DEFAULT_MSS,
+        }
+    }
+
+    /// The program takes it: this is the MSS to announce.
+    pub(crate) fn decide(&mut self, our_mss: u32) {
+        self.stage = Stage::Answered { our_mss: u16::try_from(our_mss).unwrap_or(u16::MAX) };
     }
 
     /// Our address and the peer's.
@@ -121,12 +185,13 @@ impl HalfOpen {
 
     /// The window scales, the peer's and ours.
     fn scales(&self) -> Option<(u8, u8)> {
-        self.flags.contains(Agreed::SCALES).then_some(self.scales)
+        self.flags.contains(Agreed::SCALES).then_some((self.scales >> 4, self.scales & 15))
     }
 
     fn set_scales(&mut self, scales: Option<(u8, u8)>) {
         self.flags.set(Agreed::SCALES, scales.is_some());
-        self.scales = scales.unwrap_or_default();
+        // None is above 14 (RFC 7323 2.3).
+        self.scales = scales.map_or(0, |(theirs, ours)| theirs << 4 | ours);
     }
 
     /// The peer's timestamp, and the offset of our clock.
@@ -202,7 +267,7 @@ impl HalfOpen {
         };
         conn.state = State::SynReceived;
         conn.rcv.scale = self.scales().map_or(0, |(_, ours)| ours);
-        conn.rcv.mss = u32::from(self.our_mss);
+        conn.rcv.mss = u32::from(self.our_mss());
         conn.take_peer_options(&offered, shared);
         conn.ecn = Ecn::negotiated(self.flags.contains(Agreed::ECN));
         conn.rcv.irs = self.irs;
@@ -220,10 +285,16 @@ impl HalfOpen {
         }
     }
 
+    /// Puts a new connection where this entry stands, which was not answered: our SYN is due.
+    pub(super) fn begin(&self, conn: &mut Connection, shared: &Shared) {
+        self.hand_over(conn, shared);
+        (conn.snd.nxt, conn.snd.syn_due) = (self.iss, true);
+    }
+
     /// The window of our SYN-ACK, and of the connection that follows.
     fn window(&self, options: &TcpOptions, config: &Config) -> u32 {
         let buffer = first_receive_buffer(options, config);
-        initial_receive_window(buffer, u32::from(self.our_mss))
+        initial_receive_window(buffer, u32::from(self.our_mss()))
     }
 
     /// The SYN-ACK, as it stands now.
@@ -242,7 +313,7 @@ impl HalfOpen {
             flags: Flags::SYN | Flags::ACK | ece,
             window,
             options: Options {
-                mss: Some(self.our_mss),
+                mss: Some(self.our_mss()),
                 window_scale: self.scales().map(|(_, ours)| ours),
                 sack_permitted: self.flags.contains(Agreed::SACK),
                 timestamps: self.stamps().map(stamps),
@@ -269,6 +340,9 @@ impl Tcp {
         frame: FrameBuf,
     ) {
         let entry = &mut self.half_open[id];
+        if entry.is_undecided() {
+            return self.undecided_arrives(shared, id, &seg, frame);
+        }
         let next = entry.irs.plus(1);
         if seg.syn() && !seg.acks() && !seg.rst() && seg.seq == entry.irs {
             // Our SYN-ACK was lost, or is late. The timestamp is that of the SYN which it answers
@@ -354,6 +428,10 @@ impl Tcp {
     pub(crate) fn half_open_expired(&mut self, shared: &mut Shared, id: HalfOpenId) {
         let Some(entry) = self.half_open.get_mut(id) else { return };
         entry.timer = None;
+        if entry.is_undecided() {
+            shared.drop_packet(Some(entry.tuple()), Dropped::Undecided);
+            return self.remove_half_open(shared, id, Event::TimedOut);
+        }
         shared.trace(Some(entry.tuple()), What::Timer { timer: Timer::Retransmission });
         if entry.retries >= shared.config.syn_ack_retries {
             return self.remove_half_open(shared, id, Event::TimedOut);
@@ -361,6 +439,14 @@ impl Tcp {
         entry.retries += 1;
         entry.due = Some(Sent::SynAckRetransmitted);
         self.half_open_ready(id);
+    }
+
+    /// The program has so long to decide about an entry.
+    pub(super) fn start_waiting(&mut self, shared: &Shared, id: HalfOpenId) {
+        if let Some(entry) = self.half_open.get_mut(id) {
+            let until = shared.now.after(shared.config.decision_timeout);
+            self.wheel.arm(&mut entry.timer, until, TimerOwner::HalfOpen(id));
+        }
     }
 
     /// The SYN-ACK of an entry whose turn it is, and why; its timer runs from now on.
@@ -403,20 +489,23 @@ impl Tcp {
         }
     }
 
-    fn remove_half_open(&mut self, shared: &mut Shared, id: HalfOpenId, cause: Event) {
+    pub(super) fn remove_half_open(&mut self, shared: &mut Shared, id: HalfOpenId, cause: Event) {
         let entry = self.take_half_open(id);
         let (from, to) = (State::SynReceived, State::Closed);
         shared.trace(Some(entry.tuple()), What::Transition { from, to, cause });
     }
 
     /// Takes an entry out of every table.
-    fn take_half_open(&mut self, id: HalfOpenId) -> HalfOpen {
+    pub(super) fn take_half_open(&mut self, id: HalfOpenId) -> HalfOpen {
         let tuple = self.half_open[id].tuple();
         self.unregister(&tuple);
         let mut entry = self.half_open.remove(id).expect("indexed just above");
         self.wheel.disarm(&mut entry.timer);
         if let Some(listener) = self.listeners.get_mut(entry.listener) {
             listener.half_open = listener.half_open.saturating_sub(1);
+        }
+        if entry.is_undecided() {
+            self.uncount_source(tuple.remote.ip());
         }
         debug_assert!(self.find(&tuple) != Some(Target::HalfOpen(id)));
         entry

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | the SYN queue (backlog entries) | a SYN | it is answered with a SYN cookie |
 //! | the accept queue (backlog + 1 connections) | a SYN | it is dropped; the peer sends it again |
+//! | the SYN queue of a listener that [decides first](super::pending) | a SYN | it is dropped: a cookie would decide |
 //! | the accept queue | the last ACK of a handshake | it is dropped; our SYN-ACK goes out again later |
 
 use alloc::collections::VecDeque;
@@ -26,7 +27,7 @@ use crate::tcp::connection::{
     Opening, first_receive_buffer, initial_receive_window, receive_scale,
 };
 use crate::tcp::ecn::{self, EcnMode};
-use crate::tcp::listen::half_open::HalfOpen;
+use crate::tcp::listen::half_open::{HalfOpen, HalfOpenId};
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
 use crate::tcp::mtu::link_mss;
 use crate::tcp::reply::Reply;
@@ -51,6 +52,10 @@ pub(crate) struct Listener {
     pub(crate) accept_queue: VecDeque<ConnectionId>,
     /// Half-open entries of this listener.
     pub(crate) half_open: usize,
+    /// The program decides about each SYN first.
+    pub(crate) decides: bool,
+    /// SYNs that it was not shown yet; some may be gone.
+    pub(crate) undecided: VecDeque<HalfOpenId>,
     /// Events announced and not fetched.
     pub(crate) pending: Pending,
 }
@@ -64,6 +69,8 @@ impl Listener {
             options,
             accept_queue: VecDeque::new(),
             half_open: 0,
+            decides: false,
+            undecided: VecDeque::new(),
             pending: Pending::default(),
         }
     }
@@ -117,6 +124,10 @@ impl Tcp {
         seg: &Segment,
         isn_floor: Option<Seq>,
     ) {
+        let decides = self.listeners[id].decides;
+        if decides && self.is_source_full(shared, seg.tuple.remote.ip()) {
+            return shared.drop_packet(Some(seg.tuple), Dropped::SourceLimit);
+        }
         let listener = &mut self.listeners[id];
         if listener.is_accept_queue_full() {
             return shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullSyn);
@@ -126,7 +137,7 @@ impl Tcp {
         };
         let our_mss = link_mss(&seg.tuple, route.hop.mtu, &listener.options);
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
-            if shared.config.syn_cookies {
+            if shared.config.syn_cookies && !decides {
                 let options = Arc::clone(&listener.options);
                 let ecn = options.ecn != EcnMode::Off && ecn::asks(seg);
                 self.send_cookie(shared, seg, our_mss, &options, ecn);
@@ -144,11 +155,16 @@ impl Tcp {
             .with_sack(shared, seg)
             .with_ecn(listener.options.ecn, seg)
             .with_timestamps(shared, seg, self.isn.timestamp_offset(&seg.tuple));
+        let entry = if decides { entry.undecided(seg) } else { entry };
         let half_open = self.half_open.insert(entry);
         self.register(&seg.tuple, Target::HalfOpen(half_open));
         let (from, to) = (State::Listen, State::SynReceived);
         shared.trace(Some(seg.tuple), What::Transition { from, to, cause: Event::RcvSyn });
-        self.half_open_ready(half_open);
+        if decides {
+            self.wait_for_decision(shared, half_open);
+        } else {
+            self.half_open_ready(half_open);
+        }
     }
 
     /// RFC 4987 3.6: everything that we would remember goes into the sequence number and the

@@ -15,6 +15,7 @@ use crate::ConnectionId;
 use crate::ip::{Interfaces, Waiter};
 use crate::reason::Withheld;
 use crate::shared::Shared;
+use crate::tcp::connection::Turn;
 use crate::tcp::lifecycle::arm;
 use crate::tcp::listen::half_open::SynAck;
 use crate::tcp::reply::Reply;
@@ -60,7 +61,7 @@ impl Tcp {
         id: ConnectionId,
     ) -> Option<Packet> {
         let conn = &mut **self.connections.get_mut(id)?;
-        conn.queued = false;
+        conn.turn = Turn::None;
         if matches!(conn.state, State::Closed | State::TimeWait) {
             return None;
         }
@@ -72,7 +73,7 @@ impl Tcp {
         };
         let waiter = || Waiter::Tcp(Ready::Connection(id));
         let Some(link) = interfaces.link_header(shared, &conn.route, waiter) else {
-            conn.parked = true;
+            conn.turn = Turn::Parked;
             shared.withhold(Some(conn.tuple()), Withheld::NeighborPending);
             return None;
         };

@@ -103,6 +103,8 @@ impl Connection {
         }
         let first = self.snd.nxt == self.snd.iss;
         let reason = match (flags.contains(Flags::ACK), self.snd.rto.expiries()) {
+            // What sends its first segment was opened by the peer alone.
+            (true, 0) if self.counts.segs_out == 0 => Sent::SynAccepted,
             (true, 0) => Sent::SimultaneousOpen,
             (true, _) => Sent::SynAckRetransmitted,
             (false, 0) if first => Sent::ActiveOpen,

@@ -1,0 +1,219 @@
+//! SYNs that wait for a decision, and flows for any address.
+
+extern crate estab_stack as stack;
+
+mod common;
+
+use common::{A, Pair, plain};
+use stack::reason::Dropped;
+use stack::{
+    Config, ConnectionId, Error, Event, Family, ListenerId, PendingSyn, Ready, SocketId, State,
+    TcpOptions,
+};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A host that is not there.
+const FAR: &str = "203.0.113.7:443";
+
+/// A world in which B takes every flow, and decides first.
+struct World {
+    pair: Pair,
+    listener: ListenerId,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut pair = Pair::new(plain());
+        let (interface, b) = (pair.b.interface, &mut pair.b.stack);
+        b.set_any_address(interface, true).unwrap();
+        b.set_gateway(interface, A.parse().unwrap()).unwrap();
+        pair.a.stack.set_gateway(pair.a.interface, common::B.parse().unwrap()).unwrap();
+        let options = TcpOptions::default();
+        let listener = pair.b.stack.listen_any(pair.now, Family::V4, 64, options).unwrap();
+        pair.b.stack.decide_first(listener, true).unwrap();
+        Self { pair, listener }
+    }
+
+    fn connect(&mut self, to: &str) -> ConnectionId {
+        let to: SocketAddr = to.parse().unwrap();
+        let options = TcpOptions::default();
+        let client = self.pair.a.stack.connect(self.pair.now, None, to, options).unwrap();
+        self.pair.settle();
+        client
+    }
+
+    fn next(&mut self) -> Result<PendingSyn, Error> {
+        self.pair.b.stack.next_pending(self.listener)
+    }
+
+    fn accept(&mut self, syn: &PendingSyn) -> Result<ConnectionId, Error> {
+        let accepted = self.pair.b.stack.accept_pending(self.pair.now, syn.id);
+        self.pair.settle();
+        accepted
+    }
+
+    fn dropped(&self, reason: Dropped) -> u64 {
+        self.pair.b.stack.counters().dropped(reason)
+    }
+}
+
+#[test]
+fn nothing_is_answered_before_the_decision() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    assert_eq!(world.pair.a.stack.state(client), Ok(State::SynSent));
+    let event = world.pair.b.stack.poll_event();
+    let socket = SocketId::Listener(world.listener);
+    assert_eq!(event, Some(Event { socket, ready: Ready::PENDING }));
+    let syn = world.next().unwrap();
+    let local = world.pair.a.stack.local_address(client).unwrap();
+    assert_eq!((syn.flow.local, syn.flow.remote), (FAR.parse().unwrap(), local));
+    assert_eq!((syn.ttl, syn.traffic_class, syn.interface), (64, 0, world.pair.b.interface));
+    assert_eq!((syn.mss, syn.window_scale), (Some(1460), Some(7)));
+    assert!(syn.sack && syn.timestamps && !syn.ecn);
+    assert_eq!(world.next(), Err(Error::WouldBlock));
+    assert_eq!(world.pair.b.stack.memory_used(), 0);
+    let kinds: Vec<_> = world.pair.b.stack.sockets().iter().map(|entry| entry.state).collect();
+    assert!(kinds.contains(&State::SynReceived) && !kinds.contains(&State::Established));
+
+    let server = world.accept(&syn).unwrap();
+    assert_eq!(world.pair.a.stack.state(client), Ok(State::Established));
+    assert_eq!(world.pair.b.stack.local_address(server), Ok(FAR.parse().unwrap()));
+    let ready = world.pair.b.stack.poll_event().expect("the handshake is over");
+    assert_eq!(ready.socket, SocketId::Connection(server));
+    assert!(ready.ready.contains(Ready::WRITE));
+    world.pair.b.stack.write(world.pair.now, server, b"from afar").unwrap();
+    world.pair.settle();
+    let mut into = [0; 16];
+    assert_eq!(world.pair.a.stack.read(world.pair.now, client, &mut into), Ok(9));
+    assert_eq!(world.accept(&syn), Err(Error::NoSuchSocket), "it is decided");
+}
+
+#[test]
+fn a_refusal_is_what_a_closed_port_answers() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    let syn = world.next().unwrap();
+    world.pair.b.stack.refuse_pending(world.pair.now, syn.id).unwrap();
+    world.pair.settle();
+    assert_eq!(world.pair.a.stack.take_error(client), Ok(Some(Error::ConnectionRefused)));
+    let again = world.pair.b.stack.refuse_pending(world.pair.now, syn.id);
+    assert_eq!(again, Err(Error::NoSuchSocket));
+}
+
+#[test]
+fn what_is_dropped_is_new_when_it_comes_again() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    let syn = world.next().unwrap();
+    world.pair.b.stack.drop_pending(world.pair.now, syn.id).unwrap();
+    assert_eq!(world.dropped(Dropped::ByDecision), 1);
+    world.pair.wait(Duration::from_millis(1100));
+    let again = world.next().expect("the SYN came again");
+    assert_eq!((again.flow, again.sequence), (syn.flow, syn.sequence));
+    let server = world.accept(&again).unwrap();
+    assert_eq!(world.pair.b.stack.state(server), Ok(State::Established));
+    assert_eq!(world.pair.a.stack.state(client), Ok(State::Established));
+}
+
+#[test]
+fn a_syn_that_comes_again_waits_once() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    world.pair.wait(Duration::from_secs(8));
+    assert_eq!(world.dropped(Dropped::SynUndecided), 3);
+    let syn = world.next().unwrap();
+    assert_eq!(world.next(), Err(Error::WouldBlock));
+    world.accept(&syn).unwrap();
+    assert_eq!(world.pair.a.stack.state(client), Ok(State::Established));
+}
+
+#[test]
+fn who_does_not_decide_in_time_finds_nothing() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    let syn = world.next().unwrap();
+    world.pair.a.stack.abort(world.pair.now, client);
+    world.pair.wait(Duration::from_secs(76));
+    assert_eq!(world.dropped(Dropped::Undecided), 1);
+    assert_eq!(world.accept(&syn), Err(Error::NoSuchSocket));
+    assert_eq!(world.pair.b.stack.sockets().len(), 1, "the listener is left");
+    assert_eq!(world.pair.b.stack.poll_timeout(), None);
+}
+
+#[test]
+fn a_listener_that_closes_refuses_what_waits() {
+    let mut world = World::new();
+    let client = world.connect(FAR);
+    world.pair.b.stack.close_listener(world.pair.now, world.listener);
+    world.pair.settle();
+    assert_eq!(world.pair.a.stack.take_error(client), Ok(Some(Error::ConnectionRefused)));
+}
+
+#[test]
+fn one_source_has_a_bounded_number_of_flows() {
+    let mut world = World::new();
+    let config = Config { flows_per_source: 2, ..Config::default() };
+    world.pair.b.stack.set_config(config);
+    let first = world.connect("203.0.113.1:1");
+    let syn = world.next().unwrap();
+    let server = world.accept(&syn).unwrap();
+    world.connect("203.0.113.1:2");
+    assert!(world.next().is_ok());
+    world.connect("203.0.113.1:3");
+    assert_eq!(world.next(), Err(Error::WouldBlock));
+    assert_eq!(world.dropped(Dropped::SourceLimit), 1);
+    world.pair.b.stack.abort(world.pair.now, server);
+    world.pair.a.stack.abort(world.pair.now, first);
+    world.pair.settle();
+    world.connect("203.0.113.1:4");
+    assert!(world.next().is_ok(), "the first one made room");
+}
+
+#[test]
+fn a_full_syn_queue_drops_and_sends_no_cookie() {
+    let mut world = World::new();
+    let config = Config { syn_queue_limit: 2, ..Config::default() };
+    world.pair.b.stack.set_config(config);
+    let clients: Vec<_> =
+        (1..=3).map(|port| world.connect(&format!("203.0.113.9:{port}"))).collect();
+    assert_eq!(world.dropped(Dropped::SynQueueFull), 1);
+    assert_eq!(world.pair.a.stack.state(clients[2]), Ok(State::SynSent));
+}
+
+#[test]
+fn a_thousand_hosts_are_served_without_a_reset() {
+    let mut world = World::new();
+    let mut clients = Vec::new();
+    for n in 0..1000_u16 {
+        let to = format!("198.51.{}.{}:{}", n / 250, n % 250 + 1, n + 1);
+        clients.push((world.connect(&to), to));
+        let syn = world.next().unwrap();
+        assert_eq!(syn.flow.local, clients[usize::from(n)].1.parse().unwrap());
+        world.accept(&syn).unwrap();
+    }
+    for (client, to) in clients {
+        assert_eq!(world.pair.a.stack.state(client), Ok(State::Established), "{to}");
+    }
+}
+
+#[test]
+fn without_a_decision_the_accept_queue_gets_them() {
+    let mut world = World::new();
+    world.pair.b.stack.decide_first(world.listener, false).unwrap();
+    let client = world.connect(FAR);
+    let (server, peer) = world.pair.b.stack.accept(world.pair.now, world.listener).unwrap();
+    assert_eq!(world.pair.b.stack.local_address(server), Ok(FAR.parse().unwrap()));
+    assert_eq!(Ok(peer), world.pair.a.stack.local_address(client));
+}
+
+#[test]
+fn a_listener_of_its_own_goes_first() {
+    let mut world = World::new();
+    let listener = world.pair.listen(80, 4);
+    let client = world.connect("10.0.0.2:80");
+    assert_eq!(world.next(), Err(Error::WouldBlock));
+    assert!(world.pair.b.stack.accept(world.pair.now, listener).is_ok());
+    assert_eq!(world.pair.a.stack.state(client), Ok(State::Established));
+}
