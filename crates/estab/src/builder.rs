@@ -33,6 +33,8 @@ struct Addressing {
     /// Each with the length of its network's prefix.
     addresses: Vec<(IpAddr, u8)>,
     gateway: Option<IpAddr>,
+    /// Packets to any address are ours.
+    any: bool,
 }
 
 impl Interface {
@@ -62,6 +64,13 @@ impl Interface {
     #[must_use]
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.gateway = Some(gateway.into());
+        self
+    }
+
+    /// Takes every packet that comes by it for ours, whatever host it is addressed to.
+    #[must_use]
+    pub fn any_address(mut self) -> Self {
+        self.addressing.any = true;
         self
     }
 }
@@ -139,6 +148,15 @@ impl StackBuilder {
     /// [`start`](StackBuilder::start) is given.
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.gateway = Some(gateway.into());
+        self
+    }
+
+    /// Takes every packet that comes by the link that [`start`](StackBuilder::start) is given for ours,
+    /// whatever host it is addressed to: flows to any address, as a proxy needs them
+    /// ([`net::TcpFlows`](crate::net::TcpFlows), [`blocking::TcpFlows`](crate::blocking::TcpFlows)).
+    /// What answers them needs a way back: see [`gateway`](StackBuilder::gateway).
+    pub fn any_address(mut self) -> Self {
+        self.addressing.any = true;
         self
     }
 
@@ -334,6 +352,9 @@ fn add_interface(
     if let Some(gateway) = addressing.gateway {
         core.set_gateway(id, gateway)
             .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
+    }
+    if addressing.any {
+        core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;
     }
     Port::new(id, link, poller)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stack::config::ControllerFactory;
@@ -9,8 +10,9 @@ use stack::{ConnectionId, Error, Ready, SocketId, TcpInfo, TcpOptions};
 use wire::time::Instant;
 
 use crate::Stack;
+use crate::shards::Hold;
 use crate::socket::Socket;
-use crate::wait::Side;
+use crate::wait::{Side, Waiters};
 
 /// What something to read, or nothing more to read, looks like.
 #[cfg(feature = "tokio")]
@@ -29,9 +31,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection that was accepted.
-    pub(crate) fn new(socket: Socket, id: ConnectionId) -> Self {
-        Self { socket, id }
+    /// Makes a socket of a connection that the stack of `shard` has.
+    pub(crate) fn adopt(shard: &Arc<Hold>, id: ConnectionId) -> io::Result<Self> {
+        let waiters = Arc::new(Waiters::default());
+        // Whoever is to wait for the socket does not have it yet, so nobody misses an event.
+        shard.shared().enter(|engine, _| {
+            engine.waiters.insert(SocketId::Connection(id), Arc::clone(&waiters));
+        })?;
+        Ok(Self::with_waiters(shard, id, waiters))
+    }
+
+    /// The same for one whose waiters are in the table already.
+    pub(crate) fn with_waiters(shard: &Arc<Hold>, id: ConnectionId, waiters: Arc<Waiters>) -> Self {
+        Self { socket: Socket::new(shard, SocketId::Connection(id), waiters), id }
     }
 
     /// Begins to connect; [`Connection::handshake`] tells how it went. Each connection goes to another

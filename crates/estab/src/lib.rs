@@ -169,6 +169,7 @@ mod listener;
 #[cfg(feature = "tokio")]
 pub mod net;
 mod owned;
+mod pending;
 mod ping;
 mod poller;
 mod port;
@@ -185,8 +186,8 @@ pub use owned::Frame;
 pub use ping::{Pinger, Pong};
 pub use stack::tcp::congestion;
 pub use stack::{
-    BufferRange, Config, Counters, EcnMode, KeepAlive, RtoLimits, SocketEntry, State, TcpInfo,
-    TcpOptions, TraceEvent,
+    BufferRange, Config, Counters, EcnMode, KeepAlive, PendingSyn, RtoLimits, SocketEntry, State,
+    TcpInfo, TcpOptions, TraceEvent,
 };
 
 /// The protocols without I/O, by the name that they have for who runs them [`inline`].

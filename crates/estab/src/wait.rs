@@ -25,7 +25,9 @@ impl Side {
     /// The events that this direction waits for.
     const fn events(self) -> Ready {
         match self {
-            Side::Read => Ready::READ.union(Ready::READ_CLOSED).union(Ready::ERROR),
+            Side::Read => {
+                Ready::READ.union(Ready::READ_CLOSED).union(Ready::ERROR).union(Ready::PENDING)
+            }
             Side::Write => {
                 Ready::WRITE.union(Ready::WRITE_CLOSED).union(Ready::ERROR).union(Ready::DRAINED)
             }

@@ -4,10 +4,12 @@
 //! the [`Stack`](crate::Stack) first; a timeout is per socket, not per clone, as on Linux; and
 //! there is more to ask ([`TcpStream::info`], [`TcpStream::options`]).
 
+mod flows;
 mod tcp;
 mod tcp_split;
 mod udp;
 
+pub use flows::{PendingTcp, TcpFlows};
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use tcp_split::{ReadHalf, ReuniteError, WriteHalf};
 pub use udp::UdpSocket;

@@ -6,11 +6,13 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod flows;
 pub mod tcp;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
 
+pub use flows::{PendingTcp, TcpFlows};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp::UdpSocket;
