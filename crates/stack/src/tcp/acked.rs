@@ -111,11 +111,17 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
     }
     let was_fast = conn.snd.recovery.is_fast();
     ecn::ack_arrives(conn, shared, seg);
-    let mut news = take_news(conn, shared, seg);
+    let plain = is_plain(conn, seg);
+    let mut news =
+        if plain { take_plain_news(conn, shared, seg) } else { take_news(conn, shared, seg) };
     news.same_window = same_window;
     measure_round_trip(conn, shared, seg, &mut news);
     let fin_acked = news.advanced() && advance(conn, shared, seg, &news);
-    if conn.rcv.sack_agreed {
+    let work = &conn.snd.work;
+    if plain && !work.repair.rack.has_overtaken(work.inflight.first()) {
+        sack::plain_ack_arrives(conn);
+        tell_controller(conn, shared, &news, was_fast);
+    } else if conn.rcv.sack_agreed {
         sack::ack_arrives(conn, shared, seg, &mut news);
         tell_controller(conn, shared, &news, was_fast);
     } else if news.advanced() {
@@ -134,6 +140,40 @@ pub(crate) fn ack_arrives(arrival: &mut Arrival<'_>) {
         announce_room(conn, shared);
     }
     settle_timers(conn, shared, &news);
+}
+
+/// Whether it is an ACK as nearly all are: what is out left in order and once, and neither is anything
+/// of it missing at the peer nor being repaired here. What it does then is a part of what others do.
+fn is_plain(conn: &Connection, seg: &Segment) -> bool {
+    conn.rcv.sack_agreed
+        && conn.snd.recovery.phase == Phase::Open
+        && seg.header.options.sack.is_empty()
+        && conn.snd.recovery.tlp.is_answered()
+        && conn.snd.work.inflight.is_plain()
+}
+
+/// Enters into the books what a plain ACK says has arrived.
+fn take_plain_news(conn: &mut Connection, shared: &Shared, seg: &Segment) -> News {
+    let mut news = News::nothing(conn);
+    news.ecn_echo = conn.ecn.is_echo(seg);
+    if !seg.ack.is_after(news.before) {
+        return news;
+    }
+    news.acked = seg.ack.distance_from(news.before);
+    let snd = &mut conn.snd;
+    let min_rtt = snd.rtt.min();
+    let SendWork { inflight, repair, clock, .. } = &mut *snd.work;
+    while let Some(record) = inflight.take_acknowledged(seg.ack) {
+        news.delivered += u64::from(record.length());
+        snd.rate.on_delivered(clock, shared.now, &record);
+        news.newest = Newest::later_of(news.newest, &record);
+        let rack = &mut snd.recovery.rack;
+        rack.on_delivered(&mut repair.rack, shared.now, &record, min_rtt, false);
+        let first = news.sent.map_or(record.sent_at, |(first, _)| first);
+        news.sent = Some((first, record.sent_at));
+    }
+    inflight.forget_acknowledged(seg.ack);
+    news
 }
 
 /// Enters into the books what the ACK and its SACK blocks say has arrived.

@@ -42,6 +42,12 @@ pub(crate) struct RackFlight {
 }
 
 impl RackFlight {
+    /// Whether something arrived that was sent after `first`, the oldest of what is on its way.
+    pub(crate) fn has_overtaken(&self, first: Option<&Record>) -> bool {
+        let overtaken = |(at, end)| first.is_some_and(|r| is_after(at, end, r.sent_at, r.end));
+        self.newest.is_some_and(overtaken)
+    }
+
     /// Nothing is in flight.
     pub(crate) const fn new() -> Self {
         Self { newest: None, original: None, fack: None, dsack_round: None }

@@ -38,6 +38,14 @@ pub(crate) fn ack_arrives(
     reduce_rate(conn, news.delivered, news.advanced() && news.lost == 0);
 }
 
+/// The same for an ACK that says that everything before it arrived, while nothing is repaired: what left
+/// in order and once is not lost before what left later arrives (RFC 8985 6.2).
+pub(crate) fn plain_ack_arrives(conn: &mut Connection) {
+    let una = conn.snd.una;
+    conn.snd.work.repair.rack.end_dsack_round(una);
+    conn.stop_timer(Timer::Reordering);
+}
+
 /// RFC 8985 6.2 step 5: the time that a late segment had is over.
 pub(crate) fn reordering_expired(conn: &mut Connection, shared: &mut Shared) {
     let mut news = News::nothing(conn);

@@ -55,6 +55,11 @@ impl Tlp {
         self.probe.is_none() && self.measured
     }
 
+    /// No probe is out.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.probe.is_none()
+    }
+
     /// A round trip was measured.
     pub(crate) fn on_measured(&mut self) {
         self.measured = true;

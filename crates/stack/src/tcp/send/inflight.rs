@@ -181,6 +181,11 @@ impl InFlight {
         copies.map(|record| (record.start, record.end))
     }
 
+    /// Whether everything that is out left in order and once, and is on its way.
+    pub(crate) fn is_plain(&self) -> bool {
+        (self.sacked, self.lost, self.copies) == (0, 0, 0) && self.resent.is_empty()
+    }
+
     /// The oldest record.
     pub(crate) fn first(&self) -> Option<&Record> {
         self.records.front()
@@ -207,19 +212,31 @@ impl InFlight {
 
     /// Everything before `ack` arrived; `each` gets every record, or what was acknowledged of it.
     pub(crate) fn acknowledge(&mut self, ack: Seq, mut each: impl FnMut(&Record)) {
-        while let Some(front) = self.records.front_mut() {
-            if front.start.is_at_or_after(ack) {
-                break;
-            }
-            let whole = front.end.is_at_or_before(ack);
-            let gone = Record { end: front.end.earlier_of(ack), ..*front };
-            front.start = gone.end;
-            self.uncount(&gone);
-            if whole {
-                self.records.pop_front();
-            }
+        while let Some(gone) = self.take_acknowledged(ack) {
             each(&gone);
         }
+        self.forget_acknowledged(ack);
+    }
+
+    /// Takes the oldest record, or what of it is before `ack`, if there is something.
+    #[inline]
+    pub(crate) fn take_acknowledged(&mut self, ack: Seq) -> Option<Record> {
+        let front = self.records.front_mut()?;
+        if front.start.is_at_or_after(ack) {
+            return None;
+        }
+        let whole = front.end.is_at_or_before(ack);
+        let gone = Record { end: front.end.earlier_of(ack), ..*front };
+        front.start = gone.end;
+        self.uncount(&gone);
+        if whole {
+            self.records.pop_front();
+        }
+        Some(gone)
+    }
+
+    /// Everything before `ack` was taken.
+    pub(crate) fn forget_acknowledged(&mut self, ack: Seq) {
         while self.resent.front().is_some_and(|resent| resent.end.is_at_or_before(ack)) {
             self.resent.pop_front();
         }
