@@ -610,11 +610,57 @@ proptest! {
         }
     }
 
+    /// The same of IPv6, whose chain leads to every protocol that is explained.
+    #[test]
+    fn annotations_cover_every_bit_of_ipv6_once(
+        (first, mut payload) in nearly_chain(),
+        transport in prop_oneof![Just(58u8), Just(6), Just(17)],
+        kind in prop_oneof![1u8..5, 128u8..=143],
+        port in prop_oneof![Just(68u16), Just(546), any::<u16>()],
+        bytes in prop::collection::vec(prop_oneof![3 => 0u8..4, 1 => any::<u8>()], 4..200),
+        stated in prop_oneof![Just(0usize), 0usize..300],
+        vlan in any::<bool>(),
+    ) {
+        let mut bytes = bytes;
+        if transport == 58 {
+            bytes[0] = kind;
+        } else {
+            bytes[..2].copy_from_slice(&port.to_be_bytes());
+            bytes[2..4].copy_from_slice(&port.saturating_sub(1).to_be_bytes());
+        }
+        let next_header = if payload.len() % 3 == 0 { payload.clear(); transport } else { first };
+        payload.extend(bytes);
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(next_header),
+            hop_limit: 255,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: u16::try_from(if stated == 0 { payload.len() } else { stated }).unwrap(),
+        };
+        let mut packet = if vlan {
+            [&[2; 12][..], &[0x81, 0, 0, 7, 0x86, 0xdd]].concat()
+        } else {
+            Vec::new()
+        };
+        let start = packet.len();
+        packet.resize(start + 40, 0);
+        header.emit(&mut packet[start..]);
+        packet.extend(&payload);
+        let mut next = 0;
+        for row in annotate(&packet, if vlan { Start::Ethernet } else { Start::Ip }) {
+            prop_assert_eq!(row.packet_bit_offset(), next, "{}", row);
+            next += row.bit_len;
+        }
+        prop_assert_eq!(next, packet.len() * 8);
+    }
+
     /// The rows of any packet stand in its order and cover every bit exactly once.
     #[test]
     fn annotations_cover_every_bit_once(
         bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..120), nearly_ipv4()],
-        protocol in prop_oneof![Just(1u8), Just(6), Just(17), any::<u8>()],
+        protocol in prop_oneof![Just(1u8), Just(2), Just(6), Just(17), any::<u8>()],
         ethernet in any::<bool>(),
         cut in any::<prop::sample::Index>(),
     ) {
