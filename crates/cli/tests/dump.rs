@@ -1,7 +1,11 @@
 //! `estab dump` on files: the article's packet, captures, and what is wrong with others.
 
 use std::io::Write;
+use std::net::Ipv6Addr;
 use std::process::{Command, Output, Stdio};
+
+use wire::ip::Protocol;
+use wire::{ipv6, tcp};
 
 fn dump(arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_estab"))
@@ -54,11 +58,55 @@ fn the_same_from_standard_input_and_from_a_capture() {
 
 /// A pcap file with one raw IP packet at 1.000002 s.
 fn pcap(packet: &[u8]) -> Vec<u8> {
+    pcap_of(101, packet)
+}
+
+/// A pcap file of a link type with one packet.
+fn pcap_of(link_type: u32, packet: &[u8]) -> Vec<u8> {
     let length = u32::try_from(packet.len()).unwrap();
-    let words = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, 101, 1, 2, length, length];
+    let words = [0xa1b2_c3d4, 0x0002_0004, 0, 0, 65_535, link_type, 1, 2, length, length];
     let mut file: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
     file.extend(packet);
     file
+}
+
+#[test]
+fn ipv6_from_every_kind_of_capture() {
+    let addresses = ["fd77::1", "fd77::2"].map(|text| text.parse::<Ipv6Addr>().unwrap());
+    let header = ipv6::Header {
+        source: addresses[0],
+        destination: addresses[1],
+        next_header: Protocol::DESTINATION_OPTIONS,
+        hop_limit: 64,
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: 28,
+    };
+    let segment = tcp::Header {
+        source_port: 40_000,
+        destination_port: 80,
+        sequence: 1,
+        acknowledgment: 0,
+        flags: tcp::Flags::SYN,
+        window: 64_800,
+        urgent: 0,
+        options: tcp::Options::NONE,
+    };
+    let mut packet = vec![0; 68];
+    header.emit(&mut packet);
+    packet[40..48].copy_from_slice(&[6, 0, 1, 4, 0, 0, 0, 0]);
+    segment.emit(&mut packet[48..]);
+    tcp::fill_checksum(addresses[0].into(), addresses[1].into(), &mut packet[48..]);
+    let frame = [&[2; 12][..], &[0x81, 0, 0, 7, 0x86, 0xdd], &packet].concat();
+    for (link_type, bytes) in [(101, &packet), (229, &packet), (1, &frame)] {
+        let output = dump(&["-"], &pcap_of(link_type, bytes));
+        let shown = text(&output.stdout);
+        let first = shown.lines().next().unwrap();
+        assert!(first.ends_with("[fd77::1]:40000 > [fd77::2]:80 SYN"), "{shown}");
+        for meaning in ["behind destination options: 6: TCP", "64 hops", "right"] {
+            assert!(shown.lines().any(|line| line.ends_with(meaning)), "{meaning}: {shown}");
+        }
+    }
 }
 
 #[test]

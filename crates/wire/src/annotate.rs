@@ -16,8 +16,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+mod dhcp;
+mod groups;
 mod icmp;
+mod icmpv6;
+mod ipv6;
 mod link;
+mod neighbors;
 mod network;
 mod section;
 mod transport;
@@ -36,7 +41,7 @@ pub enum Start {
 /// The part of a packet that a field belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Layer {
-    /// The Ethernet header.
+    /// The Ethernet header, with VLAN tags.
     Ethernet,
     /// An ARP packet.
     Arp,
@@ -44,10 +49,22 @@ pub enum Layer {
     Ipv4,
     /// An ICMP message, without the packet that it quotes.
     Icmpv4,
+    /// The fixed header of IPv6.
+    Ipv6,
+    /// An extension header of IPv6.
+    Ipv6Extension,
+    /// An ICMPv6 message, without the packet that it quotes.
+    Icmpv6,
+    /// An IGMP message.
+    Igmp,
     /// A UDP header.
     Udp,
     /// A TCP header.
     Tcp,
+    /// A message of DHCP for IPv4.
+    Dhcpv4,
+    /// A message of DHCP for IPv6.
+    Dhcpv6,
     /// What no header explains: data, and padding behind the packet.
     Payload,
 }
@@ -59,8 +76,14 @@ impl fmt::Display for Layer {
             Layer::Arp => "ARP",
             Layer::Ipv4 => "IPv4",
             Layer::Icmpv4 => "ICMP",
+            Layer::Ipv6 => "IPv6",
+            Layer::Ipv6Extension => "IPv6 extension",
+            Layer::Icmpv6 => "ICMPv6",
+            Layer::Igmp => "IGMP",
             Layer::Udp => "UDP",
             Layer::Tcp => "TCP",
+            Layer::Dhcpv4 => "DHCP",
+            Layer::Dhcpv6 => "DHCPv6",
             Layer::Payload => "payload",
         })
     }
@@ -123,7 +146,8 @@ impl fmt::Display for Row {
     }
 }
 
-/// Explains every field of `packet`: Ethernet, ARP, IPv4, ICMP with the packet it quotes, UDP and
+/// Explains every field of `packet`: Ethernet with VLAN tags, ARP, IP of both families with options
+/// and extension headers, ICMP of both with the packet it quotes, IGMP, UDP with DHCP in it, and
 /// TCP with all options. It never fails; an empty packet has no rows.
 #[must_use]
 pub fn annotate(packet: &[u8], start: Start) -> Vec<Row> {

@@ -200,8 +200,8 @@ fn options_of_a_wrong_size_are_passed_over() {
 
 #[test]
 fn what_is_not_explained_is_payload() {
-    let ipv6 = [0x60; 40];
-    assert_eq!(row(&ipv6, "payload").meaning, "an IPv6 packet of 40 bytes, not explained");
+    let unknown = ipv4_packet(Protocol(99), &[], b"1234");
+    assert_eq!(row(&unknown, "payload").meaning, "4 bytes: \"1234\"");
     let mut fragment = ipv4_packet(Protocol::UDP, &[], b"12345678");
     fragment[6..8].copy_from_slice(&[0, 100]);
     assert_eq!(row(&fragment, "payload").meaning, "bytes 800 to 808 of a fragmented packet");

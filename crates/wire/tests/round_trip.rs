@@ -1,12 +1,12 @@
 //! Every format, both ways: what is emitted parses to the same meaning, and what parses from any
 //! bytes emits to something that parses to the same. Nothing panics on any bytes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use estab_wire::annotate::{Start, annotate};
 use estab_wire::ethernet::{EtherType, EthernetAddress};
-use estab_wire::ip::Protocol;
-use estab_wire::{arp, checksum, ethernet, icmpv4, ipv4, tcp, udp, vnet};
+use estab_wire::ip::{self, Protocol};
+use estab_wire::{arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, tcp, udp, vnet};
 use proptest::prelude::*;
 
 prop_compose! {
@@ -71,6 +71,57 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn ipv6_header(payload_len: u16)(
+        source in any::<Ipv6Addr>(),
+        destination in any::<Ipv6Addr>(),
+        next_header in any::<u8>(),
+        hop_limit in any::<u8>(),
+        traffic_class in any::<u8>(),
+        flow_label in 0u32..1 << 20,
+    ) -> ipv6::Header {
+        let next_header = Protocol(next_header);
+        ipv6::Header {
+            source, destination, next_header, hop_limit, traffic_class, flow_label, payload_len,
+        }
+    }
+}
+
+/// Bytes that are a chain of extension headers for a while, and the kind of the first.
+fn nearly_chain() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let kind = || {
+        prop_oneof![
+            Just(0u8),
+            Just(43),
+            Just(44),
+            Just(51),
+            Just(60),
+            Just(6),
+            Just(59),
+            any::<u8>()
+        ]
+    };
+    let option = prop_oneof![
+        Just(vec![0]),
+        Just(vec![1, 0]),
+        Just(vec![5, 2, 0, 0]),
+        prop::collection::vec(any::<u8>(), 1..8),
+    ];
+    let extension =
+        (kind(), 0u8..3, prop::collection::vec(option, 0..6)).prop_map(|(next, units, options)| {
+            let mut bytes = vec![next, units];
+            bytes.extend(options.concat());
+            bytes.resize(8 + usize::from(units) * 8, 0);
+            bytes
+        });
+    (kind(), prop::collection::vec(extension, 0..6), prop::collection::vec(any::<u8>(), 0..30))
+        .prop_map(|(first, extensions, rest)| {
+            let mut bytes = extensions.concat();
+            bytes.extend(rest);
+            (first, bytes)
+        })
+}
+
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..=256)
 }
@@ -110,6 +161,28 @@ fn icmp_header() -> impl Strategy<Value = icmpv4::Header> {
         timestamps.clone().prop_map(Header::TimestampRequest),
         timestamps.prop_map(Header::TimestampReply),
         (15u8.., any::<u8>(), any::<[u8; 4]>()).prop_map(|(kind, code, rest)| Header::Unknown {
+            kind,
+            code,
+            rest
+        }),
+    ]
+}
+
+fn icmpv6_header() -> impl Strategy<Value = icmpv6::Header> {
+    use icmpv6::{Header, ParameterCode, TimeExceededCode, UnreachableCode};
+    prop_oneof![
+        any::<(u16, u16)>()
+            .prop_map(|(identifier, sequence)| Header::EchoRequest { identifier, sequence }),
+        any::<(u16, u16)>()
+            .prop_map(|(identifier, sequence)| Header::EchoReply { identifier, sequence }),
+        any::<u8>().prop_map(|code| Header::DestinationUnreachable { code: UnreachableCode(code) }),
+        any::<u32>().prop_map(|mtu| Header::PacketTooBig { mtu }),
+        any::<u8>().prop_map(|code| Header::TimeExceeded { code: TimeExceededCode(code) }),
+        any::<(u8, u32)>().prop_map(|(code, pointer)| Header::ParameterProblem {
+            code: ParameterCode(code),
+            pointer
+        }),
+        (130u8.., any::<u8>(), any::<[u8; 4]>()).prop_map(|(kind, code, rest)| Header::Other {
             kind,
             code,
             rest
@@ -237,6 +310,22 @@ proptest! {
     }
 
     #[test]
+    fn vlan_emit_parse(
+        header in ethernet_header(),
+        tag in prop::option::of((0u8..8, any::<bool>(), 0u16..4096)),
+        payload in payload(),
+    ) {
+        use ethernet::{Tag, Tagged};
+        prop_assume!(![EtherType::VLAN, EtherType::SERVICE_VLAN].contains(&header.ethertype));
+        let tag = tag.map(|(priority, drop_eligible, vlan)| Tag { priority, drop_eligible, vlan });
+        let tagged = Tagged { header, tag };
+        let mut frame = vec![0xaa; tagged.encoded_len()];
+        prop_assert_eq!(tagged.emit(&mut frame), frame.len());
+        frame.extend(&payload);
+        prop_assert_eq!(Tagged::parse(&frame), Ok((tagged, &payload[..])));
+    }
+
+    #[test]
     fn ethernet_address_text(address in any::<[u8; 6]>()) {
         let address = EthernetAddress(address);
         prop_assert_eq!(address.to_string().parse(), Ok(address));
@@ -259,6 +348,75 @@ proptest! {
     }
 
     #[test]
+    fn ipv6_emit_parse(
+        (header, payload) in payload().prop_flat_map(|payload| {
+            (ipv6_header(u16::try_from(payload.len()).unwrap()), Just(payload))
+        }),
+        trailer in 0usize..20,
+    ) {
+        let mut packet = vec![0xaa; header.encoded_len()];
+        prop_assert_eq!(header.emit(&mut packet), packet.len());
+        packet.extend(&payload);
+        packet.extend(vec![0x55; trailer]);
+        prop_assert_eq!(ipv6::Header::parse(&packet), Ok((header, &payload[..])));
+        prop_assert_eq!(ip::Header::parse(&packet), Ok((ip::Header::V6(header), &payload[..])));
+    }
+
+    #[test]
+    fn ipv6_fragment_header_any_bytes(mut bytes in any::<[u8; 8]>()) {
+        let header = ipv6::Fragment::parse(&bytes);
+        prop_assert!(header.offset.is_multiple_of(8));
+        bytes[1] = 0;
+        bytes[3] &= !6;
+        prop_assert_eq!(header.to_bytes(), bytes);
+    }
+
+    /// Whatever the chain, the walk ends inside the packet, and so does what it complains about.
+    #[test]
+    fn a_chain_of_any_bytes_is_walked_to_an_end(
+        (first, payload) in nearly_chain(),
+        limits in any::<(u8, u8)>().prop_map(|(headers, options)| ipv6::Limits { headers, options }),
+    ) {
+        let payload_len = u16::try_from(payload.len()).unwrap();
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(first),
+            hop_limit: 1,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len,
+        };
+        let mut packet = vec![0; 40];
+        header.emit(&mut packet);
+        packet.extend(&payload);
+        match ipv6::Chain::walk(&header, &payload, &limits) {
+            Ok(chain) => {
+                prop_assert!(chain.start <= packet.len());
+                prop_assert_eq!(packet[chain.named_at], chain.protocol.0);
+                let outline = ip::Outline::of(&packet).unwrap();
+                prop_assert_eq!(
+                    (outline.start, outline.protocol, outline.end),
+                    (chain.start, chain.protocol, packet.len())
+                );
+                prop_assert_eq!(outline.fragment.is_some(), chain.fragment.is_some());
+                if let Some(fragment) = chain.fragment {
+                    prop_assert!(!fragment.header.is_atomic());
+                    prop_assert_eq!(packet[fragment.named_at], Protocol::FRAGMENT.0);
+                    prop_assert_eq!(fragment.start + 8, chain.start);
+                }
+            }
+            Err(malformed) => {
+                prop_assert!(!malformed.to_string().is_empty());
+                if let Some(answer) = malformed.answer() {
+                    // The length of a header that is cut short may be just behind the end.
+                    prop_assert!(answer.pointer as usize <= packet.len());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn icmp_emit_parse(header in icmp_header(), payload in payload()) {
         let mut message = vec![0xaa; header.encoded_len()];
         prop_assert_eq!(header.emit(&mut message), message.len());
@@ -266,6 +424,49 @@ proptest! {
         prop_assert_eq!(icmpv4::Header::parse(&message), Ok((header, &payload[..])));
         icmpv4::fill_checksum(&mut message);
         prop_assert!(icmpv4::is_checksum_valid(&message));
+    }
+
+    #[test]
+    fn icmpv6_emit_parse(
+        header in icmpv6_header(),
+        payload in payload(),
+        source in any::<Ipv6Addr>(),
+        destination in any::<Ipv6Addr>(),
+    ) {
+        let mut message = vec![0xaa; header.encoded_len()];
+        prop_assert_eq!(header.emit(&mut message), message.len());
+        message.extend(&payload);
+        prop_assert_eq!(icmpv6::Header::parse(&message), Ok((header, &payload[..])));
+        icmpv6::fill_checksum(source, destination, &mut message);
+        prop_assert!(icmpv6::is_checksum_valid(source, destination, &message));
+    }
+
+    /// What an error quotes is found again behind any chain of extension headers.
+    #[test]
+    fn icmpv6_quotes_any_packet((first, payload) in nearly_chain(), cut in any::<prop::sample::Index>()) {
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(first),
+            hop_limit: 1,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: u16::try_from(payload.len()).unwrap(),
+        };
+        let mut quote = vec![0; 40];
+        header.emit(&mut quote);
+        quote.extend(&payload);
+        let error = icmpv6::Header::PacketTooBig { mtu: 1280 };
+        let whole = error.quoted(&quote);
+        if let Ok(chain) = ipv6::Chain::walk(&header, &payload, &ipv6::Limits::DEFAULT) {
+            let quoted = whole.unwrap();
+            prop_assert_eq!((quoted.header, quoted.protocol), (header, chain.protocol));
+            prop_assert_eq!(quoted.transport, &quote[chain.start..]);
+        }
+        quote.truncate(cut.index(quote.len() + 1));
+        if let Some(quoted) = error.quoted(&quote) {
+            let _ = (quoted.ports(), quoted.sequence(), quoted.echo());
+        }
     }
 
     #[test]
@@ -386,10 +587,16 @@ proptest! {
     #[test]
     fn nothing_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let _ = ethernet::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ethernet::Tagged::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = arp::Packet::parse(&bytes).map(|packet| packet.to_string());
         let _ = ipv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = ipv4::Header::parse_quoted(&bytes).map(|(header, _)| header.to_string());
+        let _ = ipv6::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ipv6::Header::parse_quoted(&bytes).map(|(header, _)| header.to_string());
+        let _ = ip::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ip::Outline::of(&bytes);
         let _ = icmpv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = icmpv6::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = udp::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = tcp::Header::parse(&bytes).map(|(header, _)| header.to_string());
         if let Some(view) = ipv4::View::new(&bytes) {
@@ -403,11 +610,57 @@ proptest! {
         }
     }
 
+    /// The same of IPv6, whose chain leads to every protocol that is explained.
+    #[test]
+    fn annotations_cover_every_bit_of_ipv6_once(
+        (first, mut payload) in nearly_chain(),
+        transport in prop_oneof![Just(58u8), Just(6), Just(17)],
+        kind in prop_oneof![1u8..5, 128u8..=143],
+        port in prop_oneof![Just(68u16), Just(546), any::<u16>()],
+        bytes in prop::collection::vec(prop_oneof![3 => 0u8..4, 1 => any::<u8>()], 4..200),
+        stated in prop_oneof![Just(0usize), 0usize..300],
+        vlan in any::<bool>(),
+    ) {
+        let mut bytes = bytes;
+        if transport == 58 {
+            bytes[0] = kind;
+        } else {
+            bytes[..2].copy_from_slice(&port.to_be_bytes());
+            bytes[2..4].copy_from_slice(&port.saturating_sub(1).to_be_bytes());
+        }
+        let next_header = if payload.len() % 3 == 0 { payload.clear(); transport } else { first };
+        payload.extend(bytes);
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(next_header),
+            hop_limit: 255,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: u16::try_from(if stated == 0 { payload.len() } else { stated }).unwrap(),
+        };
+        let mut packet = if vlan {
+            [&[2; 12][..], &[0x81, 0, 0, 7, 0x86, 0xdd]].concat()
+        } else {
+            Vec::new()
+        };
+        let start = packet.len();
+        packet.resize(start + 40, 0);
+        header.emit(&mut packet[start..]);
+        packet.extend(&payload);
+        let mut next = 0;
+        for row in annotate(&packet, if vlan { Start::Ethernet } else { Start::Ip }) {
+            prop_assert_eq!(row.packet_bit_offset(), next, "{}", row);
+            next += row.bit_len;
+        }
+        prop_assert_eq!(next, packet.len() * 8);
+    }
+
     /// The rows of any packet stand in its order and cover every bit exactly once.
     #[test]
     fn annotations_cover_every_bit_once(
         bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..120), nearly_ipv4()],
-        protocol in prop_oneof![Just(1u8), Just(6), Just(17), any::<u8>()],
+        protocol in prop_oneof![Just(1u8), Just(2), Just(6), Just(17), any::<u8>()],
         ethernet in any::<bool>(),
         cut in any::<prop::sample::Index>(),
     ) {

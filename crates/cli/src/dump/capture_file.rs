@@ -41,7 +41,7 @@ fn strip(frame: CapturedFrame) -> anyhow::Result<Packet> {
     // The numbers of tcpdump.org/linktypes.html.
     let (start, header) = match frame.link_type {
         LinkType::Ethernet => (Start::Ethernet, 0),
-        LinkType::Ip => (Start::Ip, 0),
+        LinkType::Ip | LinkType::Other(228 | 229) => (Start::Ip, 0),
         LinkType::Other(0 | 108) => (Start::Ip, 4),
         LinkType::Other(113) => (Start::Ip, 16),
         LinkType::Other(276) => (Start::Ip, 20),

@@ -2,9 +2,12 @@
 //! field, meaning.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use anstyle::{AnsiColor, Style};
 use wire::annotate::{Layer, Row, Start, Verdict, annotate};
+use wire::ip::{Outline, Protocol};
+use wire::tcp;
 
 use super::Packet;
 
@@ -30,26 +33,23 @@ pub(super) fn heading(out: &mut impl Write, number: u64, packet: &Packet) -> io:
     writeln!(out)
 }
 
-/// The packet in a line, as tcpdump says it, where it is TCP over IPv4.
+/// The packet in a line, as tcpdump says it, where it is TCP.
 fn summary(packet: &Packet) -> Option<String> {
     let ip = match packet.start {
         Start::Ip => &packet.bytes[..],
-        Start::Ethernet => packet.bytes.get(wire::ethernet::HEADER_LEN..)?,
+        Start::Ethernet => wire::ethernet::Tagged::parse(&packet.bytes).ok()?.1,
     };
-    if wire::ip::version(ip) != Some(4) {
+    let Outline { source, destination, protocol, start, end, fragment } = Outline::of(ip)?;
+    if protocol != Protocol::TCP || fragment.is_some_and(|piece| piece.offset > 0) {
         return None;
     }
-    let ip = wire::ipv4::View::new(ip)?;
-    if ip.protocol() != wire::ip::Protocol::TCP {
-        return None;
-    }
-    let (header, payload) = wire::tcp::Header::parse(ip.payload()).ok()?;
-    let (source, destination) = (ip.source(), ip.destination());
-    let (from, to) = (header.source_port, header.destination_port);
-    Some(format!("{source}:{from} > {destination}:{to} {}", flags(&header, payload.len())))
+    let (header, payload) = tcp::Header::parse(ip.get(start..end.min(ip.len()))?).ok()?;
+    let from = SocketAddr::new(source, header.source_port);
+    let to = SocketAddr::new(destination, header.destination_port);
+    Some(format!("{from} > {to} {}", flags(&header, payload.len())))
 }
 
-fn flags(header: &wire::tcp::Header, length: usize) -> String {
+fn flags(header: &tcp::Header, length: usize) -> String {
     let names = header.flags.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(",");
     let names = if names.is_empty() { "no flags".to_owned() } else { names };
     if length > 0 { format!("{names}, {length} bytes of data") } else { names }
@@ -58,10 +58,11 @@ fn flags(header: &wire::tcp::Header, length: usize) -> String {
 /// The table of every field.
 pub(super) fn print(out: &mut impl Write, packet: &Packet) -> io::Result<()> {
     let rows = annotate(&packet.bytes, packet.start);
-    let ip_start = rows.iter().find(|row| row.layer == Layer::Ipv4).map(|row| row.layer_start);
+    let is_ip = |row: &&Row| matches!(row.layer, Layer::Ipv4 | Layer::Ipv6);
+    let ip_start = rows.iter().find(is_ip).map(|row| row.layer_start);
     let transport = rows
         .iter()
-        .find(|row| matches!(row.layer, Layer::Tcp | Layer::Udp | Layer::Icmpv4))
+        .find(|row| is_transport(row.layer))
         .map_or_else(String::new, |row| row.layer.to_string());
     let raw_width = rows.iter().map(|row| row.raw.chars().count()).max().unwrap_or(0).clamp(8, 24);
     let name_width = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
@@ -110,9 +111,15 @@ fn ip_offset(row: &Row, ip_start: Option<usize>) -> String {
 /// Where a field is, counted from the first byte of its own header above IP.
 fn transport_offset(row: &Row) -> String {
     match row.layer {
-        Layer::Tcp | Layer::Udp | Layer::Icmpv4 | Layer::Arp => offset(row.bit_offset),
-        Layer::Ethernet | Layer::Ipv4 | Layer::Payload => String::new(),
+        Layer::Arp | Layer::Ipv6Extension | Layer::Dhcpv4 | Layer::Dhcpv6 => offset(row.bit_offset),
+        layer if is_transport(layer) => offset(row.bit_offset),
+        _ => String::new(),
     }
+}
+
+/// Whether a layer gives the column of its offsets its name.
+const fn is_transport(layer: Layer) -> bool {
+    matches!(layer, Layer::Tcp | Layer::Udp | Layer::Icmpv4 | Layer::Icmpv6 | Layer::Igmp)
 }
 
 /// Bytes, and eighths of one: `6+3/8`.

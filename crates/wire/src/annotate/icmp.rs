@@ -18,8 +18,10 @@ pub(super) fn icmpv4(section: Section<'_, '_>, carrier: &Carrier) {
     if fields(&mut section, carrier).is_none() {
         return;
     }
+    // A quote in a quote is not followed, or a packet could send us deep down.
+    let is_quoted = section.is_quoted();
     match Header::parse(message) {
-        Ok((header, payload)) if header.is_error() && !payload.is_empty() => {
+        Ok((header, payload)) if header.is_error() && !payload.is_empty() && !is_quoted => {
             network::ip(section.into_quoted());
         }
         _ => section.payload(describe),

@@ -3,9 +3,8 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::network;
 use super::section::{Section, describe};
-use super::{Layer, Verdict};
+use super::{Layer, Verdict, ipv6, network};
 use crate::arp;
 use crate::ethernet::{EtherType, EthernetAddress};
 
@@ -14,6 +13,7 @@ pub(super) fn ethernet(section: Section<'_, '_>) {
     let Some(ethertype) = ethernet_fields(&mut section) else { return };
     match ethertype {
         EtherType::IPV4 => network::ipv4(section),
+        EtherType::IPV6 => ipv6::ipv6(section),
         EtherType::ARP => arp(section),
         _ => section.payload(describe),
     }
@@ -22,6 +22,24 @@ pub(super) fn ethernet(section: Section<'_, '_>) {
 fn ethernet_fields(section: &mut Section<'_, '_>) -> Option<EtherType> {
     section.field("destination", 48, hardware)?;
     section.field("source", 48, hardware)?;
+    let mut carried = type_field(section)?;
+    while matches!(carried, EtherType::VLAN | EtherType::SERVICE_VLAN) {
+        section.field("priority", 3, |priority| format!("{priority}"))?;
+        section.field("DEI", 1, |set| match set {
+            0 => "not set".to_string(),
+            _ => "set: may be dropped before others".to_string(),
+        })?;
+        section.field("VLAN", 12, |vlan| match vlan {
+            0 => "none: the tag is for its priority only".to_string(),
+            _ => format!("{vlan}"),
+        })?;
+        carried = type_field(section)?;
+    }
+    Some(carried)
+}
+
+/// Explains the type of what follows; of a frame, or of what is behind a VLAN tag.
+fn type_field(section: &mut Section<'_, '_>) -> Option<EtherType> {
     let number = section.judged("type", 16, |number| {
         if number < 0x0600 {
             return (format!("a length of {number}: not Ethernet II"), Verdict::Malformed);
@@ -90,7 +108,7 @@ fn ethertype(number: u64) -> EtherType {
     EtherType(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-fn hardware(number: u64) -> String {
+pub(super) fn hardware(number: u64) -> String {
     let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
     let address = EthernetAddress([a, b, c, d, e, f]);
     if address.is_broadcast() {

@@ -7,17 +7,16 @@ use core::net::Ipv4Addr;
 use super::link::padding;
 use super::section::{Section, describe};
 use super::transport::{self, Carrier};
-use super::{Layer, Verdict, icmp};
+use super::{Layer, Verdict, groups, icmp, icmpv6, ipv6};
 use crate::checksum;
 use crate::ip::{self, Ecn, Protocol};
 use crate::ipv4::{Ipv4Option, MIN_HEADER_LEN, OptionsIter, Route, View, kind};
 
+/// Explains a packet of either family; one that is of neither is explained as IPv4.
 pub(super) fn ip(section: Section<'_, '_>) {
+    let section = section.layer(Layer::Payload);
     match ip::version(section.bytes()) {
-        Some(6) => {
-            section
-                .payload(|bytes| format!("an IPv6 packet of {} bytes, not explained", bytes.len()));
-        }
+        Some(6) => ipv6::ipv6(section),
         _ => ipv4(section),
     }
 }
@@ -53,14 +52,21 @@ pub(super) fn ipv4(section: Section<'_, '_>) {
             });
             return;
         }
-        match view.protocol() {
-            Protocol::ICMP => icmp::icmpv4(section, &carrier),
-            Protocol::UDP => transport::udp(section, &carrier),
-            Protocol::TCP => transport::tcp(section, &carrier),
-            _ => section.payload(describe),
-        }
+        dispatch(section, view.protocol(), &carrier);
     });
     padding(section);
+}
+
+/// Explains what a packet of either family carries.
+pub(super) fn dispatch(section: Section<'_, '_>, protocol: Protocol, carrier: &Carrier) {
+    match (protocol, carrier.source.is_ipv4()) {
+        (Protocol::ICMP, true) => icmp::icmpv4(section, carrier),
+        (Protocol::IGMP, true) => groups::igmp(section, carrier),
+        (Protocol::ICMPV6, false) => icmpv6::icmpv6(section, carrier),
+        (Protocol::UDP, _) => transport::udp(section, carrier),
+        (Protocol::TCP, _) => transport::tcp(section, carrier),
+        _ => section.payload(describe),
+    }
 }
 
 fn fields(section: &mut Section<'_, '_>) -> Option<()> {
@@ -93,10 +99,7 @@ fn fields(section: &mut Section<'_, '_>) -> Option<()> {
     })?;
     section.field("fragment offset", 13, |words| format!("{} bytes", words * 8))?;
     section.field("time to live", 8, |hops| format!("{hops} hops"))?;
-    section.field("protocol", 8, |number| {
-        let protocol = Protocol(u8::try_from(number).unwrap_or(u8::MAX));
-        protocol.name().map_or_else(|| format!("{number}"), |name| format!("{number}: {name}"))
-    })?;
+    section.field("protocol", 8, protocol)?;
     section.judged("header checksum", 16, |_| header_checksum(packet))?;
     section.field("source address", 32, address)?;
     section.field("destination address", 32, address)?;
@@ -129,7 +132,13 @@ fn total_length(stated: u64, packet: &[u8], is_quoted: bool) -> (String, Verdict
     }
 }
 
-fn ecn(bits: u64) -> String {
+/// The number of a protocol, and its name if it has one.
+pub(super) fn protocol(number: u64) -> String {
+    let protocol = Protocol(u8::try_from(number).unwrap_or(u8::MAX));
+    protocol.name().map_or_else(|| format!("{number}"), |name| format!("{number}: {name}"))
+}
+
+pub(super) fn ecn(bits: u64) -> String {
     let ecn = Ecn::from_traffic_class(u8::try_from(bits).unwrap_or(0));
     let meaning = match ecn {
         Ecn::NotCapable => "the sender does not take part",

@@ -107,6 +107,21 @@ impl<'a, 'r> Section<'a, 'r> {
         Some(value)
     }
 
+    /// Explains the next `N` bytes by what `explain` says of them. `None` when they are not all
+    /// there: then a row says so, and the layer ends.
+    pub(super) fn octets<const N: usize>(
+        &mut self,
+        name: &'static str,
+        explain: impl FnOnce([u8; N]) -> String,
+    ) -> Option<[u8; N]> {
+        let Some(&octets) = self.bytes[self.next_byte()..].first_chunk() else {
+            self.cut_short(name, N * 8);
+            return None;
+        };
+        self.push(name, N * 8, explain(octets), Verdict::Plain);
+        Some(octets)
+    }
+
     /// Explains the next `count` bytes, as far as they are there, together; no row for none.
     pub(super) fn run(
         &mut self,

@@ -6,11 +6,11 @@ use core::net::IpAddr;
 
 use super::network::{option_length, padding_meaning};
 use super::section::{Section, describe};
-use super::{Layer, Verdict};
+use super::{Layer, Verdict, dhcp};
 use crate::checksum::{self, Sum};
 use crate::ip::Protocol;
 use crate::tcp::{MAX_WINDOW_SCALE, MIN_HEADER_LEN, OptionsIter, TcpOption, kind};
-use crate::{tcp, udp};
+use crate::{dhcpv4, dhcpv6, tcp, udp};
 
 /// What a transport header needs to know about the packet that carries it.
 pub(super) struct Carrier {
@@ -21,7 +21,8 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    fn judge(
+    /// Judges the checksum `found` at `offset` of a whole transport packet.
+    pub(super) fn judge(
         &self,
         found: u64,
         packet: &[u8],
@@ -59,9 +60,19 @@ pub(super) fn judge_checksum(
 
 pub(super) fn udp(section: Section<'_, '_>, carrier: &Carrier) {
     let mut section = section.layer(Layer::Udp);
+    let ports = udp::View::new(section.bytes())
+        .map_or((0, 0), |view| (view.source_port(), view.destination_port()));
     let Some(stated) = udp_fields(&mut section, carrier) else { return };
     let length = usize::try_from(stated).unwrap_or(usize::MAX).saturating_sub(udp::HEADER_LEN);
-    section.within(length, |section| section.payload(describe));
+    section.within(length, |section| match ports {
+        (dhcpv4::SERVER_PORT | dhcpv4::CLIENT_PORT, dhcpv4::SERVER_PORT | dhcpv4::CLIENT_PORT) => {
+            dhcp::dhcpv4(section);
+        }
+        (dhcpv6::SERVER_PORT | dhcpv6::CLIENT_PORT, dhcpv6::SERVER_PORT | dhcpv6::CLIENT_PORT) => {
+            dhcp::dhcpv6(section);
+        }
+        _ => section.payload(describe),
+    });
     section.payload(|bytes| format!("{} bytes behind the datagram", bytes.len()));
 }
 
@@ -80,8 +91,10 @@ fn udp_fields(section: &mut Section<'_, '_>, carrier: &Carrier) -> Option<u64> {
         }
     })?;
     section.judged("checksum", 16, |found| {
-        if found == 0 {
+        if found == 0 && carrier.source.is_ipv4() {
             return ("none was made".to_string(), Verdict::Plain);
+        } else if found == 0 {
+            return ("none was made, but IPv6 needs one".to_string(), Verdict::Malformed);
         }
         let length = usize::try_from(stated).unwrap_or(usize::MAX);
         match packet.get(..length.max(udp::HEADER_LEN)) {
