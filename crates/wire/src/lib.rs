@@ -23,6 +23,7 @@
 //! | [`arp`] | ARP for IPv4 over Ethernet | RFC 826 |
 //! | [`ip`] | what both IP versions share | RFC 791, 8200 |
 //! | [`ipv4`] | IPv4 and its options | RFC 791, 2474, 3168 |
+//! | [`ipv6`] | IPv6 and its extension headers | RFC 8200, 7112 |
 //! | [`icmpv4`] | ICMP and the packets it quotes | RFC 792, 1191 |
 //! | [`udp`] | UDP | RFC 768 |
 //! | [`tcp`] | TCP and its options | RFC 9293, 7323, 2018 |
@@ -43,6 +44,7 @@ pub mod frame;
 pub mod icmpv4;
 pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
 pub mod tcp;
 pub mod time;
 pub mod udp;

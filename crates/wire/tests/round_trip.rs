@@ -1,12 +1,12 @@
 //! Every format, both ways: what is emitted parses to the same meaning, and what parses from any
 //! bytes emits to something that parses to the same. Nothing panics on any bytes.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use estab_wire::annotate::{Start, annotate};
 use estab_wire::ethernet::{EtherType, EthernetAddress};
-use estab_wire::ip::Protocol;
-use estab_wire::{arp, checksum, ethernet, icmpv4, ipv4, tcp, udp, vnet};
+use estab_wire::ip::{self, Protocol};
+use estab_wire::{arp, checksum, ethernet, icmpv4, ipv4, ipv6, tcp, udp, vnet};
 use proptest::prelude::*;
 
 prop_compose! {
@@ -69,6 +69,57 @@ prop_compose! {
             options: ipv4::Options::from_bytes(&options).unwrap(),
         }
     }
+}
+
+prop_compose! {
+    fn ipv6_header(payload_len: u16)(
+        source in any::<Ipv6Addr>(),
+        destination in any::<Ipv6Addr>(),
+        next_header in any::<u8>(),
+        hop_limit in any::<u8>(),
+        traffic_class in any::<u8>(),
+        flow_label in 0u32..1 << 20,
+    ) -> ipv6::Header {
+        let next_header = Protocol(next_header);
+        ipv6::Header {
+            source, destination, next_header, hop_limit, traffic_class, flow_label, payload_len,
+        }
+    }
+}
+
+/// Bytes that are a chain of extension headers for a while, and the kind of the first.
+fn nearly_chain() -> impl Strategy<Value = (u8, Vec<u8>)> {
+    let kind = || {
+        prop_oneof![
+            Just(0u8),
+            Just(43),
+            Just(44),
+            Just(51),
+            Just(60),
+            Just(6),
+            Just(59),
+            any::<u8>()
+        ]
+    };
+    let option = prop_oneof![
+        Just(vec![0]),
+        Just(vec![1, 0]),
+        Just(vec![5, 2, 0, 0]),
+        prop::collection::vec(any::<u8>(), 1..8),
+    ];
+    let extension =
+        (kind(), 0u8..3, prop::collection::vec(option, 0..6)).prop_map(|(next, units, options)| {
+            let mut bytes = vec![next, units];
+            bytes.extend(options.concat());
+            bytes.resize(8 + usize::from(units) * 8, 0);
+            bytes
+        });
+    (kind(), prop::collection::vec(extension, 0..6), prop::collection::vec(any::<u8>(), 0..30))
+        .prop_map(|(first, extensions, rest)| {
+            let mut bytes = extensions.concat();
+            bytes.extend(rest);
+            (first, bytes)
+        })
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
@@ -259,6 +310,75 @@ proptest! {
     }
 
     #[test]
+    fn ipv6_emit_parse(
+        (header, payload) in payload().prop_flat_map(|payload| {
+            (ipv6_header(u16::try_from(payload.len()).unwrap()), Just(payload))
+        }),
+        trailer in 0usize..20,
+    ) {
+        let mut packet = vec![0xaa; header.encoded_len()];
+        prop_assert_eq!(header.emit(&mut packet), packet.len());
+        packet.extend(&payload);
+        packet.extend(vec![0x55; trailer]);
+        prop_assert_eq!(ipv6::Header::parse(&packet), Ok((header, &payload[..])));
+        prop_assert_eq!(ip::Header::parse(&packet), Ok((ip::Header::V6(header), &payload[..])));
+    }
+
+    #[test]
+    fn ipv6_fragment_header_any_bytes(mut bytes in any::<[u8; 8]>()) {
+        let header = ipv6::Fragment::parse(&bytes);
+        prop_assert!(header.offset.is_multiple_of(8));
+        bytes[1] = 0;
+        bytes[3] &= !6;
+        prop_assert_eq!(header.to_bytes(), bytes);
+    }
+
+    /// Whatever the chain, the walk ends inside the packet, and so does what it complains about.
+    #[test]
+    fn a_chain_of_any_bytes_is_walked_to_an_end(
+        (first, payload) in nearly_chain(),
+        limits in any::<(u8, u8)>().prop_map(|(headers, options)| ipv6::Limits { headers, options }),
+    ) {
+        let payload_len = u16::try_from(payload.len()).unwrap();
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(first),
+            hop_limit: 1,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len,
+        };
+        let mut packet = vec![0; 40];
+        header.emit(&mut packet);
+        packet.extend(&payload);
+        match ipv6::Chain::walk(&header, &payload, &limits) {
+            Ok(chain) => {
+                prop_assert!(chain.start <= packet.len());
+                prop_assert_eq!(packet[chain.named_at], chain.protocol.0);
+                let outline = ip::Outline::of(&packet).unwrap();
+                prop_assert_eq!(
+                    (outline.start, outline.protocol, outline.end),
+                    (chain.start, chain.protocol, packet.len())
+                );
+                prop_assert_eq!(outline.fragment.is_some(), chain.fragment.is_some());
+                if let Some(fragment) = chain.fragment {
+                    prop_assert!(!fragment.header.is_atomic());
+                    prop_assert_eq!(packet[fragment.named_at], Protocol::FRAGMENT.0);
+                    prop_assert_eq!(fragment.start + 8, chain.start);
+                }
+            }
+            Err(malformed) => {
+                prop_assert!(!malformed.to_string().is_empty());
+                if let Some(answer) = malformed.answer() {
+                    // The length of a header that is cut short may be just behind the end.
+                    prop_assert!(answer.pointer as usize <= packet.len());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn icmp_emit_parse(header in icmp_header(), payload in payload()) {
         let mut message = vec![0xaa; header.encoded_len()];
         prop_assert_eq!(header.emit(&mut message), message.len());
@@ -389,6 +509,10 @@ proptest! {
         let _ = arp::Packet::parse(&bytes).map(|packet| packet.to_string());
         let _ = ipv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = ipv4::Header::parse_quoted(&bytes).map(|(header, _)| header.to_string());
+        let _ = ipv6::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ipv6::Header::parse_quoted(&bytes).map(|(header, _)| header.to_string());
+        let _ = ip::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ip::Outline::of(&bytes);
         let _ = icmpv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = udp::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = tcp::Header::parse(&bytes).map(|(header, _)| header.to_string());
