@@ -19,7 +19,7 @@ mod malformed;
 mod options;
 
 pub use chain::{Chain, Extension, Extensions, Limits, PlacedFragment};
-pub use chain_malformed::{Answer, ChainMalformed, problem};
+pub use chain_malformed::{Answer, ChainMalformed};
 pub use fragment::Fragment;
 pub use malformed::Malformed;
 pub use options::{Ipv6Option, OptionsIter, option, router_alert, router_alert_header};
@@ -35,6 +35,28 @@ pub const PAYLOAD_LENGTH_OFFSET: usize = 4;
 
 /// Where the fixed header names what follows it, in bytes from the start of the packet.
 pub const NEXT_HEADER_OFFSET: usize = 6;
+
+/// Groups that every node or router of a link is in (RFC 4291 section 2.7.1).
+pub mod group {
+    use core::net::Ipv6Addr;
+
+    /// All nodes of the link.
+    pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    /// All routers of the link.
+    pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    /// All routers that speak MLDv2 (RFC 9777 section 5.2.14).
+    pub const ALL_MLDV2_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+    /// All DHCPv6 servers and relays of the link (RFC 8415 section 7.1).
+    pub const ALL_DHCP_SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+}
+
+/// The group in which a node hears solicitations for `address`: `ff02::1:ffXX:XXXX` with its last
+/// 24 bits (RFC 4291 section 2.7.1).
+#[must_use]
+pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    const PREFIX: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+    Ipv6Addr::from_bits(PREFIX | address.to_bits() & 0x00ff_ffff)
+}
 
 const FLOW_LABEL: u32 = 0x000f_ffff;
 

@@ -25,6 +25,7 @@
 //! | [`ipv4`] | IPv4 and its options | RFC 791, 2474, 3168 |
 //! | [`ipv6`] | IPv6 and its extension headers | RFC 8200, 7112 |
 //! | [`icmpv4`] | ICMP and the packets it quotes | RFC 792, 1191 |
+//! | [`icmpv6`] | ICMPv6 and the packets it quotes | RFC 4443 |
 //! | [`udp`] | UDP | RFC 768 |
 //! | [`tcp`] | TCP and its options | RFC 9293, 7323, 2018 |
 //! | [`checksum`] | the Internet checksum | RFC 1071, 1624 |
@@ -42,6 +43,7 @@ pub mod checksum;
 pub mod ethernet;
 pub mod frame;
 pub mod icmpv4;
+pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;

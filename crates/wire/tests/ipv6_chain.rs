@@ -22,7 +22,7 @@ fn walk(first: Protocol, payload: &[u8]) -> Result<Chain, ChainMalformed> {
 /// Code, pointer and "even to a group" of the answer to a refused chain.
 fn answer(first: Protocol, payload: &[u8]) -> Option<(u8, u32, bool)> {
     let answer = walk(first, payload).unwrap_err().answer()?;
-    Some((answer.code, answer.pointer, answer.even_to_multicast))
+    Some((answer.code.0, answer.pointer, answer.even_to_multicast))
 }
 
 fn fragment(next_header: Protocol, offset: u16, more_fragments: bool) -> [u8; 8] {
@@ -121,7 +121,7 @@ fn rfc7112_5_a_first_fragment_holds_all_headers() {
     whole.extend([0; 8]);
     assert_eq!(first(Protocol::DESTINATION_OPTIONS, &whole), Ok(Protocol::DESTINATION_OPTIONS));
     let error = ChainMalformed::FirstFragmentIncomplete.answer().unwrap();
-    assert_eq!((error.code, error.pointer), (3, 0));
+    assert_eq!((error.code.0, error.pointer), (3, 0));
 }
 
 #[test]

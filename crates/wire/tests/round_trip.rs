@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use estab_wire::annotate::{Start, annotate};
 use estab_wire::ethernet::{EtherType, EthernetAddress};
 use estab_wire::ip::{self, Protocol};
-use estab_wire::{arp, checksum, ethernet, icmpv4, ipv4, ipv6, tcp, udp, vnet};
+use estab_wire::{arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, tcp, udp, vnet};
 use proptest::prelude::*;
 
 prop_compose! {
@@ -161,6 +161,28 @@ fn icmp_header() -> impl Strategy<Value = icmpv4::Header> {
         timestamps.clone().prop_map(Header::TimestampRequest),
         timestamps.prop_map(Header::TimestampReply),
         (15u8.., any::<u8>(), any::<[u8; 4]>()).prop_map(|(kind, code, rest)| Header::Unknown {
+            kind,
+            code,
+            rest
+        }),
+    ]
+}
+
+fn icmpv6_header() -> impl Strategy<Value = icmpv6::Header> {
+    use icmpv6::{Header, ParameterCode, TimeExceededCode, UnreachableCode};
+    prop_oneof![
+        any::<(u16, u16)>()
+            .prop_map(|(identifier, sequence)| Header::EchoRequest { identifier, sequence }),
+        any::<(u16, u16)>()
+            .prop_map(|(identifier, sequence)| Header::EchoReply { identifier, sequence }),
+        any::<u8>().prop_map(|code| Header::DestinationUnreachable { code: UnreachableCode(code) }),
+        any::<u32>().prop_map(|mtu| Header::PacketTooBig { mtu }),
+        any::<u8>().prop_map(|code| Header::TimeExceeded { code: TimeExceededCode(code) }),
+        any::<(u8, u32)>().prop_map(|(code, pointer)| Header::ParameterProblem {
+            code: ParameterCode(code),
+            pointer
+        }),
+        (130u8.., any::<u8>(), any::<[u8; 4]>()).prop_map(|(kind, code, rest)| Header::Other {
             kind,
             code,
             rest
@@ -389,6 +411,49 @@ proptest! {
     }
 
     #[test]
+    fn icmpv6_emit_parse(
+        header in icmpv6_header(),
+        payload in payload(),
+        source in any::<Ipv6Addr>(),
+        destination in any::<Ipv6Addr>(),
+    ) {
+        let mut message = vec![0xaa; header.encoded_len()];
+        prop_assert_eq!(header.emit(&mut message), message.len());
+        message.extend(&payload);
+        prop_assert_eq!(icmpv6::Header::parse(&message), Ok((header, &payload[..])));
+        icmpv6::fill_checksum(source, destination, &mut message);
+        prop_assert!(icmpv6::is_checksum_valid(source, destination, &message));
+    }
+
+    /// What an error quotes is found again behind any chain of extension headers.
+    #[test]
+    fn icmpv6_quotes_any_packet((first, payload) in nearly_chain(), cut in any::<prop::sample::Index>()) {
+        let header = ipv6::Header {
+            source: Ipv6Addr::LOCALHOST,
+            destination: Ipv6Addr::LOCALHOST,
+            next_header: Protocol(first),
+            hop_limit: 1,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: u16::try_from(payload.len()).unwrap(),
+        };
+        let mut quote = vec![0; 40];
+        header.emit(&mut quote);
+        quote.extend(&payload);
+        let error = icmpv6::Header::PacketTooBig { mtu: 1280 };
+        let whole = error.quoted(&quote);
+        if let Ok(chain) = ipv6::Chain::walk(&header, &payload, &ipv6::Limits::DEFAULT) {
+            let quoted = whole.unwrap();
+            prop_assert_eq!((quoted.header, quoted.protocol), (header, chain.protocol));
+            prop_assert_eq!(quoted.transport, &quote[chain.start..]);
+        }
+        quote.truncate(cut.index(quote.len() + 1));
+        if let Some(quoted) = error.quoted(&quote) {
+            let _ = (quoted.ports(), quoted.sequence(), quoted.echo());
+        }
+    }
+
+    #[test]
     fn udp_emit_parse(
         ports in any::<(u16, u16)>(),
         payload in payload(),
@@ -514,6 +579,7 @@ proptest! {
         let _ = ip::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = ip::Outline::of(&bytes);
         let _ = icmpv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = icmpv6::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = udp::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = tcp::Header::parse(&bytes).map(|(header, _)| header.to_string());
         if let Some(view) = ipv4::View::new(&bytes) {

@@ -2,24 +2,8 @@
 
 use core::fmt;
 
+use crate::icmpv6::ParameterCode;
 use crate::ip::Protocol;
-
-/// The codes of ICMPv6's parameter problem that a chain can earn (RFC 4443 section 3.4, RFC 7112,
-/// RFC 8883).
-pub mod problem {
-    /// A field has a value that it must not have.
-    pub const ERRONEOUS_FIELD: u8 = 0;
-    /// A next header that is not known, or not there.
-    pub const UNRECOGNIZED_NEXT_HEADER: u8 = 1;
-    /// An option that is not known.
-    pub const UNRECOGNIZED_OPTION: u8 = 2;
-    /// The first fragment does not hold all headers.
-    pub const FIRST_FRAGMENT_INCOMPLETE: u8 = 3;
-    /// More extension headers than the receiver looks at.
-    pub const TOO_MANY_EXTENSION_HEADERS: u8 = 8;
-    /// More options in a header than the receiver looks at.
-    pub const TOO_MANY_OPTIONS: u8 = 9;
-}
 
 /// Why a packet is refused because of its extension headers. Places (`at`) are in bytes from the
 /// start of the packet.
@@ -104,8 +88,8 @@ pub enum ChainMalformed {
 /// What the sender of a refused packet is to be told: an ICMPv6 parameter problem.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Answer {
-    /// The code ([`problem`]).
-    pub code: u8,
+    /// The code.
+    pub code: ParameterCode,
     /// Where in the packet the problem is, in bytes.
     pub pointer: u32,
     /// The answer is owed even to a packet for a multicast group (RFC 4443 section 2.4 (e.3));
@@ -120,24 +104,30 @@ impl ChainMalformed {
         let (code, pointer) = match *self {
             // The length of the header is wrong, or there is no header at all.
             ChainMalformed::HeaderBeyondPacket { at, length: 0, .. } => {
-                (problem::ERRONEOUS_FIELD, at)
+                (ParameterCode::ERRONEOUS_FIELD, at)
             }
-            ChainMalformed::HeaderBeyondPacket { at, .. } => (problem::ERRONEOUS_FIELD, at + 1),
+            ChainMalformed::HeaderBeyondPacket { at, .. } => {
+                (ParameterCode::ERRONEOUS_FIELD, at + 1)
+            }
             ChainMalformed::HopByHopNotFirst { named_at } => {
-                (problem::UNRECOGNIZED_NEXT_HEADER, named_at)
+                (ParameterCode::UNRECOGNIZED_NEXT_HEADER, named_at)
             }
-            ChainMalformed::TooManyHeaders { at } => (problem::TOO_MANY_EXTENSION_HEADERS, at),
-            ChainMalformed::TooManyOptions { at } => (problem::TOO_MANY_OPTIONS, at),
+            ChainMalformed::TooManyHeaders { at } => {
+                (ParameterCode::TOO_MANY_EXTENSION_HEADERS, at)
+            }
+            ChainMalformed::TooManyOptions { at } => (ParameterCode::TOO_MANY_OPTIONS, at),
             ChainMalformed::UnknownOption { kind, at } if kind >> 6 >= 2 => {
-                (problem::UNRECOGNIZED_OPTION, at)
+                (ParameterCode::UNRECOGNIZED_OPTION, at)
             }
-            ChainMalformed::OptionLength { at, .. } => (problem::ERRONEOUS_FIELD, at + 1),
+            ChainMalformed::OptionLength { at, .. } => (ParameterCode::ERRONEOUS_FIELD, at + 1),
             ChainMalformed::RoutingType { at, .. }
-            | ChainMalformed::FragmentBeyondEnd { at, .. } => (problem::ERRONEOUS_FIELD, at),
+            | ChainMalformed::FragmentBeyondEnd { at, .. } => (ParameterCode::ERRONEOUS_FIELD, at),
             ChainMalformed::FragmentLength { .. } => {
-                (problem::ERRONEOUS_FIELD, super::PAYLOAD_LENGTH_OFFSET)
+                (ParameterCode::ERRONEOUS_FIELD, super::PAYLOAD_LENGTH_OFFSET)
             }
-            ChainMalformed::FirstFragmentIncomplete => (problem::FIRST_FRAGMENT_INCOMPLETE, 0),
+            ChainMalformed::FirstFragmentIncomplete => {
+                (ParameterCode::FIRST_FRAGMENT_INCOMPLETE, 0)
+            }
             ChainMalformed::UnknownOption { .. }
             | ChainMalformed::Padding { .. }
             | ChainMalformed::FragmentEmpty => return None,
