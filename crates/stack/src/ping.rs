@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slotmap::SlotMap;
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::frame::FrameBuf;
 use wire::icmpv4::{self, Header};
 use wire::ip::Protocol;
 use wire::time::Instant;
@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::state::State;
 use crate::trace::What;
-use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::transmit::{HeaderBuf, Packet};
 
 /// How many requests of one socket may wait for the link, and how many replies for the program.
 /// Nobody pings faster than this without reading.
@@ -33,6 +33,9 @@ const QUEUE_LIMIT: usize = 256;
 /// How many echo sockets there may be: far more than programs that ping, far fewer than
 /// identifiers.
 const SOCKET_LIMIT: usize = 4096;
+
+/// The longest data that an IPv4 packet can carry behind an ICMP header.
+const LONGEST_PAYLOAD: usize = 65_535 - wire::ipv4::MIN_HEADER_LEN - icmpv4::HEADER_LEN;
 
 /// The TTL of requests (RFC 1122 3.2.1.7).
 const TTL: u8 = 64;
@@ -104,7 +107,8 @@ impl Stack {
     /// Queues an echo request to `destination`.
     ///
     /// # Errors
-    /// [`Error::MessageTooBig`] when it does not fit the link; [`Error::NetworkUnreachable`]
+    /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
+    /// fragments); [`Error::NetworkUnreachable`]
     /// without a route; [`Error::WouldBlock`] when 256 wait already; [`Error::NoSuchSocket`] when
     /// the socket is closed.
     pub fn ping_send(
@@ -117,9 +121,8 @@ impl Stack {
     ) -> Result<(), Error> {
         self.shared.set_time(now);
         let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        let route = self.interfaces.route(socket.local, destination)?;
-        let overhead = wire::ipv4::MIN_HEADER_LEN + icmpv4::HEADER_LEN;
-        if payload.len() + overhead > usize::from(route.hop.mtu) {
+        self.interfaces.route(socket.local, destination)?;
+        if payload.len() > LONGEST_PAYLOAD {
             return Err(Error::MessageTooBig);
         }
         if socket.unsent >= QUEUE_LIMIT {
@@ -226,7 +229,6 @@ impl Pings {
                 dont_fragment: false,
                 identification,
             };
-            envelope.emit(&mut header.0, request.message.len());
             let reason = Sent::EchoRequest;
             shared.counters.count_sent(reason);
             let length = request.message.len().saturating_sub(icmpv4::HEADER_LEN);
@@ -240,12 +242,8 @@ impl Pings {
                     reason,
                 },
             );
-            return Some(Packet {
-                interface: route.hop.interface,
-                header_len: envelope.len(),
-                body: Body::Frame(request.message),
-                meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
-            });
+            let message = request.message;
+            return Some(interfaces.send_datagram(header, &route, envelope, message, reason));
         }
         None
     }

@@ -12,7 +12,7 @@
 //! | ICMP error | as the packet that it quotes | it is about that |
 //! | other ICMP | whoever received it | any shard can answer |
 //! | ARP | everybody; who received it answers | each shard knows its neighbours itself |
-//! | a fragment | whoever received it | it tells no ports, and is dropped |
+//! | a fragment | by addresses and identification | it tells no ports; whole, it goes on to its owner |
 //!
 //! The queue that a frame comes from is the kernel's choice, and its steering is a hint. Who gets
 //! a frame of another's keeps it for [`Stack::poll_handover`]; what carries it across is the
@@ -74,6 +74,8 @@ pub struct Handover {
     /// The shard's number.
     pub to: u16,
     interface: InterfaceId,
+    /// It was put together from fragments: an IP packet, whatever the link carries.
+    reassembled: bool,
     frame: FrameBuf,
     meta: ReceiveMeta,
 }
@@ -134,18 +136,40 @@ impl Steering {
         }
         match self.hash.of_frame(medium, &frame) {
             Owner::Shard(to) if to != self.shard.index => {
-                self.keep(shared, Handover { to, interface, frame, meta });
+                let reassembled = false;
+                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
                 None
             }
             Owner::Shard(_) | Owner::Anybody => Some(frame),
             Owner::Everybody => {
                 let Shard { index, count } = self.shard;
                 for to in (0..count).filter(|to| *to != index) {
-                    let frame = FrameBuf::copy_from(&frame);
-                    self.keep(shared, Handover { to, interface, frame, meta });
+                    let (frame, reassembled) = (FrameBuf::copy_from(&frame), false);
+                    self.keep(shared, Handover { to, interface, reassembled, frame, meta });
                 }
                 Some(frame)
             }
+        }
+    }
+
+    /// The same for a packet that was put together from fragments here.
+    pub(crate) fn sort_packet(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) -> Option<FrameBuf> {
+        if self.is_alone() {
+            return Some(frame);
+        }
+        match self.hash.of_packet(&frame) {
+            Some(to) if to != self.shard.index => {
+                let reassembled = true;
+                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
+                None
+            }
+            _ => Some(frame),
         }
     }
 
@@ -198,7 +222,10 @@ impl Stack {
     pub fn handle_handover(&mut self, now: Instant, handover: Handover) {
         self.shared.set_time(now);
         self.shared.counters.count_taken_over();
-        let Handover { interface, frame, meta, .. } = handover;
+        let Handover { interface, reassembled, frame, meta, .. } = handover;
+        if reassembled {
+            return self.packet_arrives(interface, frame, meta, false);
+        }
         let medium = self.interfaces.capabilities(interface).map(|link| link.medium);
         match medium.map(|medium| (medium, is_arp(medium, &frame))) {
             // Who received it answers it.
@@ -276,7 +303,8 @@ impl OwnerHash {
     fn of_packet(&self, packet: &[u8]) -> Option<u16> {
         let ip = ipv4::View::new(packet).filter(|ip| ip.version() == 4)?;
         if ip.more_fragments() || ip.fragment_offset() != 0 {
-            return None;
+            let name = u32::from(ip.identification()) << 8 | u32::from(ip.protocol().0);
+            return Some(self.of_datagram(ip.source().into(), ip.destination().into(), name));
         }
         match ip.protocol() {
             Protocol::TCP => {
@@ -330,6 +358,19 @@ impl OwnerHash {
                 }
             }
         }
+        self.scale(&hash)
+    }
+
+    /// For the fragments of one datagram.
+    fn of_datagram(&self, source: IpAddr, destination: IpAddr, name: u32) -> u16 {
+        let mut hash = self.begin();
+        for address in [source, destination] {
+            match address {
+                IpAddr::V4(ip) => hash.write(&ip.octets()),
+                IpAddr::V6(ip) => hash.write(&ip.octets()),
+            }
+        }
+        hash.write_u32(name);
         self.scale(&hash)
     }
 

@@ -128,15 +128,6 @@ fn unknown_options_are_ignored() {
     assert_eq!(host.sends().len(), 3);
 }
 
-#[test]
-fn fragments_are_dropped_with_their_reason() {
-    let mut host = Host::tun();
-    let first = ipv4::Header { more_fragments: true, dont_fragment: false, ..asked() };
-    let last = ipv4::Header { fragment_offset: 16, dont_fragment: false, ..asked() };
-    host.drops(&echo(&first, &[0; 8]), Dropped::Fragment);
-    host.drops(&echo(&last, &[0; 8]), Dropped::Fragment);
-}
-
 /// RFC 9293 3.9.2.3: a SYN to a broadcast address is silently discarded.
 #[test]
 fn tcp_to_a_broadcast_address_is_discarded() {

@@ -8,7 +8,7 @@ use wire::ip::Protocol;
 
 use super::{IcmpError, Reply};
 use crate::FourTuple;
-use crate::ip::Packet4;
+use crate::ip::Incoming;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
 use crate::tcp::seq::Seq;
@@ -20,7 +20,7 @@ const NOT_UNIVERSAL_TIME: u32 = 0x8000_0000;
 
 impl Stack {
     /// An ICMP message came.
-    pub(crate) fn icmp_arrives(&mut self, packet: Packet4) {
+    pub(crate) fn icmp_arrives(&mut self, packet: Incoming) {
         let received = &packet.received;
         let unverified = received.meta.checksum == ReceiveChecksum::Unverified;
         if unverified && !icmpv4::is_checksum_valid(&received.frame) {
@@ -55,7 +55,7 @@ impl Stack {
 
     /// RFC 1122 3.2.2.6: the same data goes back, from the address that was asked. A request to
     /// everybody is ignored, as it may be: an answer would let one packet cause many.
-    fn echo_request_arrives(&mut self, packet: Packet4) {
+    fn echo_request_arrives(&mut self, packet: Incoming) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
@@ -74,7 +74,7 @@ impl Stack {
     }
 
     /// RFC 1122 3.2.2.8: it may be answered, and then without delay and from the same address.
-    fn timestamp_request_arrives(&mut self, packet: Packet4, asked: Timestamps) {
+    fn timestamp_request_arrives(&mut self, packet: Incoming, asked: Timestamps) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
@@ -99,7 +99,7 @@ impl Stack {
 
     /// An error goes to whoever sent the packet that it quotes (RFC 1122 3.2.2.1). Anybody can
     /// send one, so it counts only when it quotes something that we may have sent (RFC 5927 4).
-    fn error_arrives(&mut self, packet: &Packet4, header: &Header) -> Result<(), Dropped> {
+    fn error_arrives(&mut self, packet: &Incoming, header: &Header) -> Result<(), Dropped> {
         if !header.is_error() || packet.group {
             return Err(Dropped::IcmpIgnored);
         }

@@ -3,12 +3,12 @@
 use core::net::IpAddr;
 
 use wire::frame::FrameBuf;
-use wire::icmpv4::{self, Header, UnreachableCode};
+use wire::icmpv4::{self, Header, TimeExceededCode, UnreachableCode};
 use wire::ip::Protocol;
 use wire::time::{Duration, Instant};
 
 use super::{Icmp, Reply};
-use crate::ip::{InterfaceId, Packet4};
+use crate::ip::{Incoming, InterfaceId};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 
@@ -26,6 +26,8 @@ pub(crate) enum Problem {
     PortUnreachable,
     /// We do not speak the protocol.
     ProtocolUnreachable,
+    /// Fragments of a packet were missing for too long.
+    ReassemblyTimeout,
     /// The byte at `pointer` of the IP header makes no sense.
     Parameter {
         /// Counted from 0.
@@ -35,7 +37,7 @@ pub(crate) enum Problem {
 
 impl Icmp {
     /// Tells the sender of `packet` what is wrong with it, where an error is in place.
-    pub(crate) fn report(&mut self, shared: &mut Shared, packet: &Packet4, problem: Problem) {
+    pub(crate) fn report(&mut self, shared: &mut Shared, packet: &Incoming, problem: Problem) {
         if !deserves_error(packet) {
             return;
         }
@@ -47,6 +49,7 @@ impl Icmp {
         let reason = match problem {
             Problem::PortUnreachable => Sent::PortUnreachable,
             Problem::ProtocolUnreachable => Sent::ProtocolUnreachable,
+            Problem::ReassemblyTimeout => Sent::ReassemblyTimeExceeded,
             Problem::Parameter { .. } => Sent::ParameterProblem,
         };
         let reply = Reply {
@@ -67,6 +70,9 @@ impl Problem {
         match self {
             Problem::PortUnreachable => unreachable(UnreachableCode::PORT),
             Problem::ProtocolUnreachable => unreachable(UnreachableCode::PROTOCOL),
+            Problem::ReassemblyTimeout => {
+                Header::TimeExceeded { code: TimeExceededCode::REASSEMBLY }
+            }
             Problem::Parameter { pointer } => Header::ParameterProblem { code: 0, pointer },
         }
     }
@@ -75,6 +81,7 @@ impl Problem {
         match self {
             Problem::PortUnreachable => "ICMP port unreachable",
             Problem::ProtocolUnreachable => "ICMP protocol unreachable",
+            Problem::ReassemblyTimeout => "ICMP time exceeded",
             Problem::Parameter { .. } => "ICMP parameter problem",
         }
     }
@@ -82,24 +89,22 @@ impl Problem {
 
 /// RFC 1122 3.2.2: never about an ICMP error, a broadcast or multicast, a fragment that is not the
 /// first, or a source that is not one host; the last was checked when the packet came.
-fn deserves_error(packet: &Packet4) -> bool {
-    let header = &packet.header;
-    let about_error = header.protocol == Protocol::ICMP
+fn deserves_error(packet: &Incoming) -> bool {
+    let about_error = packet.protocol == Protocol::ICMP
         && Header::parse(&packet.received.frame)
             .map_or(true, |(icmp, _)| icmp.is_error() || matches!(icmp, Header::Unknown { .. }));
     let to_host = matches!(packet.received.destination, IpAddr::V4(v4) if !v4.is_multicast());
-    !about_error && !packet.group && to_host && header.fragment_offset == 0
+    !about_error && !packet.group && to_host && !packet.continues
 }
 
 /// The error: its header, then the packet's header and as much behind it as fits.
-fn message(packet: &Packet4, problem: Problem) -> alloc::vec::Vec<u8> {
-    let header_len = packet.header.encoded_len();
+fn message(packet: &Incoming, problem: Problem) -> alloc::vec::Vec<u8> {
+    let (frame, header_len) = (&packet.received.frame, packet.header_len);
     let room = LONGEST_ERROR - wire::ipv4::MIN_HEADER_LEN - icmpv4::HEADER_LEN - header_len;
-    let transport = &packet.received.frame[..packet.received.frame.len().min(room)];
-    let mut message = alloc::vec![0; icmpv4::HEADER_LEN + header_len];
+    let mut message = alloc::vec![0; icmpv4::HEADER_LEN];
     problem.header().emit(&mut message);
-    packet.header.emit(&mut message[icmpv4::HEADER_LEN..]);
-    message.extend_from_slice(transport);
+    message.extend_from_slice(frame.hidden(header_len));
+    message.extend_from_slice(&frame[..frame.len().min(room)]);
     icmpv4::fill_checksum(&mut message);
     message
 }

@@ -13,7 +13,7 @@ mod received;
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::frame::FrameBuf;
 use wire::ip::Protocol;
 
 use crate::config::Config;
@@ -22,7 +22,7 @@ use crate::ip::{Envelope, Interfaces, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
-use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::transmit::{HeaderBuf, Packet};
 
 pub(crate) use errors::Problem;
 pub(crate) use received::IcmpError;
@@ -131,21 +131,9 @@ fn emit(
         dont_fragment: false,
         identification: interfaces.identification(&route, reply.destination),
     };
-    let length = reply.message.len();
-    if envelope.len() - envelope.link.len() + length > usize::from(route.hop.mtu) {
-        shared.drop_packet(None, Dropped::ReplyTooBig);
-        shared.recycle(reply.message);
-        return None;
-    }
-    envelope.emit(&mut header.0, length);
-    let Reply { source, destination, kind, reason, .. } = reply;
+    let Reply { source, destination, message, kind, reason, .. } = reply;
     shared.counters.count_sent(reason);
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     shared.trace(None, What::PacketOut { kind, source, destination, length, reason });
-    Some(Packet {
-        interface: route.hop.interface,
-        header_len: envelope.len(),
-        body: Body::Frame(reply.message),
-        meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
-    })
+    Some(interfaces.send_datagram(header, &route, envelope, message, reason))
 }

@@ -124,7 +124,7 @@ impl Interfaces {
     }
 
     /// The next ARP packet for the link: answers first, then questions.
-    pub(crate) fn next_packet(
+    pub(super) fn next_arp_packet(
         &mut self,
         shared: &mut Shared,
         header: &mut HeaderBuf,

@@ -12,11 +12,13 @@ use wire::time::Instant;
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
+use crate::ip::fragment::Pieces;
 use crate::ip::neighbor::{Key, Neighbors, Waiter};
-use crate::ip::output::{Identifications, LinkHeader};
+use crate::ip::output::{Envelope, Identifications, LinkHeader};
 use crate::ip::route::{Hop, Route, RouteTable, mask, masked};
 use crate::shared::Shared;
 use crate::stack::Stack;
+use crate::transmit::{HeaderBuf, Packet};
 
 /// How many addresses one interface can have: each received packet is compared with all of them.
 const ADDRESS_LIMIT: usize = 64;
@@ -30,6 +32,8 @@ pub(crate) struct Interfaces {
     pub(super) neighbors: Neighbors,
     pub(super) arp_replies: VecDeque<ArpReply>,
     identifications: Identifications,
+    /// Datagrams of which some pieces are still to be sent.
+    pub(super) pieces: VecDeque<Pieces>,
     /// Changes with every change of addresses and routes: cached routes hold as long as it.
     generation: u32,
     /// The interface, source and destination of the last packet whose addresses were in order.
@@ -81,6 +85,7 @@ impl Interfaces {
             neighbors: Neighbors::new(rng),
             arp_replies: VecDeque::new(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
+            pieces: VecDeque::new(),
             generation: 0,
             in_order: None,
         }
@@ -107,9 +112,9 @@ impl Interfaces {
         self.neighbors.poll_resolved()
     }
 
-    /// Whether an ARP packet waits for the link, or a waiter for its turn.
+    /// Whether a packet of its own waits for the link, or a waiter for its turn.
     pub(crate) fn has_work(&self) -> bool {
-        !self.arp_replies.is_empty() || self.neighbors.has_work()
+        !self.arp_replies.is_empty() || !self.pieces.is_empty() || self.neighbors.has_work()
     }
 
     /// Changes with every change of addresses and routes.
@@ -196,7 +201,30 @@ impl Interfaces {
 
     /// An identification field for a packet that may be fragmented on its way.
     pub(crate) fn identification(&mut self, route: &Route, destination: IpAddr) -> u16 {
-        self.identifications.next(route.source, destination)
+        // The lower half; IPv6 has the field only in fragments.
+        if destination.is_ipv4() {
+            self.identifications.next(route.source, destination) as u16
+        } else {
+            0
+        }
+    }
+
+    /// What the pieces of a datagram have in common.
+    pub(super) fn identify(&mut self, envelope: &Envelope) -> u32 {
+        match envelope.identification {
+            0 => self.identifications.next(envelope.source, envelope.destination),
+            known => u32::from(known),
+        }
+    }
+
+    /// The next packet for the link that is no protocol's: the rest of a datagram in pieces, answers
+    /// to neighbours, questions about them.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        self.next_piece(shared, header).or_else(|| self.next_arp_packet(shared, header))
     }
 
     pub(crate) fn capabilities(&self, interface: InterfaceId) -> Option<Capabilities> {

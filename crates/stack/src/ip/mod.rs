@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `input` | what a frame goes through before a transport sees it | RFC 1122 3.2.1 |
 //! | `shortcut` | the same for a segment of a connection, in one look | |
+//! | `reassembly` | fragments become datagrams again | RFC 791 3.2, RFC 5722 |
+//! | `fragment` | datagrams become fragments | RFC 791 3.2, RFC 6864 |
 //! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
 //! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
 //! | `route` | which way a packet goes, and from which address | RFC 1122 3.3.1 |
@@ -11,21 +13,24 @@
 //! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2 |
 
 mod arp;
+mod fragment;
 mod input;
 mod interfaces;
 pub(crate) mod keyed;
 mod neighbor;
 mod output;
+mod reassembly;
 mod route;
 mod shortcut;
 
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};
 
-pub(crate) use input::Packet4;
+pub(crate) use input::Incoming;
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, LinkHeader};
+pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Route};
 
 /// An interface of a stack; number 0 is its loopback.

@@ -1,7 +1,7 @@
 //! What stands in front of every transport header: link header and IP header.
 
 use core::hash::Hasher;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use siphasher::sip::SipHasher13;
 use wire::ethernet::{self, EtherType, EthernetAddress};
@@ -64,10 +64,31 @@ pub(crate) struct Envelope {
     pub(crate) identification: u16,
 }
 
+/// Which piece of a datagram a fragment is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// Where it belongs in the datagram's payload, in bytes; a multiple of 8.
+    pub(super) offset: u16,
+    /// Others follow behind it.
+    pub(super) more: bool,
+    /// What all pieces share.
+    pub(super) identification: u32,
+}
+
 impl Envelope {
     /// The length of both headers in bytes.
     pub(crate) const fn len(&self) -> usize {
-        self.link.len() + ipv4::MIN_HEADER_LEN
+        self.link.len() + self.ip_len()
+    }
+
+    /// The length of the IP header in bytes.
+    pub(crate) const fn ip_len(&self) -> usize {
+        ipv4::MIN_HEADER_LEN
+    }
+
+    /// The length of the IP headers of a fragment.
+    pub(super) const fn cut_ip_len(&self) -> usize {
+        ipv4::MIN_HEADER_LEN
     }
 
     /// Writes both headers to the start of `header`. `transport_len` is what follows them:
@@ -78,7 +99,29 @@ impl Envelope {
             return;
         };
         let link_len = self.link.emit(header, EtherType::IPV4);
+        self.header_v4(source, destination, transport_len).emit(&mut header[link_len..]);
+    }
+
+    /// Writes the headers of a fragment of `length` bytes, and says how long they are.
+    pub(super) fn emit_cut(&self, header: &mut [u8], cut: &Cut, length: usize) -> usize {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (self.source, self.destination) else {
+            return 0;
+        };
+        let link_len = self.link.emit(header, EtherType::IPV4);
         let ip = ipv4::Header {
+            // The lower half, as in a packet that routers cut.
+            identification: cut.identification as u16,
+            dont_fragment: false,
+            more_fragments: cut.more,
+            fragment_offset: cut.offset,
+            ..self.header_v4(source, destination, length)
+        };
+        link_len + ip.emit(&mut header[link_len..])
+    }
+
+    #[inline]
+    fn header_v4(&self, source: Ipv4Addr, destination: Ipv4Addr, length: usize) -> ipv4::Header {
+        ipv4::Header {
             source,
             destination,
             protocol: self.protocol,
@@ -88,18 +131,19 @@ impl Envelope {
             dont_fragment: self.dont_fragment,
             more_fragments: false,
             fragment_offset: 0,
-            payload_len: u16::try_from(transport_len).unwrap_or(u16::MAX),
+            payload_len: u16::try_from(length).unwrap_or(u16::MAX),
             options: ipv4::Options::NONE,
-        };
-        ip.emit(&mut header[link_len..]);
+        }
     }
 }
 
-/// Gives identification fields to packets that routers may fragment (RFC 6864 4.3): no value
-/// comes again soon for the same addresses and protocol.
+/// Gives identification fields to packets that are fragmented here or may be on their way (RFC 6864
+/// 4.3): no value comes again soon for the same addresses and protocol. Where they begin is a
+/// secret for each pair of addresses, and a counter is shared only by those that a keyed hash brings
+/// together, so nobody else can guess or count them (RFC 7739 5.3).
 pub(crate) struct Identifications {
     key: [u64; 2],
-    counters: [u16; COUNTERS],
+    counters: [u32; COUNTERS],
 }
 
 impl Identifications {
@@ -107,8 +151,8 @@ impl Identifications {
         Self { key, counters: [0; COUNTERS] }
     }
 
-    /// The next value for a packet from `source` to `destination`.
-    pub(crate) fn next(&mut self, source: IpAddr, destination: IpAddr) -> u16 {
+    /// The next value for a packet from `source` to `destination`; IPv4 takes its lower half.
+    pub(crate) fn next(&mut self, source: IpAddr, destination: IpAddr) -> u32 {
         let mut hasher = SipHasher13::new_with_keys(self.key[0], self.key[1]);
         for address in [source, destination] {
             match address {
@@ -116,10 +160,10 @@ impl Identifications {
                 IpAddr::V6(v6) => hasher.write(&v6.octets()),
             }
         }
-        let [low, high, bucket, ..] = hasher.finish().to_le_bytes();
+        let [a, b, bucket, c, d, ..] = hasher.finish().to_le_bytes();
         let counter = &mut self.counters[usize::from(bucket) % COUNTERS];
         *counter = counter.wrapping_add(1);
-        counter.wrapping_add(u16::from_le_bytes([low, high]))
+        counter.wrapping_add(u32::from_le_bytes([a, b, c, d]))
     }
 }
 
@@ -133,7 +177,6 @@ impl core::fmt::Debug for Identifications {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::Ipv4Addr;
 
     const US: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
     const THEM: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1));
@@ -169,10 +212,11 @@ mod tests {
     #[test]
     fn identifications_to_one_destination_come_again_after_65536() {
         let mut identifications = Identifications::new([1, 2]);
-        let first = identifications.next(US, THEM);
+        let mut next = || identifications.next(US, THEM) as u16;
+        let first = next();
         for _ in 1..=u16::MAX {
-            assert_ne!(identifications.next(US, THEM), first);
+            assert_ne!(next(), first);
         }
-        assert_eq!(identifications.next(US, THEM), first);
+        assert_eq!(next(), first);
     }
 }

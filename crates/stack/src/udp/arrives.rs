@@ -10,7 +10,7 @@ use super::socket::Datagram;
 use crate::FourTuple;
 use crate::event::{Ready, SocketId};
 use crate::icmp::{Icmp, IcmpError, Problem};
-use crate::ip::Packet4;
+use crate::ip::Incoming;
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::trace::What;
@@ -21,7 +21,7 @@ impl Udp {
         &mut self,
         shared: &mut Shared,
         icmp: &mut Icmp,
-        mut packet: Packet4,
+        mut packet: Incoming,
     ) {
         let header = match read_header(&packet) {
             Ok(header) => header,
@@ -88,7 +88,7 @@ impl Udp {
 }
 
 /// RFC 768, RFC 1122 4.1.3.4: lengths and checksum; a checksum of zero was never made.
-fn read_header(packet: &Packet4) -> Result<udp::Header, Dropped> {
+fn read_header(packet: &Incoming) -> Result<udp::Header, Dropped> {
     let received = &packet.received;
     let (header, _) = udp::Header::parse(&received.frame).map_err(|_| Dropped::MalformedUdp)?;
     if header.destination_port == 0 {

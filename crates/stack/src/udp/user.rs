@@ -72,7 +72,8 @@ impl Stack {
     /// Queues a datagram to `remote`; gives its length, always that of `payload`.
     ///
     /// # Errors
-    /// [`Error::MessageTooBig`] when it does not fit the link (nothing is fragmented);
+    /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
+    /// fragments);
     /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
     /// without a route; [`Error::InvalidInput`] for an impossible peer; on a connected socket,
     /// whatever ICMP reported before, once.
@@ -91,10 +92,8 @@ impl Stack {
         let local = socket.local;
         check_peer(remote, local)?;
         let source = (!local.ip().is_unspecified()).then_some(local.ip());
-        let route = self.interfaces.route(source, remote.ip())?;
-        let overhead = wire::ipv4::MIN_HEADER_LEN + wire::udp::HEADER_LEN;
-        if payload.len() > LONGEST_PAYLOAD || payload.len() + overhead > usize::from(route.hop.mtu)
-        {
+        self.interfaces.route(source, remote.ip())?;
+        if payload.len() > LONGEST_PAYLOAD {
             return Err(Error::MessageTooBig);
         }
         let datagram = Outgoing {
