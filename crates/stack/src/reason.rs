@@ -133,6 +133,8 @@ reasons! {
         LinkGroup: "for us alone, but sent to everybody on the link", "RFC 1122 3.3.6";
         MalformedIpOption: "an IP option makes no sense", "RFC 1122 3.2.1.8";
         SourceRoute: "source-routed", "RFC 1122 3.2.1.8";
+        MalformedExtension: "an extension header makes no sense", "RFC 8200 4";
+        NoNextHeader: "nothing follows the headers", "RFC 8200 4.7";
         FragmentOverlap: "a fragment overlaps with another: the datagram is given up", "RFC 5722 4";
         FragmentCondemned: "a fragment of a datagram that was given up", "RFC 5722 4";
         FragmentDuplicate: "a fragment that came before", "RFC 8200 4.5";

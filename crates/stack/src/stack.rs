@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::event::{Event, Ready, SocketId};
 use crate::icmp::Icmp;
 use crate::info::SocketEntry;
-use crate::ip::{InterfaceId, Interfaces, Reassembly, Waiter};
+use crate::ip::{FlowLabels, InterfaceId, Interfaces, Reassembly, Waiter};
 use crate::ping::Pings;
 use crate::reason::Dropped;
 use crate::shard::{Shard, Steering};
@@ -70,7 +70,10 @@ impl Stack {
             steering: Steering::new(shard, [rng.next_u64(), rng.next_u64()]),
             // Last: what came before it keeps its secrets.
             reassembly: Reassembly::new(&mut rng),
-            shared: Shared::new(config),
+            shared: Shared {
+                flow_labels: FlowLabels::new([rng.next_u64(), rng.next_u64()]),
+                ..Shared::new(config)
+            },
             loopback: VecDeque::new(),
             in_transit: FrameBuf::default(),
         }

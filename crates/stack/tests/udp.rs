@@ -145,7 +145,8 @@ fn impossible_peers_are_refused() {
         assert_eq!(host.stack.udp_connect(id, peer), Err(Error::InvalidInput));
     }
     assert_eq!(host.stack.udp_send(host.now, id, b"x"), Err(Error::NotConnected));
-    assert_eq!(host.stack.udp_bind(v6), Err(Error::AddressNotAvailable));
+    let foreign = SocketAddr::new(IpAddr::V6(host::v6::OTHER), 7);
+    assert_eq!(host.stack.udp_bind(foreign), Err(Error::AddressNotAvailable));
     assert_eq!(host.stack.udp_bind(v4(OTHER, 7)), Err(Error::AddressNotAvailable));
 }
 

@@ -1,5 +1,6 @@
 //! What a frame goes through before a transport sees it (RFC 1122 3.2.1, RFC 791).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use wire::ethernet::{self, EtherType, EthernetAddress};
@@ -8,6 +9,7 @@ use wire::ip::Protocol;
 use wire::ipv4::{self, Ipv4Option};
 
 use crate::icmp::Problem;
+use crate::ip::input_v6::without_fragment_header;
 use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
 use crate::ip::{InterfaceId, Interfaces, Received};
 use crate::reason::Dropped;
@@ -32,8 +34,21 @@ pub(crate) struct Incoming {
     pub(crate) group: bool,
     /// It goes on where another fragment ended: there is no transport header in it.
     pub(crate) continues: bool,
+    /// It was put together from fragments.
+    pub(crate) in_fragments: bool,
     /// Addresses and payload.
     pub(crate) received: Received,
+}
+
+/// How a packet came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Came {
+    /// For our station alone.
+    ToUs,
+    /// In a frame for more stations than us.
+    ToLinkGroup,
+    /// In fragments, which were put together.
+    InFragments,
 }
 
 /// Why a packet goes no further, and what its sender is told.
@@ -57,7 +72,7 @@ impl Stack {
         meta: ReceiveMeta,
     ) {
         match self.interfaces.capabilities(interface).map(|link| link.medium) {
-            Some(Medium::Ip) => self.packet_arrives(interface, frame, meta, false),
+            Some(Medium::Ip) => self.packet_arrives(interface, frame, meta, Came::ToUs),
             Some(Medium::Ethernet(ours)) => self.ethernet_arrives(interface, ours, frame, meta),
             None => self.discard(frame, Dropped::UnknownInterface),
         }
@@ -78,28 +93,38 @@ impl Stack {
             return self.discard(frame, Dropped::NotOurEthernetAddress);
         }
         frame.advance(header.encoded_len());
+        let came = if to_group { Came::ToLinkGroup } else { Came::ToUs };
         match header.ethertype {
-            EtherType::IPV4 => self.packet_arrives(interface, frame, meta, to_group),
+            EtherType::IPV4 | EtherType::IPV6 => {
+                let version = if header.ethertype == EtherType::IPV4 { 4 } else { 6 };
+                if wire::ip::version(&frame) != Some(version) {
+                    return self.discard(frame, Dropped::MalformedIp);
+                }
+                self.packet_arrives(interface, frame, meta, came);
+            }
             EtherType::ARP => {
                 self.interfaces.arp_arrives(&mut self.shared, interface, ours, &frame);
                 self.shared.recycle(frame);
             }
-            EtherType::IPV6 => self.discard(frame, Dropped::IpVersionUnsupported),
             _ => self.discard(frame, Dropped::UnknownEtherType),
         }
     }
 
-    /// An IP packet; `to_link_group` when its frame was for more stations than us.
+    /// An IP packet of either family.
     pub(crate) fn packet_arrives(
         &mut self,
         interface: InterfaceId,
         mut frame: FrameBuf,
         meta: ReceiveMeta,
-        to_link_group: bool,
+        came: Came,
     ) {
-        if !to_link_group && self.takes_the_shortcut(interface, &mut frame, &meta) {
+        if came == Came::ToUs && self.takes_the_shortcut(interface, &mut frame, &meta) {
             return;
         }
+        if wire::ip::version(&frame) == Some(6) {
+            return self.packet_v6_arrives(interface, frame, meta, came);
+        }
+        let to_link_group = came == Came::ToLinkGroup;
         let header = match read_header(&frame) {
             Ok(header) => header,
             Err(reason) => return self.discard(frame, reason),
@@ -121,7 +146,8 @@ impl Stack {
             meta,
         };
         let (protocol, continues) = (header.protocol, header.fragment_offset != 0);
-        let packet = Incoming { header_len, protocol, group, continues, received };
+        let in_fragments = came == Came::InFragments;
+        let packet = Incoming { header_len, protocol, group, continues, in_fragments, received };
         let objection = if known {
             objection_to_options(&header.options)
         } else {
@@ -130,7 +156,7 @@ impl Stack {
         };
         if let Some(Objection { reason, problem }) = objection {
             if let Some(problem) = problem {
-                self.icmp.report(&mut self.shared, &packet, problem);
+                self.icmp.report(&mut self.shared, &self.interfaces, &packet, problem);
             }
             return self.discard(packet.received.frame, reason);
         }
@@ -154,10 +180,12 @@ impl Stack {
             Protocol::TCP => {
                 self.tcp.segment_arrives(shared, &mut self.interfaces, packet.received);
             }
-            Protocol::UDP => self.udp.datagram_arrives(shared, &mut self.icmp, packet),
+            Protocol::UDP => {
+                self.udp.datagram_arrives(shared, &mut self.icmp, &self.interfaces, packet);
+            }
             Protocol::ICMP => self.icmp_arrives(packet),
             _ => {
-                self.icmp.report(shared, &packet, Problem::ProtocolUnreachable);
+                self.icmp.report(shared, &self.interfaces, &packet, Problem::ProtocolUnreachable);
                 self.discard(packet.received.frame, Dropped::UnknownProtocol);
             }
         }
@@ -189,37 +217,31 @@ impl Stack {
             headers: frame.hidden(packet.header_len),
             bytes: frame,
         };
-        let outcome = self.reassembly.add(&mut self.shared, key, &fragment);
+        self.put_together(key, &fragment);
         self.shared.recycle(packet.received.frame);
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(whole)) => self.reassembled(whole),
-            Err(reason) => self.shared.drop_packet(None, reason),
-        }
     }
 
-    /// A packet is whole again: it comes in as if it had never been cut.
-    fn reassembled(&mut self, whole: Reassembled) {
-        let Reassembled { interface, mut packet, header_len, ecn, .. } = whole;
-        let Ok((header, _)) = ipv4::Header::parse_quoted(&packet) else { return };
-        let whole = ipv4::Header {
-            more_fragments: false,
-            fragment_offset: 0,
-            payload_len: u16::try_from(packet.len() - header_len).unwrap_or(u16::MAX),
-            traffic_class: header.traffic_class & !3 | ecn.bits(),
-            ..header
+    /// A fragment of either family; the packet that it completes comes in as if it had never been
+    /// cut, and belongs perhaps to another shard.
+    pub(super) fn put_together(&mut self, key: DatagramKey, fragment: &Fragment<'_>) {
+        let whole = match self.reassembly.add(&mut self.shared, key, fragment) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return,
+            Err(reason) => return self.shared.drop_packet(None, reason),
         };
-        whole.emit(&mut packet);
-        self.whole_packet_arrives(interface, FrameBuf::from(packet));
-    }
-
-    /// A packet that was put together here, and belongs perhaps to another shard.
-    fn whole_packet_arrives(&mut self, interface: InterfaceId, packet: FrameBuf) {
+        let interface = whole.interface;
+        let packet = match key.source {
+            IpAddr::V4(_) => without_fragment_fields(whole),
+            IpAddr::V6(_) => without_fragment_header(&whole),
+        };
+        let Some(packet) = packet else {
+            return self.shared.drop_packet(None, Dropped::FragmentMalformed);
+        };
         // Nobody has summed all of it.
-        let meta = ReceiveMeta::default();
+        let (packet, meta) = (FrameBuf::from(packet), ReceiveMeta::default());
         let ours = self.steering.sort_packet(&mut self.shared, interface, packet, meta);
         if let Some(packet) = ours {
-            self.packet_arrives(interface, packet, meta, false);
+            self.packet_arrives(interface, packet, meta, Came::InFragments);
         }
     }
 
@@ -245,9 +267,20 @@ impl Stack {
                 frame: expired.into_frame(),
                 meta: ReceiveMeta::default(),
             };
-            let (protocol, continues) = (Protocol(key.protocol), false);
-            let packet = Incoming { header_len, protocol, group, continues, received };
-            self.icmp.report(&mut self.shared, &packet, Problem::ReassemblyTimeout);
+            let packet = Incoming {
+                header_len,
+                protocol: Protocol(key.protocol),
+                group,
+                continues: false,
+                in_fragments: true,
+                received,
+            };
+            self.icmp.report(
+                &mut self.shared,
+                &self.interfaces,
+                &packet,
+                Problem::ReassemblyTimeout,
+            );
         }
     }
 
@@ -263,9 +296,24 @@ fn read_header(packet: &[u8]) -> Result<ipv4::Header, Dropped> {
     match ipv4::Header::parse(packet) {
         Ok((header, _)) => Ok(header),
         Err(ipv4::Malformed::Checksum { .. }) => Err(Dropped::IpChecksum),
-        Err(_) if wire::ip::version(packet) == Some(6) => Err(Dropped::IpVersionUnsupported),
+        Err(ipv4::Malformed::Version(_)) => Err(Dropped::IpVersionUnsupported),
         Err(_) => Err(Dropped::MalformedIp),
     }
+}
+
+/// A packet that is whole again.
+fn without_fragment_fields(whole: Reassembled) -> Option<Vec<u8>> {
+    let Reassembled { mut packet, header_len, ecn, .. } = whole;
+    let (header, _) = ipv4::Header::parse_quoted(&packet).ok()?;
+    let header = ipv4::Header {
+        more_fragments: false,
+        fragment_offset: 0,
+        payload_len: u16::try_from(packet.len().checked_sub(header_len)?).ok()?,
+        traffic_class: header.traffic_class & !3 | ecn.bits(),
+        ..header
+    };
+    header.emit(&mut packet);
+    Some(packet)
 }
 
 /// What speaks against the addresses of a packet whose header is well formed.

@@ -1,5 +1,7 @@
 //! Datagrams that go (RFC 768, RFC 1122 4.1.3.2).
 
+use core::net::SocketAddr;
+
 use wire::checksum;
 use wire::frame::{FrameBuf, TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
@@ -56,6 +58,11 @@ impl Udp {
                 interfaces.park(shared, &route.hop, Waiter::Udp(Parked { id, datagram }));
                 continue;
             };
+            let port = datagram.source_port;
+            let flow = FourTuple {
+                local: SocketAddr::new(route.source, port),
+                remote: datagram.destination,
+            };
             let envelope = Envelope {
                 link,
                 source: route.source,
@@ -65,6 +72,7 @@ impl Udp {
                 traffic_class: 0,
                 dont_fragment: false,
                 identification: interfaces.identification(&route, datagram.destination.ip()),
+                flow_label: shared.flow_labels.of(&flow),
             };
             self.release_room(shared, id, &datagram.payload);
             let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
