@@ -26,13 +26,16 @@
 //! | [`ipv6`] | IPv6 and its extension headers | RFC 8200, 7112 |
 //! | [`icmpv4`] | ICMP and the packets it quotes | RFC 792, 1191 |
 //! | [`icmpv6`] | ICMPv6 and the packets it quotes | RFC 4443 |
+//! | [`ndp`] | neighbour discovery and its options | RFC 4861, 8106 |
+//! | [`mld`] | multicast listener discovery | RFC 9777, 2710 |
+//! | [`igmp`] | group management for IPv4 | RFC 9776, 2236 |
 //! | [`udp`] | UDP | RFC 768 |
 //! | [`tcp`] | TCP and its options | RFC 9293, 7323, 2018 |
 //! | [`checksum`] | the Internet checksum | RFC 1071, 1624 |
 //! | [`vnet`] | the header that TUN puts before a packet for offload | linux/virtio_net.h |
 //! | [`annotate`] | any packet as a table of its fields | |
 //!
-//! [`frame`] and [`time`] hold the words that links and the protocol core share.
+//! [`domain`] reads the domain names in options, [`membership`] is what IGMP and MLD share; [`frame`] and [`time`] hold the words that links and the protocol core share.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
@@ -40,13 +43,18 @@ extern crate alloc;
 pub mod annotate;
 pub mod arp;
 pub mod checksum;
+pub mod domain;
 pub mod ethernet;
 pub mod frame;
 pub mod icmpv4;
 pub mod icmpv6;
+pub mod igmp;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod membership;
+pub mod mld;
+pub mod ndp;
 pub mod tcp;
 pub mod time;
 pub mod udp;
