@@ -1,6 +1,7 @@
-//! Ethernet II frames (IEEE 802.3 section 3, RFC 894).
+//! Ethernet II frames (IEEE 802.3 section 3, RFC 894) and VLAN tags (IEEE 802.1Q).
 
 use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use zerocopy::byteorder::network_endian::U16;
@@ -8,6 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The length of an Ethernet II header in bytes; there is no option that makes it longer here.
 pub const HEADER_LEN: usize = 14;
+
+mod vlan;
+
+pub use vlan::{Tag, Tagged};
 
 /// An Ethernet (MAC) address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -18,6 +23,32 @@ impl EthernetAddress {
     pub const BROADCAST: EthernetAddress = EthernetAddress([0xff; 6]);
     /// All zeros: no address, as in the target field of an ARP request.
     pub const UNSPECIFIED: EthernetAddress = EthernetAddress([0; 6]);
+
+    /// The address of an IPv4 group: 01:00:5e and the group's last 23 bits (RFC 1112 section 6.4).
+    #[must_use]
+    pub const fn of_ipv4_group(group: Ipv4Addr) -> EthernetAddress {
+        let [_, a, b, c] = group.octets();
+        EthernetAddress([0x01, 0x00, 0x5e, a & 0x7f, b, c])
+    }
+
+    /// The address of an IPv6 group: 33:33 and the group's last 32 bits (RFC 2464 section 7).
+    #[must_use]
+    pub const fn of_ipv6_group(group: Ipv6Addr) -> EthernetAddress {
+        let [a, b, c, d] = (group.to_bits() as u32).to_be_bytes();
+        EthernetAddress([0x33, 0x33, a, b, c, d])
+    }
+
+    /// The address of a group of either family; `None` when `address` is no group. That of IPv4's
+    /// limited broadcast is [`EthernetAddress::BROADCAST`].
+    #[must_use]
+    pub const fn of_group(address: IpAddr) -> Option<EthernetAddress> {
+        match address {
+            IpAddr::V4(v4) if v4.is_broadcast() => Some(Self::BROADCAST),
+            IpAddr::V4(v4) if v4.is_multicast() => Some(Self::of_ipv4_group(v4)),
+            IpAddr::V6(v6) if v6.is_multicast() => Some(Self::of_ipv6_group(v6)),
+            _ => None,
+        }
+    }
 
     /// Whether this is the address of every station.
     #[must_use]
@@ -98,6 +129,8 @@ impl EtherType {
     pub const VLAN: EtherType = EtherType(0x8100);
     /// IPv6 (RFC 2464).
     pub const IPV6: EtherType = EtherType(0x86dd);
+    /// A service VLAN tag, outside of another (IEEE 802.1ad).
+    pub const SERVICE_VLAN: EtherType = EtherType(0x88a8);
 
     /// The name that tcpdump prints, where the number has one here.
     #[must_use]
@@ -107,6 +140,7 @@ impl EtherType {
             EtherType::ARP => "ARP",
             EtherType::VLAN => "802.1Q",
             EtherType::IPV6 => "IPv6",
+            EtherType::SERVICE_VLAN => "802.1ad",
             _ => return None,
         })
     }
@@ -187,6 +221,18 @@ pub enum Malformed {
         /// The length in the type field, at most 1500.
         length: u16,
     },
+    /// The frame ends inside a VLAN tag.
+    TagTruncated {
+        /// How many bytes stand behind the tag's type.
+        length: usize,
+    },
+    /// A VLAN tag inside another, as providers stack them; hosts are in one VLAN.
+    StackedTags {
+        /// What is outside.
+        outer: Tag,
+        /// The type of the tag inside.
+        inner: EtherType,
+    },
 }
 
 impl fmt::Display for Malformed {
@@ -197,6 +243,12 @@ impl fmt::Display for Malformed {
             }
             Malformed::NotEthernetII { length } => {
                 write!(f, "the frame has a length ({length}) in the place of its type")
+            }
+            Malformed::TagTruncated { length } => {
+                write!(f, "the frame has {length} bytes of VLAN tag, which needs {}", Tag::LEN)
+            }
+            Malformed::StackedTags { outer, inner } => {
+                write!(f, "the frame has another VLAN tag, {inner}, inside that of {outer}")
             }
         }
     }

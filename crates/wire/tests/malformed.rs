@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use estab_wire::ethernet::{EtherType, EthernetAddress};
 use estab_wire::ip::Protocol;
-use estab_wire::{arp, checksum, ethernet, icmpv4, ipv4, tcp, udp};
+use estab_wire::{arp, checksum, ethernet, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 
 /// An IPv4 packet of 28 bytes, changed by `change`, with a right checksum.
 fn ipv4_with(change: impl FnOnce(&mut [u8; 28])) -> [u8; 28] {
@@ -168,6 +168,50 @@ fn ethernet() {
     {
         assert!(text.parse::<EthernetAddress>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn vlan() {
+    use ethernet::{Malformed, Tag, Tagged};
+    let frame = |behind: &[u8]| [&[2; 12][..], behind].concat();
+    let error = |behind: &[u8]| Tagged::parse(&frame(behind)).unwrap_err();
+    let tag = Tag { priority: 5, drop_eligible: true, vlan: 7 };
+    let whole = frame(&[0x81, 0, 0xb0, 7, 8, 0, 1]);
+    let (tagged, payload) = Tagged::parse(&whole).unwrap();
+    assert_eq!((tagged.tag, tagged.header.ethertype), (Some(tag), EtherType::IPV4));
+    assert_eq!(payload, [1]);
+    assert_eq!(error(&[0x81, 0, 0xb0, 7, 8]), Malformed::TagTruncated { length: 3 });
+    assert_eq!(error(&[0x81, 0, 0, 7, 0, 60]), Malformed::NotEthernetII { length: 60 });
+    let stacked = Malformed::StackedTags { outer: tag, inner: EtherType::VLAN };
+    assert_eq!(error(&[0x88, 0xa8, 0xb0, 7, 0x81, 0, 0, 1, 8, 0]), stacked);
+}
+
+#[test]
+fn groups_have_ethernet_addresses() {
+    let of = |text: &str| {
+        EthernetAddress::of_group(text.parse().unwrap()).map(|address| address.to_string())
+    };
+    assert_eq!(of("224.0.0.251").as_deref(), Some("01:00:5e:00:00:fb"));
+    assert_eq!(of("239.255.1.2").as_deref(), Some("01:00:5e:7f:01:02"));
+    assert_eq!(of("255.255.255.255").as_deref(), Some("ff:ff:ff:ff:ff:ff"));
+    assert_eq!(of("ff02::1:ff00:2").as_deref(), Some("33:33:ff:00:00:02"));
+    assert_eq!(of("10.77.0.1"), None);
+    assert_eq!(of("fd77::1"), None);
+}
+
+#[test]
+fn ipv6() {
+    use ipv6::Malformed;
+    let error = |packet: &[u8]| ipv6::Header::parse(packet).unwrap_err();
+    let mut packet = [0; 48];
+    packet[0] = 0x60;
+    packet[5] = 9;
+    assert_eq!(error(&packet[..39]), Malformed::Truncated { length: 39 });
+    assert_eq!(error(&packet), Malformed::PayloadLengthBeyondPacket { stated: 9, length: 8 });
+    assert!(ipv6::Header::parse_quoted(&packet).is_ok(), "a router may cut it");
+    packet[0] = 0x45;
+    assert_eq!(error(&packet), Malformed::Version(4));
+    assert_eq!(icmpv6::Header::parse(&[128; 7]), Err(icmpv6::Malformed::Truncated { length: 7 }));
 }
 
 #[test]

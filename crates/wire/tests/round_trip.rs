@@ -310,6 +310,22 @@ proptest! {
     }
 
     #[test]
+    fn vlan_emit_parse(
+        header in ethernet_header(),
+        tag in prop::option::of((0u8..8, any::<bool>(), 0u16..4096)),
+        payload in payload(),
+    ) {
+        use ethernet::{Tag, Tagged};
+        prop_assume!(![EtherType::VLAN, EtherType::SERVICE_VLAN].contains(&header.ethertype));
+        let tag = tag.map(|(priority, drop_eligible, vlan)| Tag { priority, drop_eligible, vlan });
+        let tagged = Tagged { header, tag };
+        let mut frame = vec![0xaa; tagged.encoded_len()];
+        prop_assert_eq!(tagged.emit(&mut frame), frame.len());
+        frame.extend(&payload);
+        prop_assert_eq!(Tagged::parse(&frame), Ok((tagged, &payload[..])));
+    }
+
+    #[test]
     fn ethernet_address_text(address in any::<[u8; 6]>()) {
         let address = EthernetAddress(address);
         prop_assert_eq!(address.to_string().parse(), Ok(address));
@@ -571,6 +587,7 @@ proptest! {
     #[test]
     fn nothing_panics_on_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let _ = ethernet::Header::parse(&bytes).map(|(header, _)| header.to_string());
+        let _ = ethernet::Tagged::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = arp::Packet::parse(&bytes).map(|packet| packet.to_string());
         let _ = ipv4::Header::parse(&bytes).map(|(header, _)| header.to_string());
         let _ = ipv4::Header::parse_quoted(&bytes).map(|(header, _)| header.to_string());
