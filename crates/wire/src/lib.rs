@@ -30,6 +30,8 @@
 //! | [`mld`] | multicast listener discovery | RFC 9777, 2710 |
 //! | [`igmp`] | group management for IPv4 | RFC 9776, 2236 |
 //! | [`udp`] | UDP | RFC 768 |
+//! | [`dhcpv4`] | DHCP for IPv4 | RFC 2131, 2132 |
+//! | [`dhcpv6`] | DHCP for IPv6, stateless | RFC 8415, 3646 |
 //! | [`tcp`] | TCP and its options | RFC 9293, 7323, 2018 |
 //! | [`checksum`] | the Internet checksum | RFC 1071, 1624 |
 //! | [`vnet`] | the header that TUN puts before a packet for offload | linux/virtio_net.h |
@@ -43,6 +45,8 @@ extern crate alloc;
 pub mod annotate;
 pub mod arp;
 pub mod checksum;
+pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod domain;
 pub mod ethernet;
 pub mod frame;
