@@ -80,6 +80,20 @@ pub struct Config {
     /// How many neighbours' hardware addresses are kept, in all; the one that was not used for the
     /// longest time goes first. 1024, as Linux's `gc_thresh3`.
     pub neighbor_limit: usize,
+    /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
+    /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
+    pub reassembly_memory: usize,
+    /// The same for the fragments of one source, so that a noisy one does not drive out the others.
+    /// 512 KiB: some seven datagrams of the largest size at once.
+    pub reassembly_per_source: usize,
+    /// How many fragments one datagram may have. 2048: the largest over the smallest link that
+    /// IPv4 knows (65,515 bytes in pieces of 48) has 1365.
+    pub fragments_per_datagram: usize,
+    /// How long an IPv4 datagram waits for its fragments. 30 s, as Linux has it; RFC 1122 3.3.2
+    /// says 60 to 120, written when a packet could be under way for as long.
+    pub reassembly_time_v4: Duration,
+    /// The same for IPv6. 60 s, of which RFC 8200 4.5 leaves no choice.
+    pub reassembly_time_v6: Duration,
     /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
     /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
     pub icmp_errors_per_second: u32,
@@ -125,6 +139,11 @@ impl Default for Config {
             memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
+            reassembly_memory: 4 << 20,
+            reassembly_per_source: 512 << 10,
+            fragments_per_datagram: 2048,
+            reassembly_time_v4: Duration::from_secs(30),
+            reassembly_time_v6: Duration::from_secs(60),
             icmp_errors_per_second: 1000,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
@@ -139,7 +158,7 @@ impl Config {
     /// The part of each of `count` shards in the limits of a host.
     ///
     /// What the whole host may use is divided evenly, rounded up: memory, connections, TIME-WAITs,
-    /// SYN queues, answers, ICMP errors per second. So no shard needs to ask another, and one may
+    /// SYN queues, answers, fragments, ICMP errors per second. So no shard needs to ask another, and one may
     /// reach its part while others have room. What bounds one connection, one listener's backlog,
     /// or what each shard needs for itself (neighbours, the trace, handovers) stays as it is.
     #[must_use]
@@ -153,6 +172,7 @@ impl Config {
             &mut self.syn_queue_limit,
             &mut self.reply_limit,
             &mut self.loopback_limit,
+            &mut self.reassembly_memory,
         ] {
             *limit = limit.div_ceil(count);
         }

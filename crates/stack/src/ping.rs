@@ -1,4 +1,4 @@
-//! Echo sockets: asking hosts whether they are there (RFC 792, RFC 1122 3.2.2.6).
+//! Echo sockets: asking hosts whether they are there (RFC 792, RFC 1122 3.2.2.6, RFC 4443 4).
 //!
 //! A socket sends echo requests with an identifier of its own and gets the replies to them, as
 //! unprivileged ICMP sockets do on Linux.
@@ -8,15 +8,15 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slotmap::SlotMap;
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::frame::FrameBuf;
 use wire::icmpv4::{self, Header};
-use wire::ip::Protocol;
+use wire::icmpv6;
 use wire::time::Instant;
 
 use crate::PingId;
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
-use crate::icmp::IcmpError;
+use crate::icmp::{IcmpError, protocol_for};
 use crate::info::SocketEntry;
 use crate::ip::{Envelope, Interfaces, Received, Waiter};
 use crate::reason::{Dropped, Sent};
@@ -24,7 +24,7 @@ use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::state::State;
 use crate::trace::What;
-use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::transmit::{HeaderBuf, Packet};
 
 /// How many requests of one socket may wait for the link, and how many replies for the program.
 /// Nobody pings faster than this without reading.
@@ -33,6 +33,12 @@ const QUEUE_LIMIT: usize = 256;
 /// How many echo sockets there may be: far more than programs that ping, far fewer than
 /// identifiers.
 const SOCKET_LIMIT: usize = 4096;
+
+/// The longest data that a packet to `address` can carry behind an ICMP header.
+fn longest_payload(address: IpAddr) -> usize {
+    let header = if address.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { 0 };
+    65_535 - header - icmpv4::HEADER_LEN
+}
 
 /// The TTL of requests (RFC 1122 3.2.1.7).
 const TTL: u8 = 64;
@@ -81,7 +87,7 @@ pub(crate) struct Parked {
     source: Option<IpAddr>,
     destination: IpAddr,
     sequence: u16,
-    /// The message with its checksum.
+    /// The message; over IPv6 its checksum is made when its source is known.
     message: FrameBuf,
 }
 
@@ -104,9 +110,11 @@ impl Stack {
     /// Queues an echo request to `destination`.
     ///
     /// # Errors
-    /// [`Error::MessageTooBig`] when it does not fit the link; [`Error::NetworkUnreachable`]
-    /// without a route; [`Error::WouldBlock`] when 256 wait already; [`Error::NoSuchSocket`] when
-    /// the socket is closed.
+    /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
+    /// fragments); [`Error::NetworkUnreachable`]
+    /// without a route; [`Error::WouldBlock`] when 256 wait already; [`Error::InvalidInput`] for
+    /// another family than that of the socket's address; [`Error::NoSuchSocket`] when the socket is
+    /// closed.
     pub fn ping_send(
         &mut self,
         now: Instant,
@@ -117,20 +125,18 @@ impl Stack {
     ) -> Result<(), Error> {
         self.shared.set_time(now);
         let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
-        let route = self.interfaces.route(socket.local, destination)?;
-        let overhead = wire::ipv4::MIN_HEADER_LEN + icmpv4::HEADER_LEN;
-        if payload.len() + overhead > usize::from(route.hop.mtu) {
+        if socket.local.is_some_and(|local| local.is_ipv4() != destination.is_ipv4()) {
+            return Err(Error::InvalidInput);
+        }
+        self.interfaces.route(socket.local, destination)?;
+        if payload.len() > longest_payload(destination) {
             return Err(Error::MessageTooBig);
         }
         if socket.unsent >= QUEUE_LIMIT {
             return Err(Error::WouldBlock);
         }
         socket.unsent += 1;
-        let header = Header::EchoRequest { identifier: socket.identifier, sequence };
-        let mut message = alloc::vec![0; icmpv4::HEADER_LEN];
-        header.emit(&mut message);
-        message.extend_from_slice(payload);
-        icmpv4::fill_checksum(&mut message);
+        let message = request(destination, socket.identifier, sequence, payload);
         let (source, message) = (socket.local, FrameBuf::from(message));
         self.pings.queue.push_back(Parked { id, source, destination, sequence, message });
         Ok(())
@@ -216,20 +222,24 @@ impl Pings {
             };
             let identification = interfaces.identification(&route, request.destination);
             self.leaves(shared, request.id);
+            let mut message = request.message;
+            if let (IpAddr::V6(from), IpAddr::V6(to)) = (route.source, request.destination) {
+                icmpv6::fill_checksum(from, to, &mut message);
+            }
             let envelope = Envelope {
                 link,
                 source: route.source,
                 destination: request.destination,
-                protocol: Protocol::ICMP,
+                protocol: protocol_for(request.destination),
                 ttl: TTL,
                 traffic_class: 0,
                 dont_fragment: false,
                 identification,
+                flow_label: 0,
             };
-            envelope.emit(&mut header.0, request.message.len());
             let reason = Sent::EchoRequest;
             shared.counters.count_sent(reason);
-            let length = request.message.len().saturating_sub(icmpv4::HEADER_LEN);
+            let length = message.len().saturating_sub(icmpv4::HEADER_LEN);
             shared.trace(
                 None,
                 What::PacketOut {
@@ -240,12 +250,7 @@ impl Pings {
                     reason,
                 },
             );
-            return Some(Packet {
-                interface: route.hop.interface,
-                header_len: envelope.len(),
-                body: Body::Frame(request.message),
-                meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
-            });
+            return Some(interfaces.send_datagram(header, &route, envelope, message, reason));
         }
         None
     }
@@ -358,6 +363,20 @@ impl Pings {
         socket.replies.push_back(reply);
         shared.events.push(SocketId::Ping(id), &mut socket.pending, Ready::READ);
     }
+}
+
+/// An echo request; over IPv6 without its checksum, which needs to know the source.
+fn request(destination: IpAddr, identifier: u16, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let mut message = alloc::vec![0; icmpv4::HEADER_LEN];
+    match destination {
+        IpAddr::V4(_) => Header::EchoRequest { identifier, sequence }.emit(&mut message),
+        IpAddr::V6(_) => icmpv6::Header::EchoRequest { identifier, sequence }.emit(&mut message),
+    };
+    message.extend_from_slice(payload);
+    if destination.is_ipv4() {
+        icmpv4::fill_checksum(&mut message);
+    }
+    message
 }
 
 fn failure(shared: &Shared, source: IpAddr, sequence: u16, error: Error) -> PingReply {

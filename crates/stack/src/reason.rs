@@ -103,8 +103,10 @@ reasons! {
         PortUnreachable: "no UDP socket has this port", "RFC 1122 3.2.2.1";
         ProtocolUnreachable: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
         ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
+        ReassemblyTimeExceeded: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
         TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
         Datagram: "a datagram of a program", "RFC 768";
+        Fragment: "a further piece of a datagram that is longer than its way takes", "RFC 791 3.2";
         ArpRequest: "asks who has the next hop's address", "RFC 826";
         ArpReply: "answers who has our address", "RFC 826";
     }
@@ -131,7 +133,17 @@ reasons! {
         LinkGroup: "for us alone, but sent to everybody on the link", "RFC 1122 3.3.6";
         MalformedIpOption: "an IP option makes no sense", "RFC 1122 3.2.1.8";
         SourceRoute: "source-routed", "RFC 1122 3.2.1.8";
-        Fragment: "a fragment: reassembly is not implemented", "RFC 791 3.2";
+        MalformedExtension: "an extension header makes no sense", "RFC 8200 4";
+        NoNextHeader: "nothing follows the headers", "RFC 8200 4.7";
+        FragmentOverlap: "a fragment overlaps with another: the datagram is given up", "RFC 5722 4";
+        FragmentCondemned: "a fragment of a datagram that was given up", "RFC 5722 4";
+        FragmentDuplicate: "a fragment that came before", "RFC 8200 4.5";
+        FragmentTiny: "a first fragment without the whole transport header", "RFC 1858 3";
+        FragmentMalformed: "a fragment that no datagram can have", "RFC 8200 4.5";
+        FragmentEcn: "marked fragments beside some that cannot be marked", "RFC 3168 5.3";
+        FragmentTimeout: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
+        FragmentLimit: "no room for more fragments of this datagram", "Config::reassembly_per_source";
+        FragmentEvicted: "an unfinished datagram made room for another", "Config::reassembly_memory";
         UnknownProtocol: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
         IpVersionUnsupported: "an IP version that is not spoken here", "RFC 1122 3.2.1.1";
         MalformedIcmp: "malformed ICMP message", "RFC 792";
@@ -174,8 +186,6 @@ reasons! {
         TimeWaitReset: "a reset in TIME-WAIT is ignored", "RFC 1337";
         TimeWaitOld: "an old segment in TIME-WAIT", "RFC 9293 3.10.7.4";
         MemoryLimit: "the stack's memory budget is spent", "Config::memory_limit";
-        ReplyTooBig: "the answer does not fit the link", "RFC 1122 3.3.2";
-        TooBigForLink: "a datagram does not fit the link any more", "RFC 1122 4.1.4";
         PingQueueFull: "the ping socket's receive queue is full", "RFC 792";
         ReplyQueueFull: "too many answers wait for the link", "Config::reply_limit";
         NoRoute: "no route back to the sender", "RFC 1122 3.3.1";

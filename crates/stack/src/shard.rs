@@ -11,8 +11,8 @@
 //! | ICMP echo reply | by its identifier | it goes to the socket that asked |
 //! | ICMP error | as the packet that it quotes | it is about that |
 //! | other ICMP | whoever received it | any shard can answer |
-//! | ARP | everybody; who received it answers | each shard knows its neighbours itself |
-//! | a fragment | whoever received it | it tells no ports, and is dropped |
+//! | ARP, neighbour discovery | everybody; who received it answers | each shard knows its neighbours itself |
+//! | a fragment | by addresses and identification | it tells no ports; whole, it goes on to its owner |
 //!
 //! The queue that a frame comes from is the kernel's choice, and its steering is a hint. Who gets
 //! a frame of another's keeps it for [`Stack::poll_handover`]; what carries it across is the
@@ -27,13 +27,13 @@ use siphasher::sip::SipHasher13;
 use wire::ethernet::{self, EtherType};
 use wire::frame::{FrameBuf, Medium, ReceiveMeta};
 use wire::icmpv4::{self, kind};
-use wire::ip::Protocol;
+use wire::ip::{Outline, Protocol};
 use wire::time::Instant;
-use wire::{ipv4, tcp, udp};
+use wire::{icmpv6, ipv4, ipv6, tcp, udp};
 
 use crate::error::Error;
 use crate::flow::FourTuple;
-use crate::ip::InterfaceId;
+use crate::ip::{Came, InterfaceId};
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::stack::Stack;
@@ -74,6 +74,8 @@ pub struct Handover {
     /// The shard's number.
     pub to: u16,
     interface: InterfaceId,
+    /// It was put together from fragments: an IP packet, whatever the link carries.
+    reassembled: bool,
     frame: FrameBuf,
     meta: ReceiveMeta,
 }
@@ -134,18 +136,40 @@ impl Steering {
         }
         match self.hash.of_frame(medium, &frame) {
             Owner::Shard(to) if to != self.shard.index => {
-                self.keep(shared, Handover { to, interface, frame, meta });
+                let reassembled = false;
+                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
                 None
             }
             Owner::Shard(_) | Owner::Anybody => Some(frame),
             Owner::Everybody => {
                 let Shard { index, count } = self.shard;
                 for to in (0..count).filter(|to| *to != index) {
-                    let frame = FrameBuf::copy_from(&frame);
-                    self.keep(shared, Handover { to, interface, frame, meta });
+                    let (frame, reassembled) = (FrameBuf::copy_from(&frame), false);
+                    self.keep(shared, Handover { to, interface, reassembled, frame, meta });
                 }
                 Some(frame)
             }
+        }
+    }
+
+    /// The same for a packet that was put together from fragments here.
+    pub(crate) fn sort_packet(
+        &mut self,
+        shared: &mut Shared,
+        interface: InterfaceId,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) -> Option<FrameBuf> {
+        if self.is_alone() {
+            return Some(frame);
+        }
+        match self.hash.of_packet(&frame) {
+            Some(to) if to != self.shard.index => {
+                let reassembled = true;
+                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
+                None
+            }
+            _ => Some(frame),
         }
     }
 
@@ -198,7 +222,10 @@ impl Stack {
     pub fn handle_handover(&mut self, now: Instant, handover: Handover) {
         self.shared.set_time(now);
         self.shared.counters.count_taken_over();
-        let Handover { interface, frame, meta, .. } = handover;
+        let Handover { interface, reassembled, frame, meta, .. } = handover;
+        if reassembled {
+            return self.packet_arrives(interface, frame, meta, Came::InFragments);
+        }
         let medium = self.interfaces.capabilities(interface).map(|link| link.medium);
         match medium.map(|medium| (medium, is_arp(medium, &frame))) {
             // Who received it answers it.
@@ -251,6 +278,22 @@ fn is_arp(medium: Medium, frame: &[u8]) -> bool {
         && ethernet::View::new(frame).is_some_and(|view| view.ethertype() == EtherType::ARP)
 }
 
+/// The hop limit of neighbour discovery (RFC 4861 3.1).
+const DISCOVERY_HOPS: u8 = 255;
+
+/// Whether an IP packet speaks of neighbours, routers or groups: each shard knows those itself.
+fn is_discovery(packet: &[u8]) -> bool {
+    // All of these go from hop to hop and no further, so their hop limit is one of two.
+    let hops = ipv6::View::new(packet).filter(|ip| ip.version() == 6).map(|ip| ip.hop_limit());
+    if !matches!(hops, Some(DISCOVERY_HOPS | 1)) {
+        return false;
+    }
+    let message = Outline::of(packet)
+        .filter(|outline| outline.protocol == Protocol::ICMPV6 && outline.fragment.is_none())
+        .and_then(|outline| icmpv6::View::new(packet.get(outline.start..)?));
+    message.is_some_and(|view| matches!(view.kind(), 130..=137 | 143))
+}
+
 /// The keyed hash that makes an owner of a conversation.
 #[derive(Clone, Copy)]
 struct OwnerHash {
@@ -266,17 +309,25 @@ impl OwnerHash {
             Medium::Ip => frame,
             Medium::Ethernet(_) => match ethernet::View::new(frame) {
                 Some(view) if view.ethertype() == EtherType::IPV4 => view.payload(),
+                Some(view) if view.ethertype() == EtherType::IPV6 => view.payload(),
                 Some(view) if view.ethertype() == EtherType::ARP => return Owner::Everybody,
                 _ => return Owner::Anybody,
             },
         };
+        if is_discovery(packet) {
+            return Owner::Everybody;
+        }
         self.of_packet(packet).map_or(Owner::Anybody, Owner::Shard)
     }
 
     fn of_packet(&self, packet: &[u8]) -> Option<u16> {
+        if wire::ip::version(packet) == Some(6) {
+            return self.of_packet_v6(packet);
+        }
         let ip = ipv4::View::new(packet).filter(|ip| ip.version() == 4)?;
         if ip.more_fragments() || ip.fragment_offset() != 0 {
-            return None;
+            let name = u32::from(ip.identification()) << 8 | u32::from(ip.protocol().0);
+            return Some(self.of_datagram(ip.source().into(), ip.destination().into(), name));
         }
         match ip.protocol() {
             Protocol::TCP => {
@@ -292,6 +343,51 @@ impl OwnerHash {
             Protocol::ICMP => self.of_message(ip.payload()),
             _ => None,
         }
+    }
+
+    fn of_packet_v6(&self, packet: &[u8]) -> Option<u16> {
+        let outline = Outline::of(packet)?;
+        let (source, destination) = (outline.source, outline.destination);
+        if outline.fragment.is_some() {
+            let header = ipv6::View::new(packet)?;
+            let fragment = ipv6::Extensions::new(header.next_header(), header.payload())
+                .find_map(|extension| extension.fragment())?;
+            return Some(self.of_datagram(source, destination, fragment.identification));
+        }
+        let transport = packet.get(outline.start..outline.end.min(packet.len()))?;
+        match outline.protocol {
+            Protocol::TCP => {
+                let segment = tcp::View::new(transport)?;
+                let local = SocketAddr::new(destination, segment.destination_port());
+                let remote = SocketAddr::new(source, segment.source_port());
+                Some(self.of_flow(local, remote))
+            }
+            Protocol::UDP => {
+                let port = udp::View::new(transport)?.destination_port();
+                Some(self.of_number(Protocol::UDP, port))
+            }
+            Protocol::ICMPV6 => self.of_message_v6(transport),
+            _ => None,
+        }
+    }
+
+    fn of_message_v6(&self, message: &[u8]) -> Option<u16> {
+        let (header, payload) = icmpv6::Header::parse(message).ok()?;
+        if let icmpv6::Header::EchoReply { identifier, .. } = header {
+            return Some(self.of_number(Protocol::ICMP, identifier));
+        }
+        // As for IPv4: what it is about went out from here.
+        let quoted = header.quoted(payload)?;
+        if let Some((identifier, _)) = quoted.echo() {
+            return Some(self.of_number(Protocol::ICMP, identifier));
+        }
+        let (local_port, remote_port) = quoted.ports()?;
+        if quoted.protocol == Protocol::UDP {
+            return Some(self.of_number(Protocol::UDP, local_port));
+        }
+        let local = SocketAddr::new(quoted.header.source.into(), local_port);
+        let remote = SocketAddr::new(quoted.header.destination.into(), remote_port);
+        Some(self.of_flow(local, remote))
     }
 
     fn of_message(&self, message: &[u8]) -> Option<u16> {
@@ -330,6 +426,19 @@ impl OwnerHash {
                 }
             }
         }
+        self.scale(&hash)
+    }
+
+    /// For the fragments of one datagram.
+    fn of_datagram(&self, source: IpAddr, destination: IpAddr, name: u32) -> u16 {
+        let mut hash = self.begin();
+        for address in [source, destination] {
+            match address {
+                IpAddr::V4(ip) => hash.write(&ip.octets()),
+                IpAddr::V6(ip) => hash.write(&ip.octets()),
+            }
+        }
+        hash.write_u32(name);
         self.scale(&hash)
     }
 

@@ -7,6 +7,7 @@ use crate::FourTuple;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::event::EventQueue;
+use crate::ip::FlowLabels;
 use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::reason::{Dropped, Withheld};
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     /// What connections need while something is under way, and wait for the next that does.
     pub(crate) send_works: Shelf<SendWork>,
     pub(crate) receive_works: Shelf<ReceiveWork>,
+    pub(crate) flow_labels: FlowLabels,
     /// Buffers that can be filled again.
     pub(crate) spare: Pool,
 }
@@ -42,6 +44,7 @@ impl Shared {
             counters: Counters::default(),
             send_works: Shelf::new(),
             receive_works: Shelf::new(),
+            flow_labels: FlowLabels::new([0; 2]),
             spare: Pool::default(),
             config,
         }

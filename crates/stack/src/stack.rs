@@ -12,7 +12,7 @@ use crate::counters::Counters;
 use crate::event::{Event, Ready, SocketId};
 use crate::icmp::Icmp;
 use crate::info::SocketEntry;
-use crate::ip::{InterfaceId, Interfaces, Waiter};
+use crate::ip::{FlowLabels, InterfaceId, Interfaces, Reassembly, Waiter};
 use crate::ping::Pings;
 use crate::reason::Dropped;
 use crate::shard::{Shard, Steering};
@@ -31,6 +31,7 @@ pub struct Stack {
     pub(crate) shared: Shared,
     pub(crate) steering: Steering,
     pub(crate) interfaces: Interfaces,
+    pub(crate) reassembly: Reassembly,
     pub(crate) icmp: Icmp,
     pub(crate) pings: Pings,
     pub(crate) udp: Udp,
@@ -67,7 +68,12 @@ impl Stack {
             udp: Udp::new(&config, &mut rng),
             tcp: Tcp::new(&config, &mut rng),
             steering: Steering::new(shard, [rng.next_u64(), rng.next_u64()]),
-            shared: Shared::new(config),
+            // Last: what came before it keeps its secrets.
+            reassembly: Reassembly::new(&mut rng),
+            shared: Shared {
+                flow_labels: FlowLabels::new([rng.next_u64(), rng.next_u64()]),
+                ..Shared::new(config)
+            },
             loopback: VecDeque::new(),
             in_transit: FrameBuf::default(),
         }
@@ -109,6 +115,7 @@ impl Stack {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.shared.set_time(now);
         self.interfaces.handle_timeout(&mut self.shared);
+        self.give_up_fragments();
         self.tcp.handle_timeout(&mut self.shared);
     }
 
@@ -116,7 +123,11 @@ impl Stack {
     /// for but packets and commands.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.interfaces.poll_timeout(), self.tcp.poll_timeout()];
+        let deadlines = [
+            self.interfaces.poll_timeout(),
+            self.reassembly.poll_timeout(),
+            self.tcp.poll_timeout(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -4,40 +4,63 @@ extern crate estab_stack as stack;
 
 mod common;
 
-use common::{B, Pair, plain};
+use common::{Family, Pair, plain};
 use stack::{Error, KeepAlive, RtoLimits, Shutdown, SocketId, State, TcpOptions};
-use std::net::SocketAddr;
 use std::time::Duration;
 use wire::frame::Capabilities;
 use wire::tcp::Flags;
+
+for_both_families! {
+    three_way_handshake,
+    the_segment_size_follows_from_the_mtu,
+    a_port_where_nobody_listens_refuses,
+    data_crosses_both_ways_and_the_close_takes_four_segments,
+    bulk_data_arrives_whole,
+    super_segments_carry_bulk_data_both_ways_of_counting,
+    a_close_with_unread_data_resets,
+    both_close_at_once,
+    both_open_at_once_with_four_segments,
+    lost_segments_come_again_and_fin_is_never_forgotten,
+    a_port_can_be_listened_on_while_a_connection_with_it_opens,
+    every_packet_has_the_ip_fields_that_the_program_set,
+    a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says,
+    what_waits_for_its_pace_wakes_nobody_up_meanwhile,
+    who_closed_asks_a_stalled_peer_often_though_waits_stay_short,
+}
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 7 + i / 251) as u8).collect()
 }
 
-#[test]
-fn three_way_handshake() {
-    let mut pair = Pair::new(plain());
+fn three_way_handshake(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();
     assert_eq!(pair.a.stack.state(client), Ok(State::Established));
     assert_eq!(pair.b.stack.state(server), Ok(State::Established));
     let info = pair.a.stack.info(client).unwrap();
     assert!(info.timestamps && info.window_scale == Some((7, 7)));
-    assert_eq!(info.snd_mss, 1448);
+    assert_eq!(info.snd_mss, if family == Family::V4 { 1448 } else { 1428 });
 }
 
-#[test]
-fn a_port_where_nobody_listens_refuses() {
-    let mut pair = Pair::new(plain());
+/// RFC 9293 3.7.1, RFC 8200 8.3: the MTU less the headers, and 12 bytes of timestamps.
+fn the_segment_size_follows_from_the_mtu(family: Family) {
+    let mut pair = Pair::over(family, Capabilities { mtu: 1280, ..plain() });
+    let (client, server) = pair.connected();
+    let expected = if family == Family::V4 { 1228 } else { 1208 };
+    assert_eq!(pair.a.stack.info(client).unwrap().snd_mss, expected);
+    assert_eq!(pair.b.stack.info(server).unwrap().snd_mss, expected);
+}
+
+fn a_port_where_nobody_listens_refuses(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let client = pair.connect(81);
     pair.settle();
     assert_eq!(pair.a.stack.take_error(client), Ok(Some(Error::ConnectionRefused)));
     assert_eq!(pair.a.stack.state(client), Ok(State::Closed));
 }
 
-#[test]
-fn data_crosses_both_ways_and_the_close_takes_four_segments() {
-    let mut pair = Pair::new(plain());
+fn data_crosses_both_ways_and_the_close_takes_four_segments(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();
     assert_eq!(pair.a.stack.write(pair.now, client, b"hello"), Ok(5));
     pair.settle();
@@ -65,8 +88,8 @@ fn data_crosses_both_ways_and_the_close_takes_four_segments() {
     assert_eq!(pair.a.stack.poll_timeout(), None);
 }
 
-fn bulk(capabilities: Capabilities, length: usize) -> u64 {
-    let mut pair = Pair::new(capabilities);
+fn bulk(family: Family, capabilities: Capabilities, length: usize) -> u64 {
+    let mut pair = Pair::over(family, capabilities);
     let (client, server) = pair.connected();
     let data = pattern(length);
     let (mut sent, mut got) = (0, Vec::new());
@@ -99,21 +122,18 @@ fn bulk(capabilities: Capabilities, length: usize) -> u64 {
     pair.b.stack.info(server).unwrap().segs_in
 }
 
-#[test]
-fn bulk_data_arrives_whole() {
-    bulk(plain(), 20_000_000);
+fn bulk_data_arrives_whole(family: Family) {
+    bulk(family, plain(), 20_000_000);
 }
 
-#[test]
-fn super_segments_carry_bulk_data_both_ways_of_counting() {
+fn super_segments_carry_bulk_data_both_ways_of_counting(family: Family) {
     let offload = Capabilities { checksum: true, segmentation: true, ..plain() };
-    let segments = bulk(offload, 20_000_000);
+    let segments = bulk(family, offload, 20_000_000);
     assert!(segments >= 20_000_000 / 1448, "{segments} counts what the wire would carry");
 }
 
-#[test]
-fn a_close_with_unread_data_resets() {
-    let mut pair = Pair::new(plain());
+fn a_close_with_unread_data_resets(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();
     pair.a.stack.write(pair.now, client, b"never read").unwrap();
     pair.settle();
@@ -125,9 +145,8 @@ fn a_close_with_unread_data_resets() {
     assert_eq!(pair.a.stack.write(pair.now, client, b"x"), Err(Error::BrokenPipe));
 }
 
-#[test]
-fn both_close_at_once() {
-    let mut pair = Pair::new(plain());
+fn both_close_at_once(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();
     pair.a.stack.shutdown(pair.now, client, Shutdown::Write).unwrap();
     pair.b.stack.shutdown(pair.now, server, Shutdown::Write).unwrap();
@@ -136,11 +155,9 @@ fn both_close_at_once() {
     assert_eq!(pair.b.stack.state(server), Ok(State::TimeWait));
 }
 
-#[test]
-fn both_open_at_once_with_four_segments() {
-    let mut pair = Pair::new(plain());
-    let (a, b) =
-        (format!("{}:7000", common::A).parse().unwrap(), format!("{B}:7000").parse().unwrap());
+fn both_open_at_once_with_four_segments(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (a, b) = (family.a(7000), family.b(7000));
     let client = pair.a.stack.connect(pair.now, Some(a), b, Default::default()).unwrap();
     let server = pair.b.stack.connect(pair.now, Some(b), a, Default::default()).unwrap();
     let mut packets = 0;
@@ -153,10 +170,9 @@ fn both_open_at_once_with_four_segments() {
     assert_eq!(packets, 4);
 }
 
-#[test]
-fn lost_segments_come_again_and_fin_is_never_forgotten() {
+fn lost_segments_come_again_and_fin_is_never_forgotten(family: Family) {
     for period in 3..14 {
-        let mut pair = Pair::new(plain());
+        let mut pair = Pair::over(family, plain());
         let (client, server) = pair.connected();
         let data = pattern(200_000);
         let options = TcpOptions { send_buffer: Some(200_000), ..TcpOptions::default() };
@@ -194,11 +210,9 @@ fn lost_segments_come_again_and_fin_is_never_forgotten() {
 }
 
 /// RFC 9293 3.9.1.1, MUST-42, with the listener and the opening connection on one port.
-#[test]
-fn a_port_can_be_listened_on_while_a_connection_with_it_opens() {
-    let mut pair = Pair::new(plain());
-    let local: SocketAddr = format!("{}:7000", common::A).parse().unwrap();
-    let remote = format!("{B}:80").parse().unwrap();
+fn a_port_can_be_listened_on_while_a_connection_with_it_opens(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (local, remote) = (family.a(7000), family.b(80));
     let opening = pair.a.stack.connect(pair.now, Some(local), remote, Default::default()).unwrap();
     assert_eq!(pair.a.stack.state(opening), Ok(State::SynSent));
     let listener = pair.a.stack.listen(pair.now, local, 1, Default::default()).unwrap();
@@ -212,17 +226,16 @@ fn a_port_can_be_listened_on_while_a_connection_with_it_opens() {
 }
 
 /// RFC 9293 3.9.1.9 and 3.9.2, MUST-48 and MUST-49: from the first packet to the reset.
-#[test]
-fn every_packet_has_the_ip_fields_that_the_program_set() {
+fn every_packet_has_the_ip_fields_that_the_program_set(family: Family) {
     let options = TcpOptions { ttl: 7, traffic_class: 0xb8, ..TcpOptions::default() };
-    let mut pair = Pair::new(plain());
-    let address = format!("{B}:80").parse().unwrap();
+    let mut pair = Pair::over(family, plain());
+    let address = family.b(80);
     let listener = pair.b.stack.listen(pair.now, address, 1, options.clone()).unwrap();
     let client = pair.a.stack.connect(pair.now, None, address, options).unwrap();
     let mut seen = Vec::new();
     let mut note = |_, frame: &[u8]| {
-        let (ip, segment) = wire::ipv4::Header::parse(frame).unwrap();
-        assert_eq!((ip.ttl, ip.traffic_class), (7, 0xb8));
+        let (ip, segment) = wire::ip::Header::parse(frame).unwrap();
+        assert_eq!((ip.hop_limit(), ip.traffic_class()), (7, 0xb8));
         seen.push(wire::tcp::Header::parse(segment).unwrap().0.flags);
         false
     };
@@ -236,9 +249,8 @@ fn every_packet_has_the_ip_fields_that_the_program_set() {
     assert_eq!((of(Flags::SYN), of(Flags::PSH), of(Flags::RST)), (2, 1, 1), "{seen:?}");
 }
 
-#[test]
-fn a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says() {
-    let mut pair = Pair::new(plain());
+fn a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, _) = pair.connected();
     let second = Duration::from_secs(1);
     let options = TcpOptions {
@@ -259,11 +271,10 @@ fn a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says() {
     assert_eq!((asked, pair.now.since(began)), (600, second * 600));
 }
 
-#[test]
-fn what_waits_for_its_pace_wakes_nobody_up_meanwhile() {
-    let mut pair = Pair::new(plain());
+fn what_waits_for_its_pace_wakes_nobody_up_meanwhile(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let listener = pair.listen(80, 16);
-    let remote = format!("{B}:80").parse().unwrap();
+    let remote = family.b(80);
     let options = TcpOptions { max_pacing_rate: Some(1), ..TcpOptions::default() };
     let client = pair.a.stack.connect(pair.now, None, remote, options).unwrap();
     pair.settle();
@@ -282,9 +293,8 @@ fn what_waits_for_its_pace_wakes_nobody_up_meanwhile() {
     assert!(turns < 10, "{turns} turns for one segment");
 }
 
-#[test]
-fn who_closed_asks_a_stalled_peer_often_though_waits_stay_short() {
-    let mut pair = Pair::new(plain());
+fn who_closed_asks_a_stalled_peer_often_though_waits_stay_short(family: Family) {
+    let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();
     let second = Duration::from_secs(1);
     let rto = RtoLimits { max: second, ..RtoLimits::default() };

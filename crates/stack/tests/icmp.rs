@@ -300,7 +300,7 @@ fn a_ping_that_fails_says_why() {
     assert_eq!((news.sequence, news.error), (2, Some(Error::HostUnreachable)));
     let to_far = host.stack.ping_send(host.now, id, IpAddr::V4(FAR), 3, b"x");
     assert_eq!(to_far, Err(Error::NetworkUnreachable));
-    let too_big = host.stack.ping_send(host.now, id, IpAddr::V4(THEM), 3, &[0; 1473]);
+    let too_big = host.stack.ping_send(host.now, id, IpAddr::V4(THEM), 3, &[0; 65_508]);
     assert_eq!(too_big, Err(Error::MessageTooBig));
 }
 

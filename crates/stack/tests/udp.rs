@@ -117,7 +117,7 @@ fn a_checksum_of_zero_is_sent_as_all_ones() {
     assert_eq!(zeros, 1, "one word brings the sum to 0xffff");
 }
 
-/// Nothing is fragmented: what does not fit the link is refused.
+/// What no packet can hold is refused.
 #[test]
 fn too_long_is_refused() {
     let mut host = Host::tun();
@@ -125,7 +125,7 @@ fn too_long_is_refused() {
     let mut send =
         |length: usize, to| host.stack.udp_send_to(host.now, id, &vec![0; length], v4(to, 5000));
     assert_eq!(send(1472, THEM), Ok(1472));
-    assert_eq!(send(1473, THEM), Err(Error::MessageTooBig));
+    assert_eq!(send(65_508, THEM), Err(Error::MessageTooBig));
     assert_eq!(send(65_507, Ipv4Addr::LOCALHOST), Ok(65_507));
     assert_eq!(send(65_508, Ipv4Addr::LOCALHOST), Err(Error::MessageTooBig));
     host.sends_one();
@@ -145,7 +145,8 @@ fn impossible_peers_are_refused() {
         assert_eq!(host.stack.udp_connect(id, peer), Err(Error::InvalidInput));
     }
     assert_eq!(host.stack.udp_send(host.now, id, b"x"), Err(Error::NotConnected));
-    assert_eq!(host.stack.udp_bind(v6), Err(Error::AddressNotAvailable));
+    let foreign = SocketAddr::new(IpAddr::V6(host::v6::OTHER), 7);
+    assert_eq!(host.stack.udp_bind(foreign), Err(Error::AddressNotAvailable));
     assert_eq!(host.stack.udp_bind(v4(OTHER, 7)), Err(Error::AddressNotAvailable));
 }
 

@@ -62,6 +62,18 @@ impl FrameBuf {
         self.start = self.start.saturating_add(count).min(self.end);
     }
 
+    /// Shows again the last `count` bytes that are hidden in front; at most all of them.
+    pub fn retreat(&mut self, count: usize) {
+        self.start = self.start.saturating_sub(count);
+    }
+
+    /// The last `count` bytes that are hidden in front (headers that were read); at most all of
+    /// them.
+    #[must_use]
+    pub fn hidden(&self, count: usize) -> &[u8] {
+        &self.bytes[self.start.saturating_sub(count)..self.start]
+    }
+
     /// Keeps only the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         self.end = self.end.min(self.start.saturating_add(length));

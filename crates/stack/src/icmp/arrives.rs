@@ -8,7 +8,7 @@ use wire::ip::Protocol;
 
 use super::{IcmpError, Reply};
 use crate::FourTuple;
-use crate::ip::Packet4;
+use crate::ip::{Incoming, InterfaceId};
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
 use crate::tcp::seq::Seq;
@@ -20,7 +20,7 @@ const NOT_UNIVERSAL_TIME: u32 = 0x8000_0000;
 
 impl Stack {
     /// An ICMP message came.
-    pub(crate) fn icmp_arrives(&mut self, packet: Packet4) {
+    pub(crate) fn icmp_arrives(&mut self, packet: Incoming) {
         let received = &packet.received;
         let unverified = received.meta.checksum == ReceiveChecksum::Unverified;
         if unverified && !icmpv4::is_checksum_valid(&received.frame) {
@@ -55,7 +55,7 @@ impl Stack {
 
     /// RFC 1122 3.2.2.6: the same data goes back, from the address that was asked. A request to
     /// everybody is ignored, as it may be: an answer would let one packet cause many.
-    fn echo_request_arrives(&mut self, packet: Packet4) {
+    fn echo_request_arrives(&mut self, packet: Incoming) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
@@ -74,7 +74,7 @@ impl Stack {
     }
 
     /// RFC 1122 3.2.2.8: it may be answered, and then without delay and from the same address.
-    fn timestamp_request_arrives(&mut self, packet: Packet4, asked: Timestamps) {
+    fn timestamp_request_arrives(&mut self, packet: Incoming, asked: Timestamps) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
@@ -99,35 +99,70 @@ impl Stack {
 
     /// An error goes to whoever sent the packet that it quotes (RFC 1122 3.2.2.1). Anybody can
     /// send one, so it counts only when it quotes something that we may have sent (RFC 5927 4).
-    fn error_arrives(&mut self, packet: &Packet4, header: &Header) -> Result<(), Dropped> {
+    fn error_arrives(&mut self, packet: &Incoming, header: &Header) -> Result<(), Dropped> {
         if !header.is_error() || packet.group {
             return Err(Dropped::IcmpIgnored);
         }
         let error = IcmpError::from_header(header).ok_or(Dropped::IcmpIgnored)?;
         let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
         let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
-        let source = IpAddr::V4(quoted.header.source);
-        if !self.interfaces.is_local(source) {
-            return Err(Dropped::IcmpUnsolicited);
-        }
-        self.pass_on(&quoted, error)
+        let about = About::of(&quoted).ok_or(Dropped::IcmpUnsolicited)?;
+        self.pass_on(packet.received.interface, about, error)
     }
 
-    fn pass_on(&mut self, quoted: &Quoted<'_>, error: IcmpError) -> Result<(), Dropped> {
-        let local = IpAddr::V4(quoted.header.source);
-        let remote = IpAddr::V4(quoted.header.destination);
-        if quoted.header.protocol == Protocol::ICMP {
-            let (identifier, sequence) = quoted.echo().ok_or(Dropped::IcmpUnsolicited)?;
-            return self.pings.icmp_error(&mut self.shared, remote, identifier, sequence, error);
+    /// Takes an error to the socket that sent what it is about.
+    pub(super) fn pass_on(
+        &mut self,
+        interface: InterfaceId,
+        about: About,
+        error: IcmpError,
+    ) -> Result<(), Dropped> {
+        let About { local, remote, packet } = about;
+        if !self.interfaces.is_local(local) && !self.interfaces.takes_any(interface) {
+            return Err(Dropped::IcmpUnsolicited);
         }
-        let (local_port, remote_port) = quoted.ports().ok_or(Dropped::IcmpUnsolicited)?;
-        let tuple = FourTuple::new((local, local_port), (remote, remote_port));
-        if quoted.header.protocol == Protocol::UDP {
-            return self.udp.icmp_error(&mut self.shared, tuple, error);
+        let shared = &mut self.shared;
+        let tuple = |(ours, theirs)| FourTuple::new((local, ours), (remote, theirs));
+        match packet {
+            Quote::Echo { identifier, sequence } => {
+                self.pings.icmp_error(shared, remote, identifier, sequence, error)
+            }
+            Quote::Udp { ports } => self.udp.icmp_error(shared, tuple(ports), error),
+            Quote::Tcp { ports, sequence } => {
+                self.tcp.icmp_error(shared, tuple(ports), Seq(sequence), error);
+                Ok(())
+            }
         }
-        let sequence = quoted.sequence().ok_or(Dropped::IcmpUnsolicited)?;
-        self.tcp.icmp_error(&mut self.shared, tuple, Seq(sequence), error);
-        Ok(())
+    }
+}
+
+/// The packet of ours that an error is about, as it claims.
+pub(super) struct About {
+    pub(super) local: IpAddr,
+    pub(super) remote: IpAddr,
+    pub(super) packet: Quote,
+}
+
+/// What such a packet was.
+pub(super) enum Quote {
+    Echo { identifier: u16, sequence: u16 },
+    Udp { ports: (u16, u16) },
+    Tcp { ports: (u16, u16), sequence: u32 },
+}
+
+impl About {
+    /// `None` when it is nothing that we send, or too little of it is quoted.
+    fn of(quoted: &Quoted<'_>) -> Option<Self> {
+        let packet = match quoted.header.protocol {
+            Protocol::ICMP => {
+                let (identifier, sequence) = quoted.echo()?;
+                Quote::Echo { identifier, sequence }
+            }
+            Protocol::UDP => Quote::Udp { ports: quoted.ports()? },
+            _ => Quote::Tcp { ports: quoted.ports()?, sequence: quoted.sequence()? },
+        };
+        let (local, remote) = (quoted.header.source.into(), quoted.header.destination.into());
+        Some(Self { local, remote, packet })
     }
 }
 

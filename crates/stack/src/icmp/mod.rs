@@ -1,19 +1,22 @@
-//! ICMP for IPv4: answers, errors that we send, errors that we get (RFC 792, RFC 1122 3.2.2).
+//! ICMP of both families: answers, errors that we send, errors that we get (RFC 792, RFC 1122 3.2.2,
+//! RFC 4443).
 //!
 //! | place | holds | source |
 //! |---|---|---|
 //! | `arrives` | what each message means to us | RFC 1122 3.2.2 |
+//! | `arrives_v6` | the same for IPv6 | RFC 4443 |
 //! | `errors` | the errors that we send, and when not to | RFC 1122 3.2.2, RFC 1812 4.3.2.8 |
 //! | `received` | what a received error means to a socket | RFC 1122 4.2.3.9, RFC 5927 |
 
 mod arrives;
+mod arrives_v6;
 mod errors;
 mod received;
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::frame::FrameBuf;
 use wire::ip::Protocol;
 
 use crate::config::Config;
@@ -22,14 +25,14 @@ use crate::ip::{Envelope, Interfaces, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
-use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::transmit::{HeaderBuf, Packet};
 
 pub(crate) use errors::Problem;
 pub(crate) use received::IcmpError;
 
 use errors::TokenBucket;
 
-/// The TTL of our answers (RFC 1122 3.2.1.7, IANA "IP TIME TO LIVE PARAMETER").
+/// The TTL and hop limit of our answers (RFC 1122 3.2.1.7, IANA "IP TIME TO LIVE PARAMETER").
 const TTL: u8 = 64;
 
 /// A stack's ICMP, its echo sockets aside.
@@ -105,6 +108,11 @@ impl Icmp {
     }
 }
 
+/// What carries ICMP to `address`.
+pub(crate) fn protocol_for(address: IpAddr) -> Protocol {
+    if address.is_ipv4() { Protocol::ICMP } else { Protocol::ICMPV6 }
+}
+
 /// Builds the packet for an answer, unless it is parked or there is no way for it.
 fn emit(
     shared: &mut Shared,
@@ -125,27 +133,16 @@ fn emit(
         link,
         source: reply.source,
         destination: reply.destination,
-        protocol: Protocol::ICMP,
+        protocol: protocol_for(reply.destination),
         ttl: TTL,
         traffic_class: reply.traffic_class,
         dont_fragment: false,
         identification: interfaces.identification(&route, reply.destination),
+        flow_label: 0,
     };
-    let length = reply.message.len();
-    if envelope.len() - envelope.link.len() + length > usize::from(route.hop.mtu) {
-        shared.drop_packet(None, Dropped::ReplyTooBig);
-        shared.recycle(reply.message);
-        return None;
-    }
-    envelope.emit(&mut header.0, length);
-    let Reply { source, destination, kind, reason, .. } = reply;
+    let Reply { source, destination, message, kind, reason, .. } = reply;
     shared.counters.count_sent(reason);
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     shared.trace(None, What::PacketOut { kind, source, destination, length, reason });
-    Some(Packet {
-        interface: route.hop.interface,
-        header_len: envelope.len(),
-        body: Body::Frame(reply.message),
-        meta: TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() },
-    })
+    Some(interfaces.send_datagram(header, &route, envelope, message, reason))
 }

@@ -1,6 +1,7 @@
 //! What a received error means to a socket (RFC 1122 3.2.2.1 and 4.2.3.9, RFC 5461).
 
 use wire::icmpv4::{Header, UnreachableCode};
+use wire::icmpv6;
 
 use crate::error::Error;
 
@@ -40,6 +41,34 @@ impl IcmpError {
             Header::ParameterProblem { .. } => Some(IcmpError::ParameterProblem),
             _ => None,
         }
+    }
+
+    /// The same for IPv6 (RFC 4443 3). An error of a type that we do not know is one, too (2.4 (a)).
+    pub(crate) fn from_header_v6(header: &icmpv6::Header) -> Option<Self> {
+        use icmpv6::{ParameterCode, UnreachableCode};
+        let error = match *header {
+            icmpv6::Header::DestinationUnreachable { code } => match code {
+                UnreachableCode::NO_ROUTE | UnreachableCode::BEYOND_SCOPE => {
+                    IcmpError::NetworkUnreachable
+                }
+                UnreachableCode::PORT => IcmpError::PortUnreachable,
+                UnreachableCode::ADMINISTRATIVELY_PROHIBITED
+                | UnreachableCode::SOURCE_POLICY_FAILED
+                | UnreachableCode::REJECT_ROUTE => IcmpError::Prohibited,
+                _ => IcmpError::HostUnreachable,
+            },
+            icmpv6::Header::PacketTooBig { mtu } => {
+                IcmpError::TooBig { next_hop_mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
+            }
+            icmpv6::Header::TimeExceeded { .. } => IcmpError::TimeExceeded,
+            icmpv6::Header::ParameterProblem { code, .. } => match code {
+                ParameterCode::UNRECOGNIZED_NEXT_HEADER => IcmpError::ProtocolUnreachable,
+                _ => IcmpError::ParameterProblem,
+            },
+            _ if header.is_error() => IcmpError::HostUnreachable,
+            _ => return None,
+        };
+        Some(error)
     }
 
     fn from_unreachable(code: UnreachableCode, next_hop_mtu: u16) -> Self {
@@ -92,5 +121,17 @@ mod tests {
         }
         assert_eq!(IcmpError::from_header(&Header::SourceQuench), None);
         assert_eq!(IcmpError::PortUnreachable.error(), Error::ConnectionRefused);
+    }
+
+    #[test]
+    fn every_error_of_icmpv6_means_something() {
+        for (kind, code) in (0..=255).flat_map(|kind| (0..=7).map(move |code| (kind, code))) {
+            let message = [kind, code, 0, 0, 0, 0, 5, 0];
+            let (header, _) = icmpv6::Header::parse(&message).unwrap();
+            let error = IcmpError::from_header_v6(&header);
+            assert_eq!(error.is_some(), kind < 128);
+            let hard = matches!((kind, code), (1, 4) | (4, 1));
+            assert_eq!(error.is_some_and(IcmpError::is_hard), hard, "{kind} {code}");
+        }
     }
 }

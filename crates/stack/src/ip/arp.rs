@@ -37,7 +37,7 @@ impl Interfaces {
         if let Some(reason) = self.objection_to(&packet, interface, ours) {
             return shared.drop_packet(None, reason);
         }
-        let for_us = self.has_address(interface, packet.target_protocol);
+        let for_us = self.has_address(interface, packet.target_protocol.into());
         let known = self.learn_from(shared, interface, &packet);
         if !for_us {
             if !known {
@@ -83,7 +83,8 @@ impl Interfaces {
         if self.is_broadcast_on(interface, sender) || sender.is_loopback() {
             return Some(Dropped::MalformedArp);
         }
-        let ours_claimed = self.has_address(interface, sender) || packet.sender_hardware == ours;
+        let ours_claimed =
+            self.has_address(interface, sender.into()) || packet.sender_hardware == ours;
         ours_claimed.then_some(Dropped::ArpConflict)
     }
 
@@ -96,11 +97,16 @@ impl Interfaces {
         packet: &arp::Packet,
     ) -> bool {
         let sender = packet.sender_protocol;
-        let for_us = self.has_address(interface, packet.target_protocol);
-        let remember = for_us && self.is_neighbor(interface, sender);
+        let for_us = self.has_address(interface, packet.target_protocol.into());
+        let remember = for_us && self.is_neighbor(interface, sender.into());
         // A probe has no sender address (RFC 5227 2.1.1): there is nothing to learn from it.
         !sender.is_unspecified()
-            && self.neighbors.learn(shared, (interface, sender), packet.sender_hardware, remember)
+            && self.neighbors.learn(
+                shared,
+                (interface, sender.into()),
+                packet.sender_hardware,
+                remember,
+            )
     }
 
     fn queue_arp_reply(
@@ -124,7 +130,7 @@ impl Interfaces {
     }
 
     /// The next ARP packet for the link: answers first, then questions.
-    pub(crate) fn next_packet(
+    pub(super) fn next_arp_packet(
         &mut self,
         shared: &mut Shared,
         header: &mut HeaderBuf,
@@ -135,6 +141,7 @@ impl Interfaces {
         }
         while let Some(question) = self.neighbors.next_question() {
             let (interface, target) = question.neighbor;
+            let IpAddr::V4(target) = target else { continue };
             let Some(ours) = self.ethernet_address(interface) else { continue };
             let Some(source) = self.address_near(interface, target) else { continue };
             let packet = arp::Packet {
@@ -151,8 +158,10 @@ impl Interfaces {
 
     /// The address that a question about `target` comes from.
     fn address_near(&self, interface: InterfaceId, target: Ipv4Addr) -> Option<Ipv4Addr> {
-        let near = self.assigned(interface).find(|assigned| assigned.network_holds(target));
-        near.or_else(|| self.assigned(interface).next()).map(|assigned| assigned.address)
+        match self.source_for(interface, target.into(), target.into()) {
+            Some(IpAddr::V4(source)) => Some(source),
+            _ => None,
+        }
     }
 }
 

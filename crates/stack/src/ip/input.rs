@@ -1,5 +1,6 @@
 //! What a frame goes through before a transport sees it (RFC 1122 3.2.1, RFC 791).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use wire::ethernet::{self, EtherType, EthernetAddress};
@@ -8,20 +9,46 @@ use wire::ip::Protocol;
 use wire::ipv4::{self, Ipv4Option};
 
 use crate::icmp::Problem;
+use crate::ip::input_v6::without_fragment_header;
+use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
 use crate::ip::{InterfaceId, Interfaces, Received};
 use crate::reason::Dropped;
 use crate::stack::Stack;
 
-/// An IPv4 packet that passed the checks, for the protocols that may have to answer with an ICMP
-/// error about it.
+/// The longest IPv4 packet in bytes.
+const LONGEST_PACKET: usize = 65_535;
+
+/// How much of a TCP header the first fragment must hold: up to and with the flags, which filters
+/// look at (RFC 1858 3.2.1).
+const TINY_FRAGMENT: usize = 16;
+
+/// A packet that passed the checks, for the protocols that may have to answer with an ICMP error
+/// about it.
 #[derive(Debug)]
-pub(crate) struct Packet4 {
-    /// Its IP header, which an error quotes.
-    pub(crate) header: ipv4::Header,
-    /// It was sent to everybody on the link, not to us alone.
-    pub(crate) group: bool,
+pub(crate) struct Incoming {
+    /// How long its IP headers are; the frame still holds them, hidden in front.
+    pub(crate) header_len: usize,
     /// What is in it.
+    pub(crate) protocol: Protocol,
+    /// It was sent to everybody on the link or to a group, not to us alone.
+    pub(crate) group: bool,
+    /// It goes on where another fragment ended: there is no transport header in it.
+    pub(crate) continues: bool,
+    /// It was put together from fragments.
+    pub(crate) in_fragments: bool,
+    /// Addresses and payload.
     pub(crate) received: Received,
+}
+
+/// How a packet came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Came {
+    /// For our station alone.
+    ToUs,
+    /// In a frame for more stations than us.
+    ToLinkGroup,
+    /// In fragments, which were put together.
+    InFragments,
 }
 
 /// Why a packet goes no further, and what its sender is told.
@@ -45,7 +72,7 @@ impl Stack {
         meta: ReceiveMeta,
     ) {
         match self.interfaces.capabilities(interface).map(|link| link.medium) {
-            Some(Medium::Ip) => self.packet_arrives(interface, frame, meta, false),
+            Some(Medium::Ip) => self.packet_arrives(interface, frame, meta, Came::ToUs),
             Some(Medium::Ethernet(ours)) => self.ethernet_arrives(interface, ours, frame, meta),
             None => self.discard(frame, Dropped::UnknownInterface),
         }
@@ -66,28 +93,38 @@ impl Stack {
             return self.discard(frame, Dropped::NotOurEthernetAddress);
         }
         frame.advance(header.encoded_len());
+        let came = if to_group { Came::ToLinkGroup } else { Came::ToUs };
         match header.ethertype {
-            EtherType::IPV4 => self.packet_arrives(interface, frame, meta, to_group),
+            EtherType::IPV4 | EtherType::IPV6 => {
+                let version = if header.ethertype == EtherType::IPV4 { 4 } else { 6 };
+                if wire::ip::version(&frame) != Some(version) {
+                    return self.discard(frame, Dropped::MalformedIp);
+                }
+                self.packet_arrives(interface, frame, meta, came);
+            }
             EtherType::ARP => {
                 self.interfaces.arp_arrives(&mut self.shared, interface, ours, &frame);
                 self.shared.recycle(frame);
             }
-            EtherType::IPV6 => self.discard(frame, Dropped::IpVersionUnsupported),
             _ => self.discard(frame, Dropped::UnknownEtherType),
         }
     }
 
-    /// An IP packet; `to_link_group` when its frame was for more stations than us.
-    fn packet_arrives(
+    /// An IP packet of either family.
+    pub(crate) fn packet_arrives(
         &mut self,
         interface: InterfaceId,
         mut frame: FrameBuf,
         meta: ReceiveMeta,
-        to_link_group: bool,
+        came: Came,
     ) {
-        if !to_link_group && self.takes_the_shortcut(interface, &mut frame, &meta) {
+        if came == Came::ToUs && self.takes_the_shortcut(interface, &mut frame, &meta) {
             return;
         }
+        if wire::ip::version(&frame) == Some(6) {
+            return self.packet_v6_arrives(interface, frame, meta, came);
+        }
+        let to_link_group = came == Came::ToLinkGroup;
         let header = match read_header(&frame) {
             Ok(header) => header,
             Err(reason) => return self.discard(frame, reason),
@@ -108,45 +145,142 @@ impl Stack {
             frame,
             meta,
         };
-        let packet = Packet4 { header, group, received };
+        let (protocol, continues) = (header.protocol, header.fragment_offset != 0);
+        let in_fragments = came == Came::InFragments;
+        let packet = Incoming { header_len, protocol, group, continues, in_fragments, received };
         let objection = if known {
-            objection_to_contents(&packet.header)
+            objection_to_options(&header.options)
         } else {
-            objection_to_addresses(&self.interfaces, &packet, to_link_group)
-                .or_else(|| objection_to_contents(&packet.header))
+            objection_to_addresses(&self.interfaces, &header, &packet, to_link_group)
+                .or_else(|| objection_to_options(&header.options))
         };
-        match objection {
-            None => {
-                if !group {
-                    self.interfaces.note_in_order(addresses);
-                }
-                self.deliver(packet);
+        if let Some(Objection { reason, problem }) = objection {
+            if let Some(problem) = problem {
+                self.icmp.report(&mut self.shared, &self.interfaces, &packet, problem);
             }
-            Some(Objection { reason, problem }) => {
-                if let Some(problem) = problem {
-                    self.icmp.report(&mut self.shared, &packet, problem);
-                }
-                self.discard(packet.received.frame, reason);
-            }
+            return self.discard(packet.received.frame, reason);
+        }
+        if !group {
+            self.interfaces.note_in_order(addresses);
+        }
+        if header.is_fragment() {
+            self.fragment_arrives(&header, packet);
+        } else {
+            self.deliver(packet);
         }
     }
 
     /// A packet for us, to the protocol that its header names.
-    fn deliver(&mut self, packet: Packet4) {
+    fn deliver(&mut self, packet: Incoming) {
         let shared = &mut self.shared;
-        match packet.header.protocol {
+        match packet.protocol {
             Protocol::TCP if packet.group => {
                 self.discard(packet.received.frame, Dropped::TcpToGroup);
             }
             Protocol::TCP => {
                 self.tcp.segment_arrives(shared, &mut self.interfaces, packet.received);
             }
-            Protocol::UDP => self.udp.datagram_arrives(shared, &mut self.icmp, packet),
+            Protocol::UDP => {
+                self.udp.datagram_arrives(shared, &mut self.icmp, &self.interfaces, packet);
+            }
             Protocol::ICMP => self.icmp_arrives(packet),
             _ => {
-                self.icmp.report(shared, &packet, Problem::ProtocolUnreachable);
+                self.icmp.report(shared, &self.interfaces, &packet, Problem::ProtocolUnreachable);
                 self.discard(packet.received.frame, Dropped::UnknownProtocol);
             }
+        }
+    }
+
+    /// A part of a packet came.
+    fn fragment_arrives(&mut self, header: &ipv4::Header, packet: Incoming) {
+        let (frame, offset) = (&packet.received.frame, usize::from(header.fragment_offset));
+        if frame.is_empty() || packet.header_len + offset + frame.len() > LONGEST_PACKET {
+            return self.discard(packet.received.frame, Dropped::FragmentMalformed);
+        }
+        // RFC 3128: a fragment at 8 could bring other flags; RFC 1858: so could one behind a tiny
+        // first.
+        let hides_flags = offset == 8 || (offset == 0 && frame.len() < TINY_FRAGMENT);
+        if header.protocol == Protocol::TCP && hides_flags {
+            return self.discard(packet.received.frame, Dropped::FragmentTiny);
+        }
+        let key = DatagramKey {
+            source: packet.received.source,
+            destination: packet.received.destination,
+            identification: u32::from(header.identification),
+            protocol: header.protocol.0,
+        };
+        let fragment = Fragment {
+            interface: packet.received.interface,
+            offset: u32::from(header.fragment_offset),
+            more: header.more_fragments,
+            ecn: header.ecn(),
+            headers: frame.hidden(packet.header_len),
+            bytes: frame,
+        };
+        self.put_together(key, &fragment);
+        self.shared.recycle(packet.received.frame);
+    }
+
+    /// A fragment of either family; the packet that it completes comes in as if it had never been
+    /// cut, and belongs perhaps to another shard.
+    pub(super) fn put_together(&mut self, key: DatagramKey, fragment: &Fragment<'_>) {
+        let whole = match self.reassembly.add(&mut self.shared, key, fragment) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return,
+            Err(reason) => return self.shared.drop_packet(None, reason),
+        };
+        let interface = whole.interface;
+        let packet = match key.source {
+            IpAddr::V4(_) => without_fragment_fields(whole),
+            IpAddr::V6(_) => without_fragment_header(&whole),
+        };
+        let Some(packet) = packet else {
+            return self.shared.drop_packet(None, Dropped::FragmentMalformed);
+        };
+        // Nobody has summed all of it.
+        let (packet, meta) = (FrameBuf::from(packet), ReceiveMeta::default());
+        let ours = self.steering.sort_packet(&mut self.shared, interface, packet, meta);
+        if let Some(packet) = ours {
+            self.packet_arrives(interface, packet, meta, Came::InFragments);
+        }
+    }
+
+    /// Gives up datagrams whose fragments did not all come, and says so to whoever sent the first
+    /// (RFC 1122 3.3.2).
+    pub(crate) fn give_up_fragments(&mut self) {
+        while let Some(expired) = self.reassembly.pop_expired(self.shared.now) {
+            self.shared.drop_packet(None, Dropped::FragmentTimeout);
+            if expired.packet.is_empty() {
+                continue;
+            }
+            let (key, interface, header_len) = (expired.key, expired.interface, expired.header_len);
+            let group = match key.destination {
+                IpAddr::V4(v4) => self.interfaces.is_broadcast_on(interface, v4),
+                IpAddr::V6(v6) => v6.is_multicast(),
+            };
+            let received = Received {
+                source: key.source,
+                destination: key.destination,
+                interface,
+                ttl: 0,
+                traffic_class: 0,
+                frame: expired.into_frame(),
+                meta: ReceiveMeta::default(),
+            };
+            let packet = Incoming {
+                header_len,
+                protocol: Protocol(key.protocol),
+                group,
+                continues: false,
+                in_fragments: true,
+                received,
+            };
+            self.icmp.report(
+                &mut self.shared,
+                &self.interfaces,
+                &packet,
+                Problem::ReassemblyTimeout,
+            );
         }
     }
 
@@ -162,18 +296,34 @@ fn read_header(packet: &[u8]) -> Result<ipv4::Header, Dropped> {
     match ipv4::Header::parse(packet) {
         Ok((header, _)) => Ok(header),
         Err(ipv4::Malformed::Checksum { .. }) => Err(Dropped::IpChecksum),
-        Err(_) if wire::ip::version(packet) == Some(6) => Err(Dropped::IpVersionUnsupported),
+        Err(ipv4::Malformed::Version(_)) => Err(Dropped::IpVersionUnsupported),
         Err(_) => Err(Dropped::MalformedIp),
     }
+}
+
+/// A packet that is whole again.
+fn without_fragment_fields(whole: Reassembled) -> Option<Vec<u8>> {
+    let Reassembled { mut packet, header_len, ecn, .. } = whole;
+    let (header, _) = ipv4::Header::parse_quoted(&packet).ok()?;
+    let header = ipv4::Header {
+        more_fragments: false,
+        fragment_offset: 0,
+        payload_len: u16::try_from(packet.len().checked_sub(header_len)?).ok()?,
+        traffic_class: header.traffic_class & !3 | ecn.bits(),
+        ..header
+    };
+    header.emit(&mut packet);
+    Some(packet)
 }
 
 /// What speaks against the addresses of a packet whose header is well formed.
 fn objection_to_addresses(
     interfaces: &Interfaces,
-    packet: &Packet4,
+    header: &ipv4::Header,
+    packet: &Incoming,
     to_link_group: bool,
 ) -> Option<Objection> {
-    let (header, interface) = (&packet.header, packet.received.interface);
+    let interface = packet.received.interface;
     if !is_possible_source(interfaces, interface, header.source) {
         return Some(Dropped::ForbiddenSource.into());
     }
@@ -190,16 +340,6 @@ fn objection_to_addresses(
         return Some(Dropped::LinkGroup.into());
     }
     None
-}
-
-/// What speaks against its options, and against fragments.
-fn objection_to_contents(header: &ipv4::Header) -> Option<Objection> {
-    if !header.options.is_empty()
-        && let Some(objection) = objection_to_options(&header.options)
-    {
-        return Some(objection);
-    }
-    header.is_fragment().then(|| Dropped::Fragment.into())
 }
 
 /// Whether an address can be one host's: neither a group's, nor "this network", nor reserved.
@@ -222,6 +362,9 @@ fn is_possible_source(interfaces: &Interfaces, interface: InterfaceId, source: I
 /// RFC 1122 3.2.1.8: options that we do not know are passed over, those that make no sense are
 /// answered, and source routes lead nowhere here (RFC 7126 4.3 and 4.4 say to drop them).
 fn objection_to_options(options: &ipv4::Options) -> Option<Objection> {
+    if options.is_empty() {
+        return None;
+    }
     let mut iter = options.iter();
     let mut position = iter.position();
     while let Some(option) = iter.next() {

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rand_core::Rng;
 use wire::ethernet::EthernetAddress;
@@ -12,11 +12,14 @@ use wire::time::Instant;
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
+use crate::ip::fragment::Pieces;
 use crate::ip::neighbor::{Key, Neighbors, Waiter};
-use crate::ip::output::{Identifications, LinkHeader};
-use crate::ip::route::{Hop, Route, RouteTable, mask, masked};
+use crate::ip::output::{Envelope, Identifications, LinkHeader};
+use crate::ip::prefix::{Prefix, bits_of};
+use crate::ip::route::{Hop, Route, RouteTable};
 use crate::shared::Shared;
 use crate::stack::Stack;
+use crate::transmit::{HeaderBuf, Packet};
 
 /// How many addresses one interface can have: each received packet is compared with all of them.
 const ADDRESS_LIMIT: usize = 64;
@@ -30,10 +33,13 @@ pub(crate) struct Interfaces {
     pub(super) neighbors: Neighbors,
     pub(super) arp_replies: VecDeque<ArpReply>,
     identifications: Identifications,
+    /// Datagrams of which some pieces are still to be sent.
+    pub(super) pieces: VecDeque<Pieces>,
     /// Changes with every change of addresses and routes: cached routes hold as long as it.
     generation: u32,
     /// The interface, source and destination of the last packet whose addresses were in order.
     in_order: Option<(InterfaceId, Ipv4Addr, Ipv4Addr)>,
+    in_order_v6: Option<(InterfaceId, Ipv6Addr, Ipv6Addr)>,
 }
 
 #[derive(Debug)]
@@ -47,22 +53,41 @@ struct Interface {
 /// An address of ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Assigned {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     /// How many of its bits all hosts on the link share.
     pub(crate) prefix_len: u8,
+    /// Whether, and how gladly, it is used.
+    pub(crate) state: AddressState,
+}
+
+/// RFC 4862 2: what an address is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AddressState {
+    /// It is asked for whether somebody else has it; until that is known it is not ours.
+    Tentative,
+    /// Good for everything.
+    Preferred,
+    /// What uses it goes on; nothing new should begin with it.
+    Deprecated,
 }
 
 impl Assigned {
-    /// Whether `other` is on the link that this address is on.
-    pub(crate) fn network_holds(&self, other: Ipv4Addr) -> bool {
-        masked(other, self.prefix_len) == masked(self.address, self.prefix_len)
+    /// The network that it is in.
+    pub(crate) fn prefix(&self) -> Prefix {
+        Prefix::new(self.address, self.prefix_len)
     }
 
-    /// RFC 1122 3.2.1.3 (e): `{ <Network-number>, <Subnet-number>, -1 }`. Links of two hosts and
-    /// of one have no such address (RFC 3021).
+    /// It is ours.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.state != AddressState::Tentative
+    }
+
+    pub(crate) fn is_deprecated(&self) -> bool {
+        self.state == AddressState::Deprecated
+    }
+
     fn is_broadcast(&self, other: Ipv4Addr) -> bool {
-        let host_bits = !mask(self.prefix_len);
-        self.prefix_len < 31 && other.to_bits() == self.address.to_bits() | host_bits
+        self.prefix().broadcast() == Some(other)
     }
 }
 
@@ -81,8 +106,10 @@ impl Interfaces {
             neighbors: Neighbors::new(rng),
             arp_replies: VecDeque::new(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
+            pieces: VecDeque::new(),
             generation: 0,
             in_order: None,
+            in_order_v6: None,
         }
     }
 
@@ -107,9 +134,9 @@ impl Interfaces {
         self.neighbors.poll_resolved()
     }
 
-    /// Whether an ARP packet waits for the link, or a waiter for its turn.
+    /// Whether a packet of its own waits for the link, or a waiter for its turn.
     pub(crate) fn has_work(&self) -> bool {
-        !self.arp_replies.is_empty() || self.neighbors.has_work()
+        !self.arp_replies.is_empty() || !self.pieces.is_empty() || self.neighbors.has_work()
     }
 
     /// Changes with every change of addresses and routes.
@@ -138,14 +165,24 @@ impl Interfaces {
     }
 
     /// Whether packets to every address that come by `interface` are for us.
-    pub(super) fn takes_any(&self, interface: InterfaceId) -> bool {
+    pub(crate) fn takes_any(&self, interface: InterfaceId) -> bool {
         self.interfaces.get(usize::from(interface.0)).is_some_and(|found| found.takes_any)
     }
 
-    /// Whether packets to `address` stay inside: our own addresses and 127.0.0.0/8.
+    /// The same for IPv6.
+    pub(super) fn is_like_the_last_v6(&self, packet: (InterfaceId, Ipv6Addr, Ipv6Addr)) -> bool {
+        self.in_order_v6 == Some(packet)
+    }
+
+    /// The same for IPv6.
+    pub(super) fn note_in_order_v6(&mut self, packet: (InterfaceId, Ipv6Addr, Ipv6Addr)) {
+        self.in_order_v6 = Some(packet);
+    }
+
+    /// Whether packets to `address` stay inside: our own addresses, 127.0.0.0/8 and ::1.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
-        let IpAddr::V4(v4) = address else { return false };
-        v4.is_loopback() || self.all_assigned().any(|assigned| assigned.address == v4)
+        let ours = |assigned: Assigned| assigned.address == address && assigned.is_usable();
+        address.is_loopback() || self.all_assigned().any(ours)
     }
 
     /// Whether `address` is the broadcast address of any of our networks, or of all.
@@ -175,28 +212,52 @@ impl Interfaces {
         let Some(source) = self.ethernet_address(hop.interface) else {
             return Some(LinkHeader::None);
         };
-        // No route leads to IPv6 destinations, so there are none here.
-        let IpAddr::V4(next_hop) = hop.next_hop else { return Some(LinkHeader::None) };
-        let destination = if self.is_broadcast_on(hop.interface, next_hop) {
-            EthernetAddress::BROADCAST
-        } else if next_hop.is_multicast() {
-            group_address(next_hop)
-        } else {
-            self.neighbors.look_up(shared, (hop.interface, next_hop))?
+        let group = match hop.next_hop {
+            IpAddr::V4(v4) if self.is_broadcast_on(hop.interface, v4) => {
+                Some(EthernetAddress::BROADCAST)
+            }
+            IpAddr::V4(v4) => v4.is_multicast().then(|| group_address(v4)),
+            IpAddr::V6(v6) => v6.is_multicast().then(|| group_address_v6(v6)),
+        };
+        let destination = match group {
+            Some(group) => group,
+            None => self.neighbors.look_up(shared, (hop.interface, hop.next_hop))?,
         };
         Some(LinkHeader::Ethernet { source, destination })
     }
 
     /// Keeps `waiter` until `hop` is known.
     pub(crate) fn park(&mut self, shared: &mut Shared, hop: &Hop, waiter: Waiter) {
-        let IpAddr::V4(next_hop) = hop.next_hop else { return };
-        let key: Key = (hop.interface, next_hop);
+        let key: Key = (hop.interface, hop.next_hop);
         self.neighbors.park(shared, key, waiter);
     }
 
     /// An identification field for a packet that may be fragmented on its way.
     pub(crate) fn identification(&mut self, route: &Route, destination: IpAddr) -> u16 {
-        self.identifications.next(route.source, destination)
+        // The lower half; IPv6 has the field only in fragments.
+        if destination.is_ipv4() {
+            self.identifications.next(route.source, destination) as u16
+        } else {
+            0
+        }
+    }
+
+    /// What the pieces of a datagram have in common.
+    pub(super) fn identify(&mut self, envelope: &Envelope) -> u32 {
+        match envelope.identification {
+            0 => self.identifications.next(envelope.source, envelope.destination),
+            known => u32::from(known),
+        }
+    }
+
+    /// The next packet for the link that is no protocol's: the rest of a datagram in pieces, answers
+    /// to neighbours, questions about them.
+    pub(crate) fn next_packet(
+        &mut self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+    ) -> Option<Packet> {
+        self.next_piece(shared, header).or_else(|| self.next_arp_packet(shared, header))
     }
 
     pub(crate) fn capabilities(&self, interface: InterfaceId) -> Option<Capabilities> {
@@ -217,13 +278,14 @@ impl Interfaces {
         found.map_or(&[][..], |found| &found.addresses).iter().copied()
     }
 
-    pub(super) fn has_address(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
-        self.assigned(interface).any(|assigned| assigned.address == address)
+    /// Whether `address` is ours, on this interface.
+    pub(super) fn has_address(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.assigned(interface).any(|own| own.address == address && own.is_usable())
     }
 
     /// Whether `address` is on the link of `interface`.
-    pub(super) fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
-        self.assigned(interface).any(|assigned| assigned.network_holds(address))
+    pub(super) fn is_neighbor(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.assigned(interface).any(|assigned| assigned.prefix().holds(address))
     }
 
     /// Whether `address` reaches every host on the link of `interface`.
@@ -232,15 +294,30 @@ impl Interfaces {
             || self.assigned(interface).any(|assigned| assigned.is_broadcast(address))
     }
 
-    /// The first interface that has an address, the loopback aside.
-    pub(super) fn first_with_address(&self) -> Option<InterfaceId> {
-        self.ids().skip(1).find(|&id| self.assigned(id).next().is_some())
+    /// Whether packets to the IPv6 group are for us, too: everybody's on the link, and those in which
+    /// somebody looks for one of our addresses (RFC 4291 2.8).
+    pub(super) fn is_in_group(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
+        let asks_for_us = |own: Assigned| match own.address {
+            IpAddr::V6(address) => solicited_node(address) == group,
+            IpAddr::V4(_) => false,
+        };
+        group == ALL_NODES || self.assigned(interface).any(asks_for_us)
+    }
+
+    /// The first interface that has an address of the family, the loopback aside.
+    pub(super) fn first_with_address(&self, v4: bool) -> Option<InterfaceId> {
+        let has = |id| self.assigned(id).any(|own| own.address.is_ipv4() == v4 && own.is_usable());
+        self.ids().skip(1).find(|&id| has(id))
     }
 
     /// The interface that has `address`.
     pub(super) fn interface_of(&self, address: IpAddr) -> Option<InterfaceId> {
-        let IpAddr::V4(v4) = address else { return None };
-        self.ids().find(|&id| self.has_address(id, v4))
+        self.ids().find(|&id| self.has_address(id, address))
+    }
+
+    /// The largest packet that the way to `destination` takes, over a link that takes `link_mtu`.
+    pub(super) fn path_mtu(&self, link_mtu: u16, _destination: IpAddr) -> u16 {
+        link_mtu
     }
 
     fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
@@ -248,13 +325,13 @@ impl Interfaces {
         (0..self.interfaces.len()).filter_map(|n| u8::try_from(n).ok()).map(InterfaceId)
     }
 
-    fn all_assigned(&self) -> impl Iterator<Item = Assigned> {
+    pub(super) fn all_assigned(&self) -> impl Iterator<Item = Assigned> {
         self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
     }
 
     fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
-        self.in_order = None;
+        (self.in_order, self.in_order_v6) = (None, None);
     }
 
     fn interface_mut(&mut self, interface: InterfaceId) -> Result<&mut Interface, Error> {
@@ -267,14 +344,16 @@ impl Interfaces {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), Error> {
-        let IpAddr::V4(address) = address else { return Err(Error::AddressNotAvailable) };
-        let assigned = Assigned { address, prefix_len };
+        let assigned = Assigned { address, prefix_len, state: AddressState::Preferred };
+        let broadcast = match address {
+            IpAddr::V4(v4) => v4.is_broadcast() || assigned.is_broadcast(v4),
+            IpAddr::V6(_) => false,
+        };
         let impossible = address.is_unspecified()
-            || address.is_broadcast()
             || address.is_multicast()
-            || (address.is_loopback() && id != InterfaceId::LOOPBACK)
-            || assigned.is_broadcast(address);
-        if prefix_len > 32 || impossible {
+            || broadcast
+            || (address.is_loopback() && id != InterfaceId::LOOPBACK);
+        if prefix_len > bits_of(address) || impossible || !self.carries(id, address) {
             return Err(Error::InvalidInput);
         }
         if self.all_assigned().any(|other| other.address == address) {
@@ -283,24 +362,27 @@ impl Interfaces {
         if self.interface_mut(id)?.addresses.len() >= ADDRESS_LIMIT {
             return Err(Error::LimitReached);
         }
-        if id != InterfaceId::LOOPBACK {
-            self.routes.add(address, prefix_len, None, id)?;
+        if id != InterfaceId::LOOPBACK && !is_link_local_host(address) {
+            self.routes.add(assigned.prefix(), None, id)?;
         }
         self.interface_mut(id)?.addresses.push(assigned);
         self.changed();
         Ok(())
     }
 
+    /// RFC 8200 5: a link of less than 1280 bytes is none for IPv6.
+    fn carries(&self, id: InterfaceId, address: IpAddr) -> bool {
+        let mtu = self.capabilities(id).map_or(0, |link| link.mtu);
+        address.is_ipv4() || mtu >= wire::ipv6::MIN_MTU
+    }
+
     fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> Result<(), Error> {
-        let IpAddr::V4(address) = address else { return Err(Error::AddressNotAvailable) };
         let interface = self.interface_mut(id)?;
         let place = interface.addresses.iter().position(|other| other.address == address);
         let removed = interface.addresses.remove(place.ok_or(Error::AddressNotAvailable)?);
-        let shared_by_another = self.assigned(id).any(|other| {
-            other.prefix_len == removed.prefix_len && other.network_holds(removed.address)
-        });
+        let shared_by_another = self.assigned(id).any(|other| other.prefix() == removed.prefix());
         if !shared_by_another {
-            self.routes.remove(removed.address, removed.prefix_len, false, id);
+            self.routes.remove(removed.prefix(), false, id);
         }
         self.neighbors.forget_all_of(id);
         self.changed();
@@ -308,19 +390,48 @@ impl Interfaces {
     }
 
     fn set_gateway(&mut self, id: InterfaceId, gateway: IpAddr) -> Result<(), Error> {
-        let IpAddr::V4(gateway) = gateway else { return Err(Error::AddressNotAvailable) };
         let impossible = gateway.is_unspecified()
             || gateway.is_multicast()
-            || self.is_broadcast(IpAddr::V4(gateway))
-            || self.is_local(IpAddr::V4(gateway));
+            || self.is_broadcast(gateway)
+            || self.is_local(gateway);
         if impossible || id == InterfaceId::LOOPBACK || self.capabilities(id).is_none() {
             return Err(Error::InvalidInput);
         }
         // A gateway behind a gateway has no hardware address on this link.
-        if self.ethernet_address(id).is_some() && !self.is_neighbor(id, gateway) {
+        let near = is_link_local_host(gateway) || self.is_neighbor(id, gateway);
+        if self.ethernet_address(id).is_some() && !near {
             return Err(Error::NetworkUnreachable);
         }
-        self.routes.add(Ipv4Addr::UNSPECIFIED, 0, Some(gateway), id)?;
+        let all = if gateway.is_ipv4() { Prefix::ALL_V4 } else { Prefix::ALL_V6 };
+        self.routes.add(all, Some(gateway), id)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// # Errors
+    /// As for [`Interfaces::set_gateway`].
+    fn add_route(
+        &mut self,
+        id: InterfaceId,
+        prefix: Prefix,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let known = self.capabilities(id).is_some() && id != InterfaceId::LOOPBACK;
+        let mixed = gateway.is_some_and(|gateway| gateway.is_ipv4() != prefix.is_v4());
+        let own = gateway.is_some_and(|gateway| gateway.is_unspecified() || self.is_local(gateway));
+        if !known || mixed || own {
+            return Err(Error::InvalidInput);
+        }
+        self.routes.add(prefix, gateway, id)?;
+        self.changed();
+        Ok(())
+    }
+
+    fn remove_route(&mut self, id: InterfaceId, prefix: Prefix) -> Result<(), Error> {
+        let through_gateway = self.routes.remove(prefix, true, id);
+        if !through_gateway && !self.routes.remove(prefix, false, id) {
+            return Err(Error::NetworkUnreachable);
+        }
         self.changed();
         Ok(())
     }
@@ -333,10 +444,10 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for an address that no host can have (unspecified, loopback
-    /// elsewhere than on the loopback, multicast, broadcast), a `prefix_len` over 32, or an
-    /// interface of another stack; [`Error::AddressInUse`] when the stack has it already;
-    /// [`Error::AddressNotAvailable`] for IPv6, which is not spoken yet; [`Error::LimitReached`]
-    /// beyond 64 addresses of one interface.
+    /// elsewhere than on the loopback, multicast, broadcast), a `prefix_len` over 32 or 128, an
+    /// interface of another stack, or for IPv6 over a link of less than 1280 bytes;
+    /// [`Error::AddressInUse`] when the stack has it already; [`Error::LimitReached`] beyond 64
+    /// addresses of one interface.
     pub fn add_address(
         &mut self,
         interface: InterfaceId,
@@ -373,18 +484,73 @@ impl Stack {
         self.interfaces.set_gateway(interface, gateway)
     }
 
+    /// Sends what the first `prefix_len` bits of `network` hold over `interface`: to the hosts
+    /// themselves, or through `gateway`. Of all routes the longest prefix counts; one to the same
+    /// destinations over the same interface is replaced.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a gateway of the other family or of our own, a `prefix_len` over
+    /// 32 or 128, the loopback, or an interface of another stack; [`Error::LimitReached`] beyond 1024
+    /// routes of a family.
+    pub fn add_route(
+        &mut self,
+        interface: InterfaceId,
+        network: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        if prefix_len > bits_of(network) {
+            return Err(Error::InvalidInput);
+        }
+        self.interfaces.add_route(interface, Prefix::new(network, prefix_len), gateway)
+    }
+
+    /// Takes a route away, through whomever it leads.
+    ///
+    /// # Errors
+    /// [`Error::NetworkUnreachable`] when there is none.
+    pub fn remove_route(
+        &mut self,
+        interface: InterfaceId,
+        network: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), Error> {
+        self.interfaces.remove_route(interface, Prefix::new(network, prefix_len))
+    }
+
     /// The addresses of `interface` and the lengths of their prefixes in bits, in the order in
     /// which they were added.
     pub fn addresses(&self, interface: InterfaceId) -> impl Iterator<Item = (IpAddr, u8)> {
         let addresses = self.interfaces.assigned(interface);
-        addresses.map(|assigned| (IpAddr::V4(assigned.address), assigned.prefix_len))
+        addresses.map(|assigned| (assigned.address, assigned.prefix_len))
     }
 
-    /// Whether packets to `address` stay inside the stack: its own addresses, and 127.0.0.0/8.
+    /// Whether packets to `address` stay inside the stack: its own addresses, 127.0.0.0/8 and
+    /// ::1.
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.interfaces.is_local(address)
     }
+}
+
+/// Whether it is one host's address that has a meaning on one link alone.
+fn is_link_local_host(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// The group of everybody on the link (RFC 4291 2.7.1).
+pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// The group in which somebody looks for `address` (RFC 4291 2.7.1): its last 24 bits.
+pub(super) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    const BASE: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
+    Ipv6Addr::from_bits(BASE | (address.to_bits() & 0xff_ffff))
+}
+
+/// RFC 2464 7: the last 32 bits of a group's address, behind 33-33.
+fn group_address_v6(group: Ipv6Addr) -> EthernetAddress {
+    let [.., a, b, c, d] = group.octets();
+    EthernetAddress([0x33, 0x33, a, b, c, d])
 }
 
 /// RFC 1112 6.4: the low 23 bits of a group's address, behind 01-00-5E.

@@ -3,38 +3,60 @@
 //! | place | holds | source |
 //! |---|---|---|
 //! | `input` | what a frame goes through before a transport sees it | RFC 1122 3.2.1 |
+//! | `input_v6` | the same for IPv6 | RFC 8200 |
 //! | `shortcut` | the same for a segment of a connection, in one look | |
+//! | `reassembly` | fragments become datagrams again | RFC 791 3.2, RFC 5722 |
+//! | `fragment` | datagrams become fragments | RFC 791 3.2, RFC 6864 |
 //! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
 //! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
-//! | `route` | which way a packet goes, and from which address | RFC 1122 3.3.1 |
+//! | `route` | which way a packet goes | RFC 1122 3.3.1 |
+//! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
+//! | `scope` | addresses that mean something on one link alone | RFC 4007 |
+//! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
 //! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2 |
 
 mod arp;
+mod fragment;
 mod input;
+mod input_v6;
 mod interfaces;
 pub(crate) mod keyed;
 mod neighbor;
 mod output;
+mod prefix;
+mod reassembly;
 mod route;
+mod scope;
 mod shortcut;
+mod source;
 
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};
 
-pub(crate) use input::Packet4;
+pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
-pub(crate) use output::{Envelope, LinkHeader};
+pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
+pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Route};
+pub(crate) use scope::{with_scope, without_scope};
 
 /// An interface of a stack; number 0 is its loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct InterfaceId(pub(crate) u8);
 
 impl InterfaceId {
-    /// The loopback inside the stack: 127.0.0.0/8 and every address of the stack itself.
+    /// The loopback inside the stack: 127.0.0.0/8, ::1 and every address of the stack
+    /// itself.
     pub const LOOPBACK: InterfaceId = InterfaceId(0);
+
+    /// Its number, with which a link-local address says which link it means: the scope of a
+    /// `SocketAddrV6` (RFC 3493 3.3).
+    #[must_use]
+    pub const fn scope_id(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// A transport segment that passed the IP layer's checks and is for one of our addresses.

@@ -7,7 +7,7 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use hashbrown::HashMap;
 use rand_core::Rng;
@@ -30,7 +30,7 @@ const ASK_LIMIT: u8 = 3;
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
 
 /// A neighbour: its address on the link of an interface.
-pub(crate) type Key = (InterfaceId, Ipv4Addr);
+pub(crate) type Key = (InterfaceId, IpAddr);
 
 /// Who waits for a hardware address.
 #[derive(Debug)]

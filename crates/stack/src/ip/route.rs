@@ -1,14 +1,15 @@
-//! Which way a packet goes, and from which address (RFC 1122 3.3.1, 3.3.4.3).
+//! Which way a packet goes (RFC 1122 3.3.1, RFC 4861 5.2).
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::interfaces::Interfaces;
+use crate::ip::prefix::Prefix;
 
-/// How many routes a stack keeps. A host has one or two per interface; 1024 is far beyond what
-/// somebody types, and keeps the walk over the table short.
+/// How many routes a stack keeps for each family. A host has one or two per interface; 1024 is far
+/// beyond what somebody types, and keeps the walk over the table short.
 const ROUTE_LIMIT: usize = 1024;
 
 /// The way to a destination.
@@ -40,66 +41,66 @@ pub(crate) struct Hop {
 /// One line of the routing table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Entry {
-    /// The destinations' common bits, the others zero.
-    network: Ipv4Addr,
-    /// How many bits that is.
-    prefix_len: u8,
+    /// The destinations.
+    prefix: Prefix,
     /// Through whom; `None` when the destinations are on the link itself.
-    gateway: Option<Ipv4Addr>,
+    gateway: Option<IpAddr>,
     /// Where it leaves.
     interface: InterfaceId,
 }
 
-/// The routing table, longest prefix first.
+/// The routing table of both families, longest prefix first.
 #[derive(Debug, Default)]
 pub(crate) struct RouteTable {
-    entries: Vec<Entry>,
+    v4: Vec<Entry>,
+    v6: Vec<Entry>,
 }
 
 impl RouteTable {
     /// Adds a route, in place of another to the same destinations over the same interface.
     pub(crate) fn add(
         &mut self,
-        network: Ipv4Addr,
-        prefix_len: u8,
-        gateway: Option<Ipv4Addr>,
+        prefix: Prefix,
+        gateway: Option<IpAddr>,
         interface: InterfaceId,
     ) -> Result<(), Error> {
-        let network = masked(network, prefix_len);
-        self.remove(network, prefix_len, gateway.is_some(), interface);
-        if self.entries.len() >= ROUTE_LIMIT {
+        self.remove(prefix, gateway.is_some(), interface);
+        let entries = self.of_family_mut(prefix);
+        if entries.len() >= ROUTE_LIMIT {
             return Err(Error::LimitReached);
         }
         // Behind those of the same length: the first one given is the one that counts.
-        let place = self.entries.partition_point(|entry| entry.prefix_len >= prefix_len);
-        self.entries.insert(place, Entry { network, prefix_len, gateway, interface });
+        let place = entries.partition_point(|entry| entry.prefix.length() >= prefix.length());
+        entries.insert(place, Entry { prefix, gateway, interface });
         Ok(())
     }
 
     /// Takes a route out, and says whether it was there.
     pub(crate) fn remove(
         &mut self,
-        network: Ipv4Addr,
-        prefix_len: u8,
+        prefix: Prefix,
         through_gateway: bool,
         interface: InterfaceId,
     ) -> bool {
-        let network = masked(network, prefix_len);
-        let before = self.entries.len();
-        self.entries.retain(|entry| {
-            !(entry.network == network
-                && entry.prefix_len == prefix_len
+        let entries = self.of_family_mut(prefix);
+        let before = entries.len();
+        entries.retain(|entry| {
+            !(entry.prefix == prefix
                 && entry.gateway.is_some() == through_gateway
                 && entry.interface == interface)
         });
-        self.entries.len() != before
+        entries.len() != before
     }
 
     /// The interface and the next hop for `destination`: the longest prefix that holds it.
-    fn find(&self, destination: Ipv4Addr) -> Option<(InterfaceId, Ipv4Addr)> {
-        let holds = |entry: &&Entry| masked(destination, entry.prefix_len) == entry.network;
-        let entry = self.entries.iter().find(holds)?;
+    fn find(&self, destination: IpAddr) -> Option<(InterfaceId, IpAddr)> {
+        let entries = if destination.is_ipv4() { &self.v4 } else { &self.v6 };
+        let entry = entries.iter().find(|entry| entry.prefix.holds(destination))?;
         Some((entry.interface, entry.gateway.unwrap_or(destination)))
+    }
+
+    fn of_family_mut(&mut self, prefix: Prefix) -> &mut Vec<Entry> {
+        if prefix.is_v4() { &mut self.v4 } else { &mut self.v6 }
     }
 }
 
@@ -118,23 +119,23 @@ impl Interfaces {
         if self.is_local(destination) {
             return Ok(self.route_to_self(source.unwrap_or(destination), destination));
         }
-        let IpAddr::V4(v4) = destination else { return Err(Error::NetworkUnreachable) };
-        // RFC 1122 3.2.1.3 (g): a loopback address must not appear outside the host.
-        if v4.is_unspecified() || source.is_some_and(|ip| ip.is_loopback()) {
+        // RFC 1122 3.2.1.3 (g), RFC 4291 2.5.3: a loopback address must not appear outside the host.
+        if destination.is_unspecified() || source.is_some_and(|ip| ip.is_loopback()) {
             return Err(Error::NetworkUnreachable);
         }
-        let (interface, next_hop) = self.next_hop(source, v4).ok_or(Error::NetworkUnreachable)?;
+        let (interface, next_hop) =
+            self.next_hop(source, destination).ok_or(Error::NetworkUnreachable)?;
         let source = match source {
             Some(source) => source,
-            None => {
-                IpAddr::V4(self.source_for(interface, next_hop).ok_or(Error::NetworkUnreachable)?)
-            }
+            None => self
+                .source_for(interface, next_hop, destination)
+                .ok_or(Error::NetworkUnreachable)?,
         };
         let link = self.capabilities(interface).ok_or(Error::NetworkUnreachable)?;
         let hop = Hop {
             interface,
-            next_hop: IpAddr::V4(next_hop),
-            mtu: link.mtu,
+            next_hop,
+            mtu: self.path_mtu(link.mtu, destination),
             checksum: link.checksum,
             segmentation: link.segmentation,
             generation: self.generation(),
@@ -159,81 +160,100 @@ impl Interfaces {
     fn next_hop(
         &self,
         source: Option<IpAddr>,
-        destination: Ipv4Addr,
-    ) -> Option<(InterfaceId, Ipv4Addr)> {
-        // A group without a route: the link of the source address, else the first there is.
-        let group = destination.is_multicast() || destination.is_broadcast();
-        let found = if destination.is_broadcast() { None } else { self.routes.find(destination) };
+        destination: IpAddr,
+    ) -> Option<(InterfaceId, IpAddr)> {
+        let (on_link_only, group) = match destination {
+            IpAddr::V4(v4) => (v4.is_broadcast(), v4.is_multicast() || v4.is_broadcast()),
+            // The link of such an address is that of ours: each of them is on one link alone.
+            IpAddr::V6(v6) => (is_link_local(v6), v6.is_multicast() || is_link_local(v6)),
+        };
+        let found = if on_link_only { None } else { self.routes.find(destination) };
         found.or_else(|| {
-            let interface = source
-                .map_or_else(|| self.first_with_address(), |source| self.interface_of(source));
+            // A group without a route: the link of the source address, else the first there is.
+            let interface = source.map_or_else(
+                || self.first_with_address(destination.is_ipv4()),
+                |source| self.interface_of(source),
+            );
             interface.filter(|_| group).map(|interface| (interface, destination))
         })
     }
-
-    /// RFC 1122 3.3.4.3: an address in the next hop's own network, else the interface's first,
-    /// else our first.
-    fn source_for(&self, interface: InterfaceId, next_hop: Ipv4Addr) -> Option<Ipv4Addr> {
-        let of_interface = || self.assigned(interface);
-        let near = of_interface().find(|assigned| assigned.network_holds(next_hop));
-        near.or_else(|| of_interface().next())
-            .or_else(|| self.first_with_address().and_then(|id| self.assigned(id).next()))
-            .map(|assigned| assigned.address)
-    }
 }
 
-/// `address` with everything behind its first `prefix_len` bits zero.
-pub(crate) fn masked(address: Ipv4Addr, prefix_len: u8) -> Ipv4Addr {
-    Ipv4Addr::from_bits(address.to_bits() & mask(prefix_len))
-}
-
-/// The first `prefix_len` bits set; more than 32 count as 32.
-pub(crate) fn mask(prefix_len: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(prefix_len.min(32))).unwrap_or(0)
+/// Whether an address, one host's or a group's, has a meaning on one link only (RFC 4291 2.5.6, 2.7).
+pub(crate) fn is_link_local(address: core::net::Ipv6Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    address.is_unicast_link_local() || (first == 0xff && second & 0xf <= 2)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::{Ipv4Addr, Ipv6Addr};
     use proptest::prelude::*;
 
     const ONE: InterfaceId = InterfaceId(1);
     const TWO: InterfaceId = InterfaceId(2);
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn net(text: &str, length: u8) -> Prefix {
+        Prefix::new(ip(text), length)
+    }
+
     #[test]
     fn the_longest_prefix_wins_whatever_the_order() {
         let mut table = RouteTable::default();
-        let gateway = Ipv4Addr::new(10, 0, 0, 1);
-        table.add(Ipv4Addr::UNSPECIFIED, 0, Some(gateway), ONE).unwrap();
-        table.add(Ipv4Addr::new(10, 1, 2, 9), 24, None, TWO).unwrap();
-        table.add(Ipv4Addr::new(10, 0, 0, 0), 8, None, ONE).unwrap();
-        let near = Ipv4Addr::new(10, 1, 2, 3);
+        let gateway = ip("10.0.0.1");
+        table.add(Prefix::ALL_V4, Some(gateway), ONE).unwrap();
+        table.add(net("10.1.2.9", 24), None, TWO).unwrap();
+        table.add(net("10.0.0.0", 8), None, ONE).unwrap();
+        let near = ip("10.1.2.3");
         assert_eq!(table.find(near), Some((TWO, near)));
-        let far = Ipv4Addr::new(10, 1, 3, 3);
+        let far = ip("10.1.3.3");
         assert_eq!(table.find(far), Some((ONE, far)));
-        assert_eq!(table.find(Ipv4Addr::new(192, 0, 2, 1)), Some((ONE, gateway)));
-        assert!(table.remove(Ipv4Addr::new(10, 1, 2, 0), 24, false, TWO));
+        assert_eq!(table.find(ip("192.0.2.1")), Some((ONE, gateway)));
+        assert!(table.remove(net("10.1.2.0", 24), false, TWO));
         assert_eq!(table.find(near), Some((ONE, near)));
+        assert_eq!(table.find(ip("2001:db8::1")), None);
+    }
+
+    #[test]
+    fn the_families_have_routes_of_their_own() {
+        let mut table = RouteTable::default();
+        table.add(Prefix::ALL_V6, Some(ip("fe80::1")), ONE).unwrap();
+        table.add(net("fd77::", 64), None, TWO).unwrap();
+        assert_eq!(table.find(ip("fd77::9")), Some((TWO, ip("fd77::9"))));
+        assert_eq!(table.find(ip("2001:db8::9")), Some((ONE, ip("fe80::1"))));
+        assert_eq!(table.find(ip("10.0.0.1")), None);
     }
 
     proptest! {
         #[test]
         fn agrees_with_a_search_of_all_routes(
-            routes in proptest::collection::vec((any::<u32>(), 0..=32_u8), 0..20),
+            routes in proptest::collection::vec((any::<u32>(), 0..=32_u8, any::<bool>()), 0..20),
             destination: u32,
+            v6: bool,
         ) {
-            let destination = Ipv4Addr::from_bits(destination & 0xc000_00ff);
+            let address = |bits: u32, v6: bool| if v6 {
+                IpAddr::V6(Ipv6Addr::from_bits(u128::from(bits & 0xc000_00ff) << 96))
+            } else {
+                IpAddr::V4(Ipv4Addr::from_bits(bits & 0xc000_00ff))
+            };
             let mut table = RouteTable::default();
-            let mut model: Vec<(Ipv4Addr, u8)> = Vec::new();
-            for (network, prefix_len) in routes {
-                let network = masked(Ipv4Addr::from_bits(network & 0xc000_00ff), prefix_len);
-                table.add(network, prefix_len, Some(network), ONE).unwrap();
-                model.push((network, prefix_len));
+            let mut model: Vec<(Prefix, IpAddr)> = Vec::new();
+            for (network, length, v6) in routes {
+                let gateway = address(network, v6);
+                table.add(Prefix::new(gateway, length), Some(gateway), ONE).unwrap();
+                model.retain(|(prefix, _)| *prefix != Prefix::new(gateway, length));
+                model.push((Prefix::new(gateway, length), gateway));
             }
+            let destination = address(destination, v6);
             let best = model.into_iter()
-                .filter(|&(network, length)| masked(destination, length) == network)
-                .max_by_key(|&(_, length)| length);
-            prop_assert_eq!(table.find(destination).map(|(_, hop)| hop), best.map(|(net, _)| net));
+                .filter(|(prefix, _)| prefix.holds(destination))
+                .max_by_key(|(prefix, _)| prefix.length());
+            prop_assert_eq!(table.find(destination).map(|(_, hop)| hop), best.map(|(_, hop)| hop));
         }
     }
 }

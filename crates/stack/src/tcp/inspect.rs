@@ -38,7 +38,8 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn remote_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
-        self.connection(id).map(|conn| conn.tuple().remote)
+        let tuple = self.connection(id)?.tuple();
+        Ok(self.interfaces.show_peer(tuple.local.ip(), tuple.remote))
     }
 
     /// What the program set.

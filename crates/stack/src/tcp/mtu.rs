@@ -10,9 +10,13 @@ fn fixed_headers(tuple: &FourTuple) -> u32 {
     if tuple.local.is_ipv4() { 40 } else { 60 }
 }
 
-/// RFC 9293 3.7.1: what to assume when the peer sends no MSS option, and the least that makes
-/// sense of a hostile one (a peer that announces 1 would make us send a packet per byte).
-const DEFAULT_MSS: u32 = 536;
+/// RFC 9293 3.7.1: what to assume when the peer sends no MSS option.
+pub(crate) fn default_mss(tuple: &FourTuple) -> u16 {
+    if tuple.local.is_ipv4() { 536 } else { 1220 }
+}
+
+/// The least that makes sense of a hostile option (a peer that announces 1 would make us send a packet
+/// per byte).
 const LEAST_MSS: u32 = 48;
 /// Timestamps as they are padded: NOP, NOP, kind, length, two values (RFC 7323 appendix A).
 const TIMESTAMPS_LENGTH: u32 = 12;
@@ -21,7 +25,8 @@ impl Connection {
     /// Settles the send MSS (RFC 9293 3.7.1): the peer's, the link's and the program's, less the
     /// options that every segment will carry.
     pub(crate) fn set_peer_mss(&mut self, offered: Option<u16>) {
-        let offered = offered.map_or(DEFAULT_MSS, u32::from).max(LEAST_MSS);
+        let offered = u32::from(offered.unwrap_or_else(|| default_mss(&self.tuple())));
+        let offered = offered.max(LEAST_MSS);
         let options = if self.timestamps.is_some() { TIMESTAMPS_LENGTH } else { 0 };
         let limit = link_mss(&self.tuple(), self.route.mtu, &self.options);
         self.snd.mss = offered.min(limit).saturating_sub(options).max(1);

@@ -8,6 +8,7 @@ use wire::time::{Duration, Instant};
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
+use crate::ip::without_scope;
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::stack::Stack;
@@ -39,6 +40,7 @@ impl Stack {
     ) -> Result<ListenerId, Error> {
         self.shared.set_time(now);
         options.validate()?;
+        let local = without_scope(local);
         if !local.ip().is_unspecified() && !self.interfaces.is_local(local.ip()) {
             return Err(Error::AddressNotAvailable);
         }
@@ -118,7 +120,7 @@ impl Stack {
         conn.announce(&mut self.shared, ready);
         let tuple = conn.tuple();
         self.shared.trace(Some(tuple), What::Command { call: Call::Accept });
-        Ok((accepted, tuple.remote))
+        Ok((accepted, self.interfaces.show_peer(tuple.local.ip(), tuple.remote)))
     }
 
     /// The address and port that a listener has.
@@ -176,6 +178,8 @@ impl Stack {
         if source.is_some_and(|ip| !self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
+        let source = self.interfaces.source_in_scope(source, remote)?;
+        let remote = without_scope(remote);
         let route = self.interfaces.route(source, remote.ip())?;
         let tuple = self.choose_tuple(route.source, local, remote)?;
         let tcp = &mut self.tcp;

@@ -10,7 +10,7 @@ use super::socket::Datagram;
 use crate::FourTuple;
 use crate::event::{Ready, SocketId};
 use crate::icmp::{Icmp, IcmpError, Problem};
-use crate::ip::Packet4;
+use crate::ip::{Incoming, Interfaces, with_scope};
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::trace::What;
@@ -21,7 +21,8 @@ impl Udp {
         &mut self,
         shared: &mut Shared,
         icmp: &mut Icmp,
-        mut packet: Packet4,
+        interfaces: &Interfaces,
+        mut packet: Incoming,
     ) {
         let header = match read_header(&packet) {
             Ok(header) => header,
@@ -49,16 +50,17 @@ impl Udp {
         };
         let Some(id) = found.filter(hears) else {
             // RFC 1122 4.1.3.1; not about a broadcast.
-            icmp.report(shared, &packet, Problem::PortUnreachable);
+            icmp.report(shared, interfaces, &packet, Problem::PortUnreachable);
             shared.drop_packet(Some(flow), Dropped::UdpNobody);
             return shared.recycle(packet.received.frame);
         };
+        let source = with_scope(remote, received.interface);
         received.frame.truncate(udp::HEADER_LEN + usize::from(header.payload_len));
         received.frame.advance(udp::HEADER_LEN);
         let payload = keep(shared, packet.received.frame);
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let limit = shared.config.udp_receive_buffer;
-        match socket.push_received(limit, Datagram { source: remote, payload }) {
+        match socket.push_received(limit, Datagram { source, payload }) {
             Ok(()) => shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::READ),
             Err(refused) => {
                 shared.drop_packet(Some(flow), Dropped::UdpQueueFull);
@@ -88,7 +90,7 @@ impl Udp {
 }
 
 /// RFC 768, RFC 1122 4.1.3.4: lengths and checksum; a checksum of zero was never made.
-fn read_header(packet: &Packet4) -> Result<udp::Header, Dropped> {
+fn read_header(packet: &Incoming) -> Result<udp::Header, Dropped> {
     let received = &packet.received;
     let (header, _) = udp::Header::parse(&received.frame).map_err(|_| Dropped::MalformedUdp)?;
     if header.destination_port == 0 {

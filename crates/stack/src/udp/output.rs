@@ -1,5 +1,7 @@
 //! Datagrams that go (RFC 768, RFC 1122 4.1.3.2).
 
+use core::net::SocketAddr;
+
 use wire::checksum;
 use wire::frame::{FrameBuf, TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
@@ -52,14 +54,14 @@ impl Udp {
                     continue;
                 }
             };
-            let packet_len = wire::ipv4::MIN_HEADER_LEN + udp::HEADER_LEN + datagram.payload.len();
-            if packet_len > usize::from(route.hop.mtu) {
-                self.fail(shared, id, datagram, Error::MessageTooBig, Dropped::TooBigForLink);
-                continue;
-            }
             let Some(link) = interfaces.resolve(shared, &route.hop) else {
                 interfaces.park(shared, &route.hop, Waiter::Udp(Parked { id, datagram }));
                 continue;
+            };
+            let port = datagram.source_port;
+            let flow = FourTuple {
+                local: SocketAddr::new(route.source, port),
+                remote: datagram.destination,
             };
             let envelope = Envelope {
                 link,
@@ -70,9 +72,16 @@ impl Udp {
                 traffic_class: 0,
                 dont_fragment: false,
                 identification: interfaces.identification(&route, datagram.destination.ip()),
+                flow_label: shared.flow_labels.of(&flow),
             };
             self.release_room(shared, id, &datagram.payload);
-            return Some(emit(shared, header, &route, &envelope, datagram));
+            let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
+            if packet_len <= usize::from(route.hop.mtu) {
+                return Some(emit(shared, header, &route, &envelope, datagram));
+            }
+            let message = message(shared, &envelope, datagram);
+            let reason = Sent::Datagram;
+            return Some(interfaces.send_datagram(header, &route, envelope, message, reason));
         }
     }
 
@@ -142,29 +151,14 @@ fn emit(
     envelope: &Envelope,
     datagram: Outgoing,
 ) -> Packet {
-    let Outgoing { source_port, destination, payload, .. } = datagram;
-    // `next_packet` compared it with the MTU.
-    let payload_len = u16::try_from(payload.len()).unwrap_or(u16::MAX);
+    note_sent(shared, envelope, &datagram);
     let start = envelope.len();
     let header_len = start + udp::HEADER_LEN;
-    envelope.emit(&mut header.0, udp::HEADER_LEN + payload.len());
-    let udp_header = udp::Header { source_port, destination_port: destination.port(), payload_len };
-    udp_header.emit(&mut header.0[start..]);
+    envelope.emit(&mut header.0, udp::HEADER_LEN + datagram.payload.len());
+    header_of(&datagram).emit(&mut header.0[start..]);
+    let payload = datagram.payload;
     let udp_bytes = &mut header.0[start..header_len];
     let checksum = fill_checksum(route, envelope, udp_bytes, &payload, start);
-    shared.counters.count_sent(Sent::Datagram);
-    let flow =
-        FourTuple::new((envelope.source, source_port), (destination.ip(), destination.port()));
-    shared.trace(
-        Some(flow),
-        What::PacketOut {
-            kind: "UDP",
-            source: envelope.source,
-            destination: destination.ip(),
-            length: u32::from(payload_len),
-            reason: Sent::Datagram,
-        },
-    );
     let comment = Sent::Datagram.comment();
     Packet {
         interface: route.hop.interface,
@@ -172,6 +166,36 @@ fn emit(
         body: Body::Frame(payload),
         meta: TransmitMeta { checksum, comment, ..TransmitMeta::default() },
     }
+}
+
+/// Header and payload in one piece, with the checksum: what is cut into fragments.
+fn message(shared: &mut Shared, envelope: &Envelope, datagram: Outgoing) -> FrameBuf {
+    note_sent(shared, envelope, &datagram);
+    let mut message = alloc::vec![0; udp::HEADER_LEN];
+    header_of(&datagram).emit(&mut message);
+    message.extend_from_slice(&datagram.payload);
+    shared.recycle(datagram.payload);
+    udp::fill_checksum(envelope.source, envelope.destination, &mut message);
+    FrameBuf::from(message)
+}
+
+fn header_of(datagram: &Outgoing) -> udp::Header {
+    udp::Header {
+        source_port: datagram.source_port,
+        destination_port: datagram.destination.port(),
+        // `udp_send_to` refuses what no packet can hold.
+        payload_len: u16::try_from(datagram.payload.len()).unwrap_or(u16::MAX),
+    }
+}
+
+fn note_sent(shared: &mut Shared, envelope: &Envelope, datagram: &Outgoing) {
+    let Outgoing { source_port, destination, payload, .. } = datagram;
+    let reason = Sent::Datagram;
+    shared.counters.count_sent(reason);
+    let (source, destination, port) = (envelope.source, destination.ip(), destination.port());
+    let flow = FourTuple::new((source, *source_port), (destination, port));
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    shared.trace(Some(flow), What::PacketOut { kind: "UDP", source, destination, length, reason });
 }
 
 /// RFC 1122 4.1.3.4: a host must make checksums; who completes it depends on the link.

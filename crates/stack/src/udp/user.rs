@@ -9,22 +9,27 @@ use super::Udp;
 use super::socket::{Outgoing, Socket};
 use crate::UdpId;
 use crate::error::Error;
+use crate::ip::without_scope;
 use crate::stack::Stack;
 
-/// The longest payload that an IPv4 packet can carry behind a UDP header.
-const LONGEST_PAYLOAD: usize = 65_535 - wire::ipv4::MIN_HEADER_LEN - wire::udp::HEADER_LEN;
+/// The longest payload that a packet to `address` can carry behind a UDP header: the length of an
+/// IPv4 packet counts its header, that of an IPv6 packet does not.
+fn longest_payload(address: SocketAddr) -> usize {
+    let header = if address.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { 0 };
+    65_535 - header - wire::udp::HEADER_LEN
+}
 
 /// UDP sockets.
 impl Stack {
-    /// A UDP socket on `local`. An unspecified address stands for all of ours, and for
+    /// A UDP socket on `local`. An unspecified address stands for all of ours of its family, and for
     /// broadcasts; port 0 for a free one.
     ///
     /// # Errors
-    /// [`Error::AddressNotAvailable`] when the address is not ours, is of IPv6, or no port is
-    /// free, or the port belongs to another shard ([`Stack::owner_of_udp_port`]); [`Error::AddressInUse`] when another socket has the port on this address or on all.
+    /// [`Error::AddressNotAvailable`] when the address is not ours, no port is free, or the port belongs to another shard ([`Stack::owner_of_udp_port`]); [`Error::AddressInUse`] when another socket has the port on this address or on all.
     pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
         let ip = local.ip();
-        if !local.is_ipv4() || !(ip.is_unspecified() || self.interfaces.is_local(ip)) {
+        let local = without_scope(local);
+        if !(ip.is_unspecified() || self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
         let (ports, steering) = (&mut self.udp.ports, &self.steering);
@@ -53,7 +58,10 @@ impl Stack {
         let socket = self.udp.socket(id)?;
         let (bound, before) = (socket.bound, socket.local);
         check_peer(remote, bound)?;
-        let route = self.interfaces.route(Some(bound.ip()), remote.ip())?;
+        let source = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
+        let source = self.interfaces.source_in_scope(source, remote)?;
+        let remote = without_scope(remote);
+        let route = self.interfaces.route(source, remote.ip())?;
         let local = SocketAddr::new(route.source, bound.port());
         if local != before {
             let ports = &mut self.udp.ports;
@@ -72,7 +80,8 @@ impl Stack {
     /// Queues a datagram to `remote`; gives its length, always that of `payload`.
     ///
     /// # Errors
-    /// [`Error::MessageTooBig`] when it does not fit the link (nothing is fragmented);
+    /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
+    /// fragments);
     /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
     /// without a route; [`Error::InvalidInput`] for an impossible peer; on a connected socket,
     /// whatever ICMP reported before, once.
@@ -91,10 +100,10 @@ impl Stack {
         let local = socket.local;
         check_peer(remote, local)?;
         let source = (!local.ip().is_unspecified()).then_some(local.ip());
-        let route = self.interfaces.route(source, remote.ip())?;
-        let overhead = wire::ipv4::MIN_HEADER_LEN + wire::udp::HEADER_LEN;
-        if payload.len() > LONGEST_PAYLOAD || payload.len() + overhead > usize::from(route.hop.mtu)
-        {
+        let source = self.interfaces.source_in_scope(source, remote)?;
+        let remote = without_scope(remote);
+        self.interfaces.route(source, remote.ip())?;
+        if payload.len() > longest_payload(remote) {
             return Err(Error::MessageTooBig);
         }
         let datagram = Outgoing {
@@ -169,7 +178,9 @@ impl Stack {
     /// # Errors
     /// [`Error::NotConnected`] without one; [`Error::NoSuchSocket`] when it is closed.
     pub fn udp_remote(&self, id: UdpId) -> Result<SocketAddr, Error> {
-        self.udp.socket(id)?.remote.ok_or(Error::NotConnected)
+        let socket = self.udp.socket(id)?;
+        let remote = socket.remote.ok_or(Error::NotConnected)?;
+        Ok(self.interfaces.show_peer(socket.local.ip(), remote))
     }
 
     /// What ICMP reported last, as `SO_ERROR` gives it: once.

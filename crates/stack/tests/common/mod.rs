@@ -5,7 +5,7 @@
     reason = "each test file uses its part of a module they share"
 )]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use stack::{Config, ConnectionId, HeaderBuf, ListenerId, Stack, TcpOptions};
@@ -15,6 +15,44 @@ use wire::time::Instant;
 pub const A: &str = "10.0.0.1";
 pub const B: &str = "10.0.0.2";
 
+/// Which IP the two hosts speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// The addresses of the two hosts, and how long the prefix of their link is.
+    pub fn addresses(self) -> (IpAddr, IpAddr, u8) {
+        match self {
+            Family::V4 => (A.parse().unwrap(), B.parse().unwrap(), 24),
+            Family::V6 => ("fd77::1".parse().unwrap(), "fd77::2".parse().unwrap(), 64),
+        }
+    }
+
+    pub fn a(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.addresses().0, port)
+    }
+
+    pub fn b(self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.addresses().1, port)
+    }
+}
+
+/// Makes a test for each family of each function.
+#[macro_export]
+macro_rules! for_both_families {
+    ($($name:ident),* $(,)?) => {
+        mod v4 {
+            $(#[test] fn $name() { super::$name($crate::common::Family::V4); })*
+        }
+        mod v6 {
+            $(#[test] fn $name() { super::$name($crate::common::Family::V6); })*
+        }
+    };
+}
+
 /// A host, and the moment of its last turn.
 pub struct Host {
     pub stack: Stack,
@@ -22,9 +60,13 @@ pub struct Host {
 }
 
 pub fn host(address: &str, seed: u8, capabilities: Capabilities) -> Host {
+    host_at(address.parse().unwrap(), 24, seed, capabilities)
+}
+
+pub fn host_at(address: IpAddr, prefix_len: u8, seed: u8, capabilities: Capabilities) -> Host {
     let mut stack = Stack::new(Config::default(), [seed; 32]);
     let interface = stack.add_interface(capabilities);
-    stack.add_address(interface, address.parse().unwrap(), 24).unwrap();
+    stack.add_address(interface, address, prefix_len).unwrap();
     Host { stack, interface }
 }
 
@@ -57,14 +99,21 @@ pub struct Pair {
     pub a: Host,
     pub b: Host,
     pub now: Instant,
+    pub family: Family,
 }
 
 impl Pair {
     pub fn new(capabilities: Capabilities) -> Self {
+        Self::over(Family::V4, capabilities)
+    }
+
+    pub fn over(family: Family, capabilities: Capabilities) -> Self {
+        let (a, b, prefix_len) = family.addresses();
         Self {
-            a: host(A, 1, capabilities),
-            b: host(B, 2, capabilities),
+            a: host_at(a, prefix_len, 1, capabilities),
+            b: host_at(b, prefix_len, 2, capabilities),
             now: Instant::from_millis(1),
+            family,
         }
     }
 
@@ -129,12 +178,12 @@ impl Pair {
     }
 
     pub fn listen(&mut self, port: u16, backlog: usize) -> ListenerId {
-        let local: SocketAddr = format!("{B}:{port}").parse().unwrap();
+        let local = self.family.b(port);
         self.b.stack.listen(self.now, local, backlog, TcpOptions::default()).unwrap()
     }
 
     pub fn connect(&mut self, port: u16) -> ConnectionId {
-        let remote: SocketAddr = format!("{B}:{port}").parse().unwrap();
+        let remote = self.family.b(port);
         self.a.stack.connect(self.now, None, remote, TcpOptions::default()).unwrap()
     }
 }

@@ -19,6 +19,7 @@ use crate::tcp::connection::{Connection, first_receive_buffer, initial_receive_w
 use crate::tcp::ecn::{self, Ecn, EcnMode};
 use crate::tcp::listen::pending::{PendingId, PendingSyn};
 use crate::tcp::listen::syn_cookie::CookieOptions;
+use crate::tcp::mtu::default_mss;
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::{Origin, Segment};
 use crate::tcp::seq::Seq;
@@ -120,7 +121,7 @@ impl HalfOpen {
             listener,
             irs: seg.seq,
             iss,
-            peer_mss: seg.header.options.mss.unwrap_or(DEFAULT_MSS),
+            peer_mss: seg.header.options.mss.unwrap_or_else(|| default_mss(&seg.tuple)),
             peer_window: seg.header.window,
             stage: Stage::Answered { our_mss },
             retries: 0,

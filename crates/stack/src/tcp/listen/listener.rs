@@ -29,7 +29,7 @@ use crate::tcp::connection::{
 use crate::tcp::ecn::{self, EcnMode};
 use crate::tcp::listen::half_open::{HalfOpen, HalfOpenId};
 use crate::tcp::listen::syn_cookie::{CookieOptions, SynCookies};
-use crate::tcp::mtu::link_mss;
+use crate::tcp::mtu::{default_mss, link_mss};
 use crate::tcp::reply::Reply;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::Seq;
@@ -178,7 +178,7 @@ impl Tcp {
         ecn: bool,
     ) {
         let offered = &seg.header.options;
-        let mss = offered.mss.unwrap_or(536);
+        let mss = offered.mss.unwrap_or_else(|| default_mss(&seg.tuple));
         let cookie = self.cookies.encode(shared.now, &seg.tuple, seg.seq, mss);
         let mut reply =
             Reply::ack(seg.tuple, cookie, seg.seq.plus(1), Sent::SynCookie).with(options);

@@ -242,6 +242,7 @@ impl Outgoing<'_> {
             traffic_class: self.traffic_class,
             dont_fragment: true,
             identification: 0,
+            flow_label: shared.flow_labels.of(&self.tuple),
         };
         let at = envelope.len();
         let tcp_len = segment.emit(&mut header.0[at..]);

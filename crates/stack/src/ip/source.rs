@@ -1,0 +1,227 @@
+//! From which of our addresses to speak to somebody (RFC 6724 section 5, RFC 1122 3.3.4.3).
+
+use core::cmp::Ordering;
+use core::net::{IpAddr, Ipv6Addr};
+
+use crate::ip::InterfaceId;
+use crate::ip::interfaces::{Assigned, Interfaces};
+use crate::ip::prefix::common_bits;
+
+/// Addresses of IPv6 are good for a part of the network (RFC 4007, RFC 6724 3.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Scope(u8);
+
+impl Scope {
+    const LINK_LOCAL: Self = Self(0x2);
+    const SITE_LOCAL: Self = Self(0x5);
+    const GLOBAL: Self = Self(0xe);
+
+    fn of(address: Ipv6Addr) -> Self {
+        let [first, second, ..] = address.octets();
+        match (first, second >> 6) {
+            // A group says itself how far it reaches (RFC 4291 2.7).
+            (0xff, _) => Self(second & 0xf),
+            _ if address.is_loopback() || address.is_unicast_link_local() => Self::LINK_LOCAL,
+            (0xfe, 3) => Self::SITE_LOCAL,
+            _ => Self::GLOBAL,
+        }
+    }
+}
+
+/// The policy table's labels (RFC 6724 2.1): the longest prefix that holds an address gives it one.
+const LABELS: [(Ipv6Addr, u8, u8); 9] = [
+    (Ipv6Addr::LOCALHOST, 128, 0),
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, 4),
+    (Ipv6Addr::UNSPECIFIED, 96, 3),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, 5),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, 2),
+    (Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 12),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 11),
+    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, 13),
+    (Ipv6Addr::UNSPECIFIED, 0, 1),
+];
+
+fn label(address: Ipv6Addr) -> u8 {
+    let holds = |(network, length, _): &&(Ipv6Addr, u8, u8)| {
+        common_bits(*network, address) >= u32::from(*length)
+    };
+    // From the longest to the one that holds all.
+    LABELS.iter().find(holds).map_or(1, |&(_, _, label)| label)
+}
+
+impl Interfaces {
+    /// The address to speak from, over `interface`, to `destination` by way of `next_hop`.
+    pub(super) fn source_for(
+        &self,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        destination: IpAddr,
+    ) -> Option<IpAddr> {
+        match destination {
+            IpAddr::V4(_) => self.source_v4(interface, next_hop),
+            IpAddr::V6(destination) => self.source_v6(interface, destination).map(IpAddr::V6),
+        }
+    }
+
+    /// An address of this interface to speak to a neighbour from, where nothing else decides.
+    pub(crate) fn source_on(&self, interface: InterfaceId, to: IpAddr) -> Option<IpAddr> {
+        self.source_for(interface, to, to)
+    }
+
+    /// RFC 1122 3.3.4.3: an address in the next hop's own network, else the interface's first,
+    /// else our first.
+    fn source_v4(&self, interface: InterfaceId, next_hop: IpAddr) -> Option<IpAddr> {
+        let of_interface = || self.assigned(interface).filter(|own| own.address.is_ipv4());
+        let near = of_interface().find(|assigned| assigned.prefix().holds(next_hop));
+        near.or_else(|| of_interface().next())
+            .or_else(|| self.all_assigned().find(|own| own.address.is_ipv4()))
+            .map(|assigned| assigned.address)
+    }
+
+    /// RFC 6724 4: the addresses of the interface; those of others only where it has none that
+    /// reaches far enough.
+    fn source_v6(&self, interface: InterfaceId, destination: Ipv6Addr) -> Option<Ipv6Addr> {
+        let far = Scope::of(destination) > Scope::LINK_LOCAL;
+        let reaches = |own: &Candidate| !far || Scope::of(own.address) > Scope::LINK_LOCAL;
+        let candidates = self.assigned(interface).filter_map(Candidate::of);
+        best(candidates, destination)
+            .filter(reaches)
+            .or_else(|| {
+                let elsewhere = self.all_assigned().filter_map(Candidate::of).filter(reaches);
+                best(elsewhere, destination).filter(|_| far)
+            })
+            .or_else(|| best(self.assigned(interface).filter_map(Candidate::of), destination))
+            .map(|own| own.address)
+    }
+}
+
+/// An address that could be the source.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    address: Ipv6Addr,
+    prefix_len: u8,
+    deprecated: bool,
+}
+
+impl Candidate {
+    fn of(own: Assigned) -> Option<Self> {
+        let IpAddr::V6(address) = own.address else { return None };
+        let (prefix_len, deprecated) = (own.prefix_len, own.is_deprecated());
+        own.is_usable().then_some(Self { address, prefix_len, deprecated })
+    }
+
+    /// RFC 6724 5, rules 1 to 8: `Greater` is better. There are no home addresses (rule 4) and no
+    /// temporary ones (rule 7) here, and all are of the outgoing interface (rule 5).
+    fn compare(&self, other: &Self, destination: Ipv6Addr) -> Ordering {
+        let same = |own: &Self| own.address == destination;
+        let label_matches = |own: &Self| label(own.address) == label(destination);
+        same(self)
+            .cmp(&same(other))
+            .then_with(|| appropriate(self.address, other.address, destination))
+            .then_with(|| other.deprecated.cmp(&self.deprecated))
+            .then_with(|| label_matches(self).cmp(&label_matches(other)))
+            .then_with(|| self.match_length(destination).cmp(&other.match_length(destination)))
+    }
+
+    /// `CommonPrefixLen` (RFC 6724 2.2): not more than what tells the source's own network.
+    fn match_length(&self, destination: Ipv6Addr) -> u32 {
+        common_bits(self.address, destination).min(u32::from(self.prefix_len))
+    }
+}
+
+/// Rule 2: the smallest scope that reaches the destination.
+fn appropriate(one: Ipv6Addr, other: Ipv6Addr, destination: Ipv6Addr) -> Ordering {
+    let (one, other, needed) = (Scope::of(one), Scope::of(other), Scope::of(destination));
+    match one.cmp(&other) {
+        Ordering::Equal => Ordering::Equal,
+        Ordering::Less if one < needed => Ordering::Less,
+        Ordering::Less => Ordering::Greater,
+        Ordering::Greater if other < needed => Ordering::Greater,
+        Ordering::Greater => Ordering::Less,
+    }
+}
+
+/// The best of all; of equals the first.
+fn best(candidates: impl Iterator<Item = Candidate>, destination: Ipv6Addr) -> Option<Candidate> {
+    candidates.reduce(|best, next| match next.compare(&best, destination) {
+        Ordering::Greater => next,
+        _ => best,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn candidate(text: &str) -> Candidate {
+        let (address, deprecated) = match text.strip_suffix(" deprecated") {
+            Some(address) => (address, true),
+            None => (text, false),
+        };
+        Candidate { address: address.parse().unwrap(), prefix_len: 64, deprecated }
+    }
+
+    fn choose(destination: &str, candidates: &[&str]) -> Ipv6Addr {
+        let candidates: Vec<_> = candidates.iter().map(|text| candidate(text)).collect();
+        let destination = destination.parse().unwrap();
+        let chosen = best(candidates.iter().copied(), destination).unwrap().address;
+        // The order of the candidates does not matter.
+        let backwards = best(candidates.iter().rev().copied(), destination).unwrap().address;
+        assert_eq!(chosen, backwards);
+        chosen
+    }
+
+    /// The examples of RFC 6724 10.1 that know neither home nor temporary addresses.
+    #[test]
+    fn the_examples_of_rfc_6724() {
+        let table: [(&str, [&str; 2], &str); 6] = [
+            ("2001:db8:1::1", ["2001:db8:3::1", "fe80::1"], "2001:db8:3::1"),
+            ("ff05::1", ["2001:db8:3::1", "fe80::1"], "2001:db8:3::1"),
+            ("2001:db8:1::1", ["2001:db8:1::1 deprecated", "2001:db8:2::1"], "2001:db8:1::1"),
+            ("fe80::1", ["fe80::2 deprecated", "2001:db8:1::1"], "fe80::2"),
+            ("2001:db8:1::1", ["2001:db8:1::2", "2001:db8:3::2"], "2001:db8:1::2"),
+            (
+                "2002:c633:6401::1",
+                ["2002:c633:6401::d5e3:7953:13eb:22e8", "2001:db8:1::2"],
+                "2002:c633:6401::d5e3:7953:13eb:22e8",
+            ),
+        ];
+        for (destination, candidates, expected) in table {
+            assert_eq!(choose(destination, &candidates), expected.parse::<Ipv6Addr>().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_deprecated_address_is_the_last_choice_of_its_scope() {
+        let chosen = choose("2001:db8:1::1", &["2001:db8:1::2 deprecated", "2001:db8:9::2"]);
+        assert_eq!(chosen, "2001:db8:9::2".parse::<Ipv6Addr>().unwrap());
+    }
+
+    /// RFC 6724 2.1.
+    #[test]
+    fn labels_are_those_of_the_policy_table() {
+        let table = [
+            ("::1", 0),
+            ("2001:db8::1", 1),
+            ("2002::1", 2),
+            ("::5", 3),
+            ("::ffff:10.0.0.1", 4),
+            ("2001::1", 5),
+            ("fec0::1", 11),
+            ("3ffe::1", 12),
+            ("fd77::1", 13),
+        ];
+        for (address, expected) in table {
+            assert_eq!(label(address.parse().unwrap()), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_those_of_the_address() {
+        let table = [("fe80::1", 2), ("::1", 2), ("fec0::1", 5), ("2001::1", 14), ("ff08::1", 8)];
+        for (address, scope) in table {
+            assert_eq!(Scope::of(address.parse().unwrap()), Scope(scope), "{address}");
+        }
+    }
+}
