@@ -1,5 +1,6 @@
 //! Frames on a descriptor that may put a virtio header before each: TUN, TAP, packet sockets.
 
+use std::ffi::c_int;
 use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +12,7 @@ use wire::frame::{
 use wire::vnet;
 
 use crate::check;
-use crate::sys::gather::{self, Read};
+use crate::sys::{gather, tun_device};
 
 /// A descriptor that gives and takes whole frames.
 #[derive(Debug)]
@@ -26,26 +27,35 @@ pub(crate) struct FrameDevice {
 
 impl FrameDevice {
     pub(crate) fn receive(&self, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
-        let prefix = if self.vnet { vnet::HEADER_LEN } else { 0 };
-        match gather::read(self.device.as_fd(), prefix, frame.whole_buffer())? {
-            Read::Nothing => Ok(None),
-            Read::Frame(length) => {
-                frame.set_filled(length);
-                if !self.vnet {
-                    return Ok(Some(ReceiveMeta::default()));
-                }
-                let header = vnet::Header::parse(frame).map(|(header, _)| header);
-                frame.advance(prefix);
-                Ok(Some(header.map_or_else(ReceiveMeta::default, |header| meta_of(&header))))
-            }
-            Read::TooLong => Err(check::invalid(format!(
+        match gather::read(self.device.as_fd(), frame.whole_buffer())? {
+            Some(length) => self.accept(frame, length).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a frame of the `length` bytes that the device put into the buffer.
+    ///
+    /// A device cuts a frame that is too long without a word, so one that fills the buffer counts as
+    /// too long.
+    pub(crate) fn accept(&self, frame: &mut FrameBuf, length: usize) -> io::Result<ReceiveMeta> {
+        if length >= frame.capacity() {
+            return Err(check::invalid(format!(
                 "a frame longer than the buffer of {} bytes came: it is lost",
                 frame.capacity()
-            ))),
-            Read::TooShort => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "a read without a virtio header"))
-            }
+            )));
         }
+        frame.set_filled(length);
+        if !self.vnet {
+            return Ok(ReceiveMeta::default());
+        }
+        let Some((header, _)) = vnet::Header::parse(frame) else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a read without a virtio header",
+            ));
+        };
+        frame.advance(vnet::HEADER_LEN);
+        Ok(meta_of(&header))
     }
 
     pub(crate) fn send(
@@ -54,12 +64,50 @@ impl FrameDevice {
         payload: &[&[u8]],
         meta: &TransmitMeta,
     ) -> io::Result<()> {
-        let length = check::frame_length(&self.capabilities, header, payload, meta)?;
-        let prefix = vnet_header(self.capabilities.medium, header, meta)?.to_bytes();
-        let prefix = if self.vnet { &prefix[..] } else { &[] };
-        gather::write(self.device.as_fd(), prefix, header, payload, prefix.len() + length)?;
+        self.write(&self.prepare(header, payload, meta)?, header, payload)
+    }
+
+    /// Sends a frame that was prepared.
+    pub(crate) fn write(
+        &self,
+        outgoing: &Outgoing,
+        header: &[u8],
+        payload: &[&[u8]],
+    ) -> io::Result<()> {
+        let prefix = self.prefix(outgoing);
+        gather::write(self.device.as_fd(), prefix, header, payload, outgoing.length)?;
         Ok(())
     }
+
+    /// Whether the device may refuse frames because it is full: somebody has set how much it holds.
+    pub(crate) fn pushes_back(&self) -> bool {
+        tun_device::send_buffer(self.device.as_fd()).is_ok_and(|size| size < c_int::MAX)
+    }
+
+    /// Checks a frame that is to be sent, and makes what the device wants in front of it.
+    pub(crate) fn prepare(
+        &self,
+        header: &[u8],
+        payload: &[&[u8]],
+        meta: &TransmitMeta,
+    ) -> io::Result<Outgoing> {
+        let length = check::frame_length(&self.capabilities, header, payload, meta)?;
+        let prefix = vnet_header(self.capabilities.medium, header, meta)?.to_bytes();
+        let before = if self.vnet { prefix.len() } else { 0 };
+        Ok(Outgoing { prefix, length: before + length })
+    }
+
+    /// What stands in front of the frame on the device.
+    pub(crate) fn prefix<'a>(&self, outgoing: &'a Outgoing) -> &'a [u8] {
+        if self.vnet { &outgoing.prefix } else { &[] }
+    }
+}
+
+/// A frame to be sent, besides its bytes.
+pub(crate) struct Outgoing {
+    prefix: [u8; vnet::HEADER_LEN],
+    /// Of prefix and frame together, in bytes.
+    pub(crate) length: usize,
 }
 
 fn meta_of(header: &vnet::Header) -> ReceiveMeta {

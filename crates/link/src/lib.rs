@@ -22,7 +22,8 @@
 //! - **No clock is read and no dice are thrown** but seeded ones. The time is an argument, so a
 //!   link runs as well in virtual time, and the same run comes out the same.
 //! - **A frame is taken whole or not at all,** and one that was taken is lost only where a link
-//!   says so: by an impairment that was asked for, or by the device.
+//!   says so: by an impairment that was asked for, or by the device. It is sent before
+//!   [`Link::send`] returns, unless the caller [lets it wait](Link::set_batching).
 //!
 //! # Wrappers compose
 //! The outer one sees the frames first. `Capture::new(Impair::new(tun, ..), ..)` writes what the
@@ -43,6 +44,7 @@
 //! ```
 #![deny(unsafe_code)]
 
+mod batch;
 pub mod capture;
 mod check;
 mod frame_device;
@@ -61,6 +63,7 @@ use std::os::fd::BorrowedFd;
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
+pub use crate::batch::Batching;
 pub use crate::capture::{Capture, CaptureOptions, QueueCapture};
 pub use crate::impair::{Impair, Impairment, Loss, QueueManagement};
 pub use crate::netlink::Netlink;
@@ -116,6 +119,30 @@ pub trait Link: Send {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// Says whether many small frames come and go from now on. A link that can then saves system calls.
+    ///
+    /// While it [does](Link::batching), a frame that [`send`](Link::send) took may wait until the next
+    /// [`receive`](Link::receive) or [`flush`](Link::flush), and `receive` may answer `None` a little
+    /// early: ask it once more before you wait for the descriptor, and flush. A frame that waited and
+    /// that the link will never take is lost without a word.
+    fn set_batching(&mut self, on: bool) {
+        let _ = on;
+    }
+
+    /// Whether it does.
+    fn batching(&self) -> Batching {
+        Batching::Never
+    }
+
+    /// Sends the frames that wait because of [batching](Link::set_batching).
+    ///
+    /// # Errors
+    /// `WouldBlock` when the link is full: flush again when the descriptor is writable.
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        let _ = now;
+        Ok(())
+    }
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
@@ -143,6 +170,18 @@ impl<L: Link + ?Sized> Link for Box<L> {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         (**self).descriptor()
+    }
+
+    fn set_batching(&mut self, on: bool) {
+        (**self).set_batching(on);
+    }
+
+    fn batching(&self) -> Batching {
+        (**self).batching()
+    }
+
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        (**self).flush(now)
     }
 }
 

@@ -13,6 +13,7 @@ use wire::ethernet::EthernetAddress;
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
+use crate::batch::{Batches, Batching};
 use crate::frame_device::FrameDevice;
 use crate::sys::{interface, tun_device as sys};
 use crate::{Link, Netlink, check};
@@ -52,6 +53,8 @@ pub struct TunBuilder {
     offload: bool,
     /// Our own hardware address on a TAP; none: the interface's with its last bit flipped.
     address: Option<EthernetAddress>,
+    /// Several frames may go with one call.
+    io_uring: bool,
 }
 
 impl Default for TunBuilder {
@@ -64,7 +67,14 @@ impl TunBuilder {
     /// A TUN device with a name of the kernel's choice and offload where it is granted.
     #[must_use]
     pub fn new() -> Self {
-        Self { name: String::new(), layer: Layer::Tun, mtu: None, offload: true, address: None }
+        Self {
+            name: String::new(),
+            layer: Layer::Tun,
+            mtu: None,
+            offload: true,
+            address: None,
+            io_uring: true,
+        }
     }
 
     /// The interface's name, at most 15 bytes. A name that exists already is attached to.
@@ -100,6 +110,15 @@ impl TunBuilder {
     #[must_use]
     pub fn address(mut self, address: EthernetAddress) -> Self {
         self.address = Some(address);
+        self
+    }
+
+    /// Whether the device may use io_uring to read and write several frames with one system call, while
+    /// [it is asked to](Link::set_batching). It is on from the start, costs nothing before it is used and up
+    /// to 2 MiB of buffers then; [`Link::batching`] tells when the system refuses it.
+    #[must_use]
+    pub fn io_uring(mut self, io_uring: bool) -> Self {
+        self.io_uring = io_uring;
         self
     }
 
@@ -216,7 +235,8 @@ impl TunBuilder {
             checksum: granted & sys::TUN_F_CSUM != 0,
             segmentation: granted & sys::TUN_F_TSO4 != 0,
         };
-        Ok(Tun { frames: FrameDevice { device, vnet, capabilities }, name })
+        let batches = if self.io_uring { Batches::allowed() } else { Batches::default() };
+        Ok(Tun { frames: FrameDevice { device, vnet, capabilities }, batches, name })
     }
 
     fn explain(&self, error: &io::Error) -> io::Error {
@@ -242,6 +262,8 @@ impl TunBuilder {
 pub struct Tun {
     /// The queue and how frames look on it.
     frames: FrameDevice,
+    /// Frames that go together.
+    batches: Batches,
     /// The interface's name.
     name: String,
 }
@@ -275,7 +297,9 @@ impl Link for Tun {
     }
 
     fn receive(&mut self, _now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
-        self.frames.receive(frame).map_err(|error| self.explain(error))
+        let batched = self.batches.receive(&self.frames, frame);
+        let received = batched.unwrap_or_else(|| self.frames.receive(frame));
+        received.map_err(|error| self.explain(error))
     }
 
     fn send(
@@ -285,11 +309,39 @@ impl Link for Tun {
         payload: &[&[u8]],
         meta: &TransmitMeta,
     ) -> io::Result<()> {
-        self.frames.send(header, payload, meta).map_err(|error| self.explain(error))
+        let outgoing = self.frames.prepare(header, payload, meta)?;
+        if self.batches.send(&self.frames, &outgoing, header, payload)? {
+            return Ok(());
+        }
+        let sent = self.frames.write(&outgoing, header, payload);
+        sent.map_err(|error| self.explain(error))
+    }
+
+    fn set_batching(&mut self, on: bool) {
+        self.batches.set(&self.frames, on);
+    }
+
+    fn batching(&self) -> Batching {
+        self.batches.state()
+    }
+
+    fn flush(&mut self, _now: Instant) -> io::Result<()> {
+        self.batches.flush(&self.frames)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        self.batches.has_arrived().then_some(Instant::ZERO)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.frames.device.as_fd())
+    }
+}
+
+impl Drop for Tun {
+    fn drop(&mut self) {
+        // What the device has no room for is lost with it.
+        let _ = self.batches.flush(&self.frames);
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! `/dev/net/tun` is often open to root alone. A case that cannot run says "skipped" and why.
 
+#[path = "kernel/batching.rs"]
+mod batching;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::num::NonZeroU16;
@@ -44,6 +47,10 @@ const CASES: &[Case] = &[
     ("tun_super_segments_both_ways", tun_super_segments_both_ways),
     ("tun_queues", tun_queues),
     ("tun_from_descriptor", tun_from_descriptor),
+    ("tun_batches_keep_the_order", batching::tun_batches_keep_the_order),
+    ("tun_queues_batch_each_for_itself", batching::tun_queues_batch_each_for_itself),
+    ("tun_batches_are_sent_when_it_is_dropped", batching::tun_batches_are_sent_when_it_is_dropped),
+    ("tun_without_io_uring", batching::tun_without_io_uring),
     ("tun_errors_for_people", tun_errors_for_people),
     ("tun_down_and_deleted", tun_down_and_deleted),
     ("netlink_requests", netlink_requests),
@@ -373,6 +380,10 @@ impl Link for Either {
         meta: &TransmitMeta,
     ) -> io::Result<()> {
         self.0.send(now, header, payload, meta)
+    }
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        self.0.flush(now)?;
+        self.1.flush(now)
     }
     /// Of one queue only: waits are short, and the other is looked at after each.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

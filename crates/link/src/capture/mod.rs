@@ -18,7 +18,7 @@ use wire::frame::{
 };
 use wire::time::{Duration, Instant};
 
-use crate::{Link, split};
+use crate::{Batching, Link, split};
 
 mod queues;
 mod read;
@@ -158,6 +158,18 @@ impl<L: Link> Link for Capture<L> {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inner.descriptor()
+    }
+
+    fn set_batching(&mut self, on: bool) {
+        self.inner.set_batching(on);
+    }
+
+    fn batching(&self) -> Batching {
+        self.inner.batching()
+    }
+
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        self.inner.flush(now)
     }
 }
 

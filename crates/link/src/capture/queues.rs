@@ -8,7 +8,7 @@ use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 use super::{CaptureFile, CaptureOptions};
-use crate::Link;
+use crate::{Batching, Link};
 
 /// A queue of a device whose queues write what passes them into one file.
 ///
@@ -77,5 +77,17 @@ impl<L: Link> Link for QueueCapture<L> {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inner.descriptor()
+    }
+
+    fn set_batching(&mut self, on: bool) {
+        self.inner.set_batching(on);
+    }
+
+    fn batching(&self) -> Batching {
+        self.inner.batching()
+    }
+
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
+        self.inner.flush(now)
     }
 }

@@ -1,6 +1,6 @@
 //! One frame from several slices in one system call, and one frame into a buffer.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
@@ -60,30 +60,12 @@ fn written_whole(written: usize, length: usize) -> Result<(), Errno> {
     if written == length { Ok(()) } else { Err(Errno::IO) }
 }
 
-/// What a read brought.
-pub(crate) enum Read {
-    /// Nothing is there now.
-    Nothing,
-    /// A frame of so many bytes, with its prefix.
-    Frame(usize),
-    /// A frame longer than the buffer; it is lost.
-    TooLong,
-    /// Less than the prefix; the device does not speak what was negotiated.
-    TooShort,
-}
-
-/// Reads one frame into `buffer`, with the `prefix` bytes that the device puts before it.
-///
-/// A device cuts a frame that is too long without a word, so one that fills the buffer counts as
-/// too long.
-pub(crate) fn read(device: BorrowedFd<'_>, prefix: usize, buffer: &mut [u8]) -> io::Result<Read> {
-    let room = buffer.len();
+/// Reads one frame into `buffer`; how many bytes it is, or `None` when nothing is there now.
+pub(crate) fn read(device: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
     match retry(|| rustix::io::read(device, &mut *buffer)) {
-        Ok(length) if length >= room => Ok(Read::TooLong),
-        Ok(length) if length < prefix => Ok(Read::TooShort),
-        Ok(length) => Ok(Read::Frame(length)),
-        Err(Errno::AGAIN) => Ok(Read::Nothing),
-        Err(error) => Err(error.into()),
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

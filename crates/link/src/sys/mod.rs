@@ -1,12 +1,13 @@
 //! The kernel's edge: the only place of this crate with `unsafe`.
 //!
 //! Each function is one request to the kernel with typed arguments. Nothing here decides.
-#![allow(unsafe_code, reason = "ioctls and socket options that no safe crate wraps")]
+#![allow(unsafe_code, reason = "ioctls, socket options and rings that no safe crate wraps")]
 
 pub(crate) mod gather;
 pub(crate) mod interface;
 pub(crate) mod namespace;
 pub(crate) mod packet_socket;
+pub(crate) mod ring;
 pub(crate) mod tun_device;
 
 use std::io;

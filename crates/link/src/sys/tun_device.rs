@@ -12,6 +12,7 @@ const TUNSETIFF: u32 = opcode::write::<c_int>(b'T', 202);
 const TUNGETFEATURES: u32 = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: u32 = opcode::write::<u32>(b'T', 208);
 const TUNGETIFF: u32 = opcode::read::<u32>(b'T', 210);
+const TUNGETSNDBUF: u32 = opcode::read::<c_int>(b'T', 211);
 const TUNSETVNETHDRSZ: u32 = opcode::write::<c_int>(b'T', 216);
 
 /// A TUN device (IP packets).
@@ -73,4 +74,11 @@ pub(crate) fn set_vnet_header_length(device: BorrowedFd<'_>, length: c_int) -> i
     // SAFETY: TUNSETVNETHDRSZ reads one int.
     unsafe { ioctl(device, Setter::<TUNSETVNETHDRSZ, c_int>::new(length))? };
     Ok(())
+}
+
+/// How many bytes of frames may be on their way into the kernel before it takes no more. `c_int::MAX`
+/// unless somebody has set it: no limit.
+pub(crate) fn send_buffer(device: BorrowedFd<'_>) -> io::Result<c_int> {
+    // SAFETY: TUNGETSNDBUF writes one int.
+    Ok(unsafe { ioctl(device, Getter::<TUNGETSNDBUF, c_int>::new())? })
 }
