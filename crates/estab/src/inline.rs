@@ -83,6 +83,10 @@
 //! 3. It reads the clock: [`Inline::now`] stands until the next turn.
 //! 4. It receives up to a budget of frames, and fires the timers that are due.
 //!
+//! While each turn finds several small frames, steps 1 and 4 are one system call for all of them, where
+//! the device [can](Inline::batching) and io_uring is to be had, and only a turn that found nothing
+//! sleeps.
+//!
 //! Nothing is sent after receiving: first the program sees what came. Call [`Inline::turn`] again
 //! when all events are handled.
 //!
@@ -112,6 +116,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::Batching;
 use stack::{Event, Stack};
 use wire::time::Instant;
 
@@ -151,12 +156,13 @@ pub struct Inline {
 impl Inline {
     pub(crate) fn new(
         core: Stack,
-        ports: Ports,
+        mut ports: Ports,
         poller: Arc<Poller>,
         busy: BusyPoll,
         observer: Option<Observer>,
         drain: Duration,
     ) -> Self {
+        ports.let_batch();
         Self {
             core,
             ports,
@@ -239,6 +245,13 @@ impl Inline {
         self.activity
     }
 
+    /// Whether the first link sends and receives several frames with one system call, does so at times,
+    /// or may not. It is never an error when the system forbids it: all goes on with a call for each frame.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        self.ports.batching()
+    }
+
     /// Ends the stack when its work is done: listeners are closed, connections say that nothing
     /// follows (FIN), and what was written is delivered first, within
     /// [`StackBuilder::drain`](crate::StackBuilder::drain). True when all of it was acknowledged in
@@ -262,6 +275,13 @@ impl Inline {
 
     /// Waits for a frame, a deadline or the end of `limit`, and receives what there is then.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<Batch> {
+        if self.ports.expects_frames() {
+            // What there is to send goes out with this, too.
+            let batch = self.receive();
+            if batch.frames > 0 || batch.gone.is_some() {
+                return Ok(batch);
+            }
+        }
         let deadline = self.ports.deadline(&self.core);
         if deadline <= self.now {
             return Ok(self.receive());
@@ -302,6 +322,7 @@ impl Inline {
     fn receive(&mut self) -> Batch {
         self.now = self.clock();
         let batch = self.ports.receive(&mut self.core, self.now);
+        self.ports.flush(self.now);
         if batch.frames > 0 {
             self.activity.received += batch.frames as u64;
             self.busy.received(self.now);
@@ -318,6 +339,7 @@ impl Drop for Inline {
     fn drop(&mut self) {
         abort_all(&mut self.core, self.now);
         self.ports.transmit(&mut self.core, self.now, usize::MAX);
+        self.ports.flush(self.now);
     }
 }
 

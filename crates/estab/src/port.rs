@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::Link;
+use link::{Batching, Link};
 use stack::{InterfaceId, Transmit};
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
@@ -31,6 +31,10 @@ pub(crate) struct Port {
     stash: VecDeque<Stashed>,
     /// Whether it brings frames one at a time.
     pub(crate) habit: Habit,
+    /// It was told that many small frames come and go.
+    batching: bool,
+    /// It could not send what it kept.
+    is_full: bool,
     /// Where readiness is waited for.
     poller: Arc<Poller>,
     /// What is waited for now.
@@ -75,6 +79,8 @@ impl Port {
             buffer_size,
             stash: VecDeque::new(),
             habit: Habit::default(),
+            batching: false,
+            is_full: false,
             poller: Arc::clone(poller),
             interest: Interest::Nothing,
             pause_until: None,
@@ -97,6 +103,11 @@ impl Port {
     /// How many frames wait for the link.
     pub(crate) fn stashed(&self) -> usize {
         self.stash.len()
+    }
+
+    /// Whether frames wait until there is room for them, here or in the link.
+    pub(crate) fn is_stashing(&self) -> bool {
+        self.is_full || !self.stash.is_empty()
     }
 
     /// Its descriptor, when nothing but frames is waited for.
@@ -174,6 +185,34 @@ impl Port {
         self.restore_interest();
     }
 
+    /// Tells the link whether many small frames come and go.
+    pub(crate) fn set_batching(&mut self, now: Instant, on: bool) {
+        if self.batching != on {
+            self.link.set_batching(on);
+            self.batching = true;
+            self.flush_link(now);
+            self.batching = on;
+        }
+    }
+
+    /// Whether the link sends and receives several frames at once.
+    pub(crate) fn batching(&self) -> Batching {
+        self.link.batching()
+    }
+
+    /// Sends what the link kept.
+    pub(crate) fn flush_link(&mut self, now: Instant) {
+        if !self.batching && !self.is_full {
+            return;
+        }
+        let sent = self.link.flush(now);
+        let is_full = self.is_refused(sent);
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            self.restore_interest();
+        }
+    }
+
     /// Whether a frame is still to be sent. What else goes wrong with it is a loss like any other
     /// on a network, which the protocols repair; only a link that is gone is remembered.
     fn is_refused(&mut self, sent: io::Result<()>) -> bool {
@@ -196,10 +235,10 @@ impl Port {
 
     /// Waits for what the port's state asks for.
     fn restore_interest(&mut self) {
-        let wanted = match (self.pause_until, self.stash.is_empty()) {
+        let wanted = match (self.pause_until, self.is_stashing()) {
             (Some(_), _) => Interest::Nothing,
-            (None, true) => Interest::Frames,
-            (None, false) => Interest::FramesAndRoom,
+            (None, false) => Interest::Frames,
+            (None, true) => Interest::FramesAndRoom,
         };
         if let Err(error) = self.show_interest(wanted) {
             self.gone = Some(format!("its readiness cannot be waited for: {error}"));
@@ -258,6 +297,8 @@ mod tests {
         send: Mutex<VecDeque<ErrorKind>>,
         /// What `receive` answers; nothing when there is nothing.
         receive: Mutex<VecDeque<ErrorKind>>,
+        /// What `flush` answers; success when there is nothing.
+        flush: Mutex<VecDeque<ErrorKind>>,
         sent: Mutex<Vec<Sent>>,
     }
 
@@ -299,6 +340,10 @@ mod tests {
         fn descriptor(&self) -> Option<BorrowedFd<'_>> {
             self.end.descriptor()
         }
+
+        fn flush(&mut self, _: Instant) -> io::Result<()> {
+            self.script.flush.lock().unwrap().pop_front().map_or(Ok(()), |kind| Err(kind.into()))
+        }
     }
 
     /// A port on a scripted link, and the other end, which keeps the descriptor alive.
@@ -338,6 +383,21 @@ mod tests {
         let sent = script.sent.lock().unwrap();
         assert_eq!(sent[0], (b"head1".to_vec(), b"one".to_vec(), "a"));
         assert_eq!(sent[1], (b"head2".to_vec(), b"two".to_vec(), "b"));
+    }
+
+    #[test]
+    fn what_a_link_kept_and_cannot_send_waits_for_room() {
+        let (mut port, script, _other) = scripted();
+        port.set_batching(Instant::ZERO, true);
+        assert_eq!((port.is_stashing(), port.interest), (false, Interest::Frames));
+        script.flush.lock().unwrap().extend([ErrorKind::WouldBlock, ErrorKind::WouldBlock]);
+        port.flush_link(Instant::ZERO);
+        assert_eq!((port.is_stashing(), port.interest), (true, Interest::FramesAndRoom));
+        // Also when it is to batch no more.
+        port.set_batching(Instant::ZERO, false);
+        assert!(port.is_stashing());
+        port.flush_link(Instant::ZERO);
+        assert_eq!((port.is_stashing(), port.interest), (false, Interest::Frames));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use link::Link;
+use link::{Batching, Link};
 use stack::{HeaderBuf, InterfaceId, Stack};
 use wire::frame::FrameBuf;
 use wire::time::Instant;
@@ -30,6 +30,8 @@ pub(crate) struct Ports {
     ports: Vec<Port>,
     /// There is more to send than the budget of the last turn allowed.
     more: bool,
+    /// Somebody flushes after receiving.
+    may_batch: bool,
     /// Lent to the stack for the headers of each packet.
     header: HeaderBuf,
     /// The next frame to receive into.
@@ -47,15 +49,20 @@ pub(crate) struct Batch {
     pub(crate) gone: Option<String>,
 }
 
-/// Whether a link brings frames one at a time.
+/// Whether a link brings frames one at a time, or several small ones.
 ///
 /// Where a question is answered before the next one comes, each turn finds one frame, and asking for
 /// a second is a system call in vain. Then the turn ends after the first, and sleeping, which ends at
 /// once when there is another frame, tells the difference; and now and then it is asked all the same.
+///
+/// Where many ask at once, each turn finds several small frames. Then sleeping is what is in vain: the
+/// next ones are there already, and a link that can reads them all with the call that sends the answers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habit {
     /// Turns in a row that found one frame.
     lone: u8,
+    /// Turns of late that found several small frames, less those that did not.
+    several: u8,
 }
 
 impl Habit {
@@ -63,18 +70,38 @@ impl Habit {
     const TURNS: u8 = 4;
     /// Of so many such turns one asks.
     const DOUBT: u8 = 8;
+    /// After so many turns with several small frames such are expected,
+    const SEVERAL: u8 = 4;
+    /// and after at most so many others no more.
+    const FORGIVEN: u8 = 8;
+    /// Up to so many bytes a frame is small: reading and writing it costs less than the calls for it.
+    const SMALL: usize = 2048;
+
+    /// Whether a turn is expected to find several small frames.
+    pub(crate) fn is_several(self) -> bool {
+        self.several >= Self::SEVERAL
+    }
 
     /// Whether to ask for another frame in a turn that found `frames`.
     fn asks_again(self, frames: usize) -> bool {
-        frames != 1 || self.lone < Self::TURNS || self.lone.is_multiple_of(Self::DOUBT)
+        frames != 1
+            || self.is_several()
+            || self.lone < Self::TURNS
+            || self.lone.is_multiple_of(Self::DOUBT)
     }
 
-    fn turn_ended(&mut self, frames: usize) {
+    /// A turn found `frames`, together `bytes` long. Finding none says nothing.
+    fn turn_ended(&mut self, frames: usize, bytes: usize) {
         match frames {
-            0 => {}
+            0 => return,
             1 => self.lone = self.lone.checked_add(1).unwrap_or(Self::DOUBT),
             _ => self.lone = 0,
         }
+        self.several = if frames > 1 && bytes <= frames * Self::SMALL {
+            (self.several + 1).min(Self::SEVERAL + Self::FORGIVEN - 1)
+        } else {
+            self.several.saturating_sub(1)
+        };
     }
 }
 
@@ -117,7 +144,7 @@ impl Ports {
 
     /// Whether a frame waits for a link that is full.
     pub(crate) fn is_stashing(&self) -> bool {
-        self.ports.iter().any(|port| port.stashed() > 0)
+        self.ports.iter().any(Port::is_stashing)
     }
 
     /// The descriptor of the only link, when frames are all that is waited for.
@@ -165,7 +192,10 @@ impl Ports {
                     break;
                 }
             }
-            port.habit.turn_ended(frames);
+            port.habit.turn_ended(frames, bytes);
+            if self.may_batch {
+                port.set_batching(now, port.habit.is_several());
+            }
             batch.frames += frames;
         }
         batch
@@ -197,6 +227,29 @@ impl Ports {
         }
     }
 
+    /// From now on links may [batch](Link::set_batching): whoever takes the turns flushes them after
+    /// receiving.
+    pub(crate) fn let_batch(&mut self) {
+        self.may_batch = true;
+    }
+
+    /// What the first link makes of it.
+    pub(crate) fn batching(&self) -> Batching {
+        self.ports.first().map_or(Batching::Never, Port::batching)
+    }
+
+    /// Sends what links still keep of what they took.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        for port in &mut self.ports {
+            port.flush_link(now);
+        }
+    }
+
+    /// Whether frames are expected without waiting for them.
+    pub(crate) fn expects_frames(&self) -> bool {
+        self.ports.iter().any(|port| port.habit.is_several())
+    }
+
     /// Lets go of the links.
     pub(crate) fn take(&mut self) -> Vec<Port> {
         std::mem::take(&mut self.ports)
@@ -222,7 +275,7 @@ mod tests {
                     break;
                 }
             }
-            habit.turn_ended(found);
+            habit.turn_ended(found, found * 100);
         }
         asked
     }
@@ -233,6 +286,27 @@ mod tests {
         assert_eq!(asked(&mut habit, 4, 1), 8, "at first it is asked each time");
         assert_eq!(asked(&mut habit, 800, 1), 900);
         assert_eq!(asked(&mut habit, 100, 0), 100);
+    }
+
+    #[test]
+    fn several_small_frames_a_turn_become_a_habit_and_are_soon_forgotten() {
+        let mut habit = Habit::default();
+        let turns = |habit: &mut Habit, turns: usize, frames, bytes| {
+            (0..turns)
+                .take_while(|_| {
+                    habit.turn_ended(frames, bytes);
+                    habit.is_several()
+                })
+                .count()
+        };
+        for _ in 0..3 {
+            habit.turn_ended(3, 300);
+            assert!(!habit.is_several());
+        }
+        assert_eq!(turns(&mut habit, 1000, 2, 4000), 1000);
+        assert_eq!(turns(&mut habit, 1000, 0, 0), 1000, "nothing is no other habit");
+        assert_eq!(turns(&mut habit, 1000, 1, 100), 7, "a dialogue");
+        assert_eq!(turns(&mut habit, 1000, 4, 100_000), 0, "bulk");
     }
 
     #[test]

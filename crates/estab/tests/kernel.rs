@@ -13,8 +13,9 @@ use std::time::Duration;
 use common::{PATIENCE, assert_same, join, pattern};
 use estab::blocking::{TcpListener, TcpStream};
 use estab::bytes::{Buf, Bytes};
+use estab::core::{ConnectionId, SocketId};
 use estab::link::namespace::{Namespace, unshare};
-use estab::link::{Layer, Link, Netlink, PacketSocket, TunBuilder};
+use estab::link::{Batching, Layer, Link, Netlink, PacketSocket, TunBuilder};
 use estab::{Stack, TcpOptions};
 
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -48,6 +49,10 @@ fn main() -> io::Result<()> {
                 kernel.add_address(tun.name(), KERNEL.into(), 24)?;
                 kernel.set_up(tun.name())?;
                 talk_inline(name, tun)?;
+                let tun = device.open()?;
+                kernel.add_address(tun.name(), KERNEL.into(), 24)?;
+                kernel.set_up(tun.name())?;
+                many_dialogues(name, tun)?;
             }
             Err(error) if is_forbidden(&error) => println!("skipped: {name}: {error}"),
             Err(error) => return Err(error),
@@ -128,6 +133,68 @@ fn talk_inline(name: &str, link: impl Link + 'static) -> io::Result<()> {
     join(kernel)?;
     println!("ok: {name}, inline");
     Ok(())
+}
+
+/// Sixteen clients of the kernel ask at once, again and again: their frames go together.
+fn many_dialogues(name: &str, link: impl Link + 'static) -> io::Result<()> {
+    const CLIENTS: usize = 16;
+    const ROUNDS: u32 = 200;
+    let mut stack = Stack::builder().address(OURS, 24).inline(link)?;
+    let (now, address) = (stack.now(), SocketAddr::from((OURS, 7)));
+    let listener = stack.core().listen(now, address, CLIENTS, TcpOptions::default()).unwrap();
+    assert_eq!(stack.batching(), Batching::Off, "{name}: nothing came yet");
+    let kernel = thread::spawn(move || -> io::Result<()> {
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            let client = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+            client.set_read_timeout(Some(PATIENCE))?;
+            client.set_nodelay(true)?;
+            clients.push(client);
+        }
+        for round in 0..ROUNDS {
+            for client in &mut clients {
+                client.write_all(&round.to_be_bytes())?;
+            }
+            for client in &mut clients {
+                let mut answer = [0; 4];
+                client.read_exact(&mut answer)?;
+                assert_eq!(u32::from_be_bytes(answer), round);
+            }
+        }
+        Ok(())
+    });
+    let mut most = Batching::Off;
+    while !kernel.is_finished() {
+        stack.turn(Some(Duration::from_millis(5)))?;
+        if stack.batching() != Batching::Off {
+            most = stack.batching();
+        }
+        let now = stack.now();
+        while let Some(event) = stack.next_event() {
+            if let SocketId::Listener(_) = event.socket {
+                while let Ok((id, _)) = stack.core().accept(now, listener) {
+                    echo(stack.core(), now, id);
+                }
+            } else if let SocketId::Connection(id) = event.socket {
+                echo(stack.core(), now, id);
+            }
+        }
+    }
+    join(kernel)?;
+    let activity = stack.activity();
+    match most {
+        Batching::On | Batching::Refused(_) => println!("ok: {name}, dialogues: {most:?}"),
+        Batching::Off | Batching::Never => panic!("{name}: {most:?}, {activity:?}"),
+    }
+    Ok(())
+}
+
+/// Gives back what there is.
+fn echo(core: &mut estab::core::Stack, now: estab::wire::time::Instant, id: ConnectionId) {
+    let mut bytes = [0; 100];
+    while let Ok(count @ 1..) = core.read(now, id, &mut bytes) {
+        assert_eq!(core.write(now, id, &bytes[..count]), Ok(count));
+    }
 }
 
 /// The kernel's client sends a megabyte, closes its half, and receives another one.
