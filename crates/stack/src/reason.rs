@@ -115,6 +115,7 @@ reasons! {
 reasons! {
     /// Why a received packet, or a part of it, was dropped.
     Dropped {
+        ListenSynFin: "a SYN with FIN: nobody who means it sends that", "RFC 9293 3.10.7.2";
         SynUndecided: "the SYN came again while the program decides about it", "Stack::decide_first";
         Undecided: "the program did not decide about the SYN in time", "Config::decision_timeout";
         ByDecision: "the program decided to drop the SYN", "Stack::drop_pending";

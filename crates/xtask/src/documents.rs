@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::source::root;
-use crate::{figure, limits, packet_life, reasons, requirements};
+use crate::{differential, figure, limits, packet_life, reasons, requirements};
 
 /// A file that is generated whole.
 struct Document {
@@ -28,6 +28,7 @@ fn all() -> Vec<Document> {
         Document::new("docs/src/packet-life-table.md", packet_life::table),
         Document::new("docs/src/reasons.md", reasons::table),
         Document::new("docs/src/limits.md", limits::table),
+        Document::new("docs/src/differential.md", differential::table),
         Document::new("docs/src/requirements.md", requirements::overview),
     ];
     documents.extend(

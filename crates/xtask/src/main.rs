@@ -4,6 +4,7 @@
 
 mod bench;
 mod counts;
+mod differential;
 mod documents;
 mod figure;
 mod interop;
@@ -31,6 +32,8 @@ cargo xtask COMMAND
   sim-book        the tables and curves of the book, from the simulator; `--check` compares them
   counts          the instructions of the hot paths against docs/counts.toml; `--write` writes it
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
+  differential [...]
+                  the same packets to the kernel and to us; `--help` says more
   million [...]   what a million idle connections cost; `--help` says more
   versus-linux [...]
                   estab beside the kernel under the same impairment; `--help` says more
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Some("sim") => simulate::smoke(rest),
         Some("sim-book") => simulate::book(rest),
         Some("sim-fleet") => simulate::fleet(rest),
+        Some("differential") => differential::run(rest),
         Some("million") => million::run(rest),
         Some("interop") => interop::run(rest),
         Some("versus-linux") => versus::run(rest),

@@ -23,6 +23,9 @@ const LONGEST_ERROR: usize = 576;
 /// Precedence "internetwork control" (RFC 1812 4.3.2.5), as Linux sends it.
 const ERROR_TRAFFIC_CLASS: u8 = 0xc0;
 
+/// What an error has of the packet that it is about (RFC 1122 3.2.2).
+const TYPE_OF_SERVICE: u8 = 0x1c;
+
 /// What is wrong with a packet, as its sender will be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Problem {
@@ -74,7 +77,11 @@ impl Icmp {
         let reply = Reply {
             source: from,
             destination: to,
-            traffic_class: if to.is_ipv4() { ERROR_TRAFFIC_CLASS } else { 0 },
+            traffic_class: if to.is_ipv4() {
+                ERROR_TRAFFIC_CLASS | packet.received.traffic_class & TYPE_OF_SERVICE
+            } else {
+                0
+            },
             message: FrameBuf::from(message),
             kind,
             reason: problem.reason(),
@@ -168,8 +175,11 @@ fn deserves_error_v4(packet: &Incoming, destination: Ipv4Addr) -> bool {
 fn deserves_error_v6(packet: &Incoming, problem: Problem) -> bool {
     let about_error = packet.protocol == Protocol::ICMPV6
         && !packet.continues
-        && icmpv6::View::new(&packet.received.frame)
-            .is_none_or(|icmp| icmp.kind() < 128 || icmp.kind() == icmpv6::kind::REDIRECT);
+        && packet
+            .received
+            .frame
+            .first()
+            .is_none_or(|kind| *kind < 128 || *kind == icmpv6::kind::REDIRECT);
     let to_group = packet.group
         && !matches!(problem, Problem::Headers(Answer { even_to_multicast: true, .. }));
     !about_error && !to_group && !packet.received.source.is_unspecified()

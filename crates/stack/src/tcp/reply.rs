@@ -9,6 +9,7 @@ use crate::config::TcpOptions;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
+use crate::tcp::ecn::Codepoint;
 use crate::tcp::segment::Segment;
 use crate::tcp::seq::Seq;
 
@@ -36,11 +37,14 @@ impl Reply {
     /// RFC 9293 3.5.2 and 3.10.7.1: the reset that `seg` deserves, made so that the peer accepts
     /// it: with the sequence number that the peer expects, or acknowledging what it sent.
     pub(crate) fn reset_for(seg: &Segment, reason: Sent) -> Self {
-        if seg.acks() {
+        let mut reset = if seg.acks() {
             Self::bare(seg.tuple, seg.ack, Seq(0), Flags::RST, reason)
         } else {
             Self::bare(seg.tuple, Seq(0), seg.end(), Flags::RST | Flags::ACK, reason)
-        }
+        };
+        // In the class of what it answers, as Linux has it; it has no ECN (RFC 3168 6.1.5).
+        reset.traffic_class = seg.origin.traffic_class & !Codepoint::MASK;
+        reset
     }
 
     /// The same for a SYN with the initial sequence number `irs`.

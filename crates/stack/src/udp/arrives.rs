@@ -93,9 +93,6 @@ impl Udp {
 fn read_header(packet: &Incoming) -> Result<udp::Header, Dropped> {
     let received = &packet.received;
     let (header, _) = udp::Header::parse(&received.frame).map_err(|_| Dropped::MalformedUdp)?;
-    if header.destination_port == 0 {
-        return Err(Dropped::MalformedUdp);
-    }
     let length = udp::HEADER_LEN + usize::from(header.payload_len);
     let datagram = &received.frame[..length];
     let verified = received.meta.checksum != ReceiveChecksum::Unverified;

@@ -110,6 +110,9 @@ impl PlacedFragment {
     fn check(&self, payload: &[u8], behind: &Extensions<'_>) -> Result<(), ChainMalformed> {
         let Fragment { offset, more_fragments, .. } = self.header;
         let length = behind.rest.len();
+        if length == 0 && offset == 0 {
+            return Err(ChainMalformed::FirstFragmentIncomplete);
+        }
         if length == 0 {
             return Err(ChainMalformed::FragmentEmpty);
         }

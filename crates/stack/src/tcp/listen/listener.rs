@@ -107,6 +107,9 @@ impl Tcp {
             shared.drop_packet(Some(seg.tuple), Dropped::ListenReset);
         } else if seg.acks() {
             return self.cookie_arrives(shared, interfaces, id, seg, frame);
+        } else if seg.syn() && seg.fin() {
+            // Who opens and closes at once looks for holes: Linux does not answer either.
+            shared.drop_packet(Some(seg.tuple), Dropped::ListenSynFin);
         } else if seg.syn() {
             self.syn_arrives(shared, interfaces, id, &seg, isn_floor);
         } else {
