@@ -40,8 +40,15 @@ pub(crate) fn defines_function(text: &str, name: &str) -> bool {
     text.lines().any(|line| names_function(line, name))
 }
 
-/// Whether `text` defines a test `name`: a function with an attribute like `#[test]` above it.
+/// Whether `text` defines a test `name`: a function with an attribute like `#[test]` above it, or one
+/// that is listed to be tried with both families of addresses.
 pub(crate) fn defines_test(text: &str, name: &str) -> bool {
+    let listed = text.split_once("for_both_families! {").is_some_and(|(_, list)| {
+        list.lines().take_while(|line| *line != "}").any(|line| line.trim() == format!("{name},"))
+    });
+    if listed {
+        return defines_function(text, name);
+    }
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     lines.iter().enumerate().any(|(number, line)| {
         names_function(line, name)
