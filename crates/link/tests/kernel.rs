@@ -27,6 +27,9 @@ use wire::ip::Protocol;
 use wire::time::Instant;
 use wire::{arp, checksum, icmpv4, ipv4, tcp};
 
+#[path = "kernel/v6.rs"]
+mod v6;
+
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 const NOW: Instant = Instant::ZERO;
@@ -42,6 +45,10 @@ const CASES: &[Case] = &[
     ("tap_answers_arp_and_ping", tap_answers_arp_and_ping),
     ("packet_socket_answers_arp_and_ping", packet_socket_answers_arp_and_ping),
     ("packet_socket_without_offload", packet_socket_without_offload),
+    ("tun_over_ipv6", tun_over_ipv6),
+    ("tap_over_ipv6", tap_over_ipv6),
+    ("packet_socket_over_ipv6", packet_socket_over_ipv6),
+    ("addresses_of_both_families_come_and_go", addresses_of_both_families_come_and_go),
     ("tun_offload_is_negotiated", tun_offload_is_negotiated),
     ("tun_without_offload_after_one_with", tun_without_offload_after_one_with),
     ("tun_super_segments_both_ways", tun_super_segments_both_ways),
@@ -175,6 +182,56 @@ fn packet_socket_without_offload() -> io::Result<()> {
     ping(&mut socket)?;
     let peer = Peer::connect(&mut socket)?;
     assert_eq!(peer.syn.checksum, ReceiveChecksum::Unverified, "the SYN is complete");
+    Ok(())
+}
+
+fn tun_over_ipv6() -> io::Result<()> {
+    let mut tun = open_tun(&TunBuilder::new().name("ours"))?;
+    if !v6::configure("ours")? {
+        return Ok(());
+    }
+    v6::is_quiet(&mut tun)?;
+    v6::ping(&mut tun)?;
+    v6::fetch(&mut tun)?;
+    let delay = Impairment { delay: Duration::ZERO, ..Impairment::default() };
+    v6::ping(&mut Impair::new(tun, delay, delay, 1))
+}
+
+fn tap_over_ipv6() -> io::Result<()> {
+    let mut tap = open_tun(&TunBuilder::new().layer(Layer::Tap))?;
+    if !v6::configure("tap0")? {
+        return Ok(());
+    }
+    v6::ping(&mut tap)?;
+    v6::fetch(&mut tap)
+}
+
+fn packet_socket_over_ipv6() -> io::Result<()> {
+    make_veth()?;
+    if !v6::configure("kernel")? {
+        return Ok(());
+    }
+    let mut socket = PacketSocket::open("ours")?;
+    v6::ping(&mut socket)?;
+    v6::fetch(&mut socket)
+}
+
+fn addresses_of_both_families_come_and_go() -> io::Result<()> {
+    make_veth()?;
+    let mut netlink = Netlink::open()?;
+    let mut addresses = vec![(IpAddr::from(KERNEL), 24)];
+    if v6::configure("kernel")? {
+        addresses.push((v6::KERNEL.into(), 64));
+    }
+    for (address, prefix) in addresses {
+        // An IPv6 address is not tentative, or this would fail.
+        assert_eq!(UdpSocket::bind((address, 0))?.local_addr()?.ip(), address);
+        netlink.remove_address("kernel", address, prefix)?;
+        let gone = UdpSocket::bind((address, 0)).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::AddrNotAvailable, "{gone}");
+        let twice = netlink.remove_address("kernel", address, prefix).unwrap_err();
+        assert_eq!(twice.kind(), io::ErrorKind::AddrNotAvailable, "{twice}");
+    }
     Ok(())
 }
 
