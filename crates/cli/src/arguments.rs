@@ -13,7 +13,7 @@ use sim::world::shrink::Address;
 use crate::impairment_options::{Both, Inbound, Outbound};
 use crate::judge::Judge;
 use crate::tcp_settings::TcpSettings;
-use crate::values::{Cidr, Serve, duration};
+use crate::values::{Cidr, Cidr6, Serve, duration};
 
 /// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
 ///
@@ -115,8 +115,8 @@ pub(crate) struct Demo {
 
 /// Runs COMMAND beside the stack, in a network namespace made for it.
 ///
-/// The kernel's side of the network is 10.77.0.1/24 on the interface `estab0`; the stack is
-/// 10.77.0.2. COMMAND runs on the kernel's side as the same user, may use every port and capture
+/// The kernel's side of the network is 10.77.0.1/24 and fd77::1/64 on the interface `estab0`; the
+/// stack is 10.77.0.2 and fd77::2. COMMAND runs on the kernel's side as the same user, may use every port and capture
 /// packets (CAP_NET_ADMIN and CAP_NET_RAW), and its exit status becomes ours. When it ends, or
 /// this program does in whatever way, every process in the lab ends and nothing is left behind.
 /// Without COMMAND it is your shell.
@@ -126,6 +126,7 @@ Inside the lab `estab ss`, `estab ping` and `estab nc` speak through the stack.
 
 Examples:
   estab lab --serve http:80 -- curl -sS http://10.77.0.2/
+  estab lab --serve http:80 -- curl -sS 'http://[fd77::2]/'
   estab lab --serve http:80=. --loss 2% --delay 5ms -- curl -o /dev/null http://10.77.0.2/big
   estab lab --serve echo:7 -- bash
   estab lab --serve http:80=. --congestion bbr --rate 10mbit --delay 20ms -- bash
@@ -135,9 +136,15 @@ pub(crate) struct Lab {
     /// An Ethernet device (TAP) with ARP, instead of one for IP packets (TUN).
     #[arg(long)]
     pub(crate) tap: bool,
+    /// A packet socket on a pair of virtual Ethernet interfaces, as where there is no /dev/net/tun.
+    #[arg(long, conflicts_with = "tap")]
+    pub(crate) packet: bool,
     /// The kernel's address and the length of the network's prefix; the stack has the next address.
     #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
     pub(crate) cidr: Cidr,
+    /// The same of IPv6; it is fd77::1/64 where the MTU allows it.
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub(crate) cidr6: Option<Cidr6>,
     #[command(flatten)]
     pub(crate) run: Run,
     /// What to run on the kernel's side.
@@ -171,6 +178,9 @@ pub(crate) struct Up {
     /// The kernel's address and the length of the network's prefix; the stack has the next address.
     #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
     pub(crate) cidr: Cidr,
+    /// The same of IPv6; without it the stack speaks IPv4 alone.
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub(crate) cidr6: Option<Cidr6>,
     /// Do not touch the kernel's side: the interface has its address and is up.
     #[arg(long)]
     pub(crate) keep_address: bool,

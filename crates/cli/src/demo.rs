@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<ExitCode> {
         return explain::run();
     }
     let cidr: Cidr = "10.77.0.1/24".parse().map_err(anyhow::Error::msg)?;
-    let wanted = Wanted { layer: Layer::Tun, mtu: None, offload: true };
+    let wanted = Wanted { layer: Layer::Tun, mtu: None, offload: true, packet: false };
     let mut link = device::open_in_namespace(device::NAME, &wanted, cidr)?;
     if let Some(path) = &arguments.pcap {
         link = device::capture(link, path)?;

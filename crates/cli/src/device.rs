@@ -7,11 +7,12 @@ use anyhow::{Context, bail};
 use link::netlink::Netlink;
 use link::{Capture, CaptureOptions, PacketSocket, QueueCapture};
 use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder};
+use wire::ipv6::MIN_MTU;
 
 use crate::arguments::Run;
 use crate::impairment_options::Worse;
-use crate::namespace::silence_ipv6;
-use crate::values::Cidr;
+use crate::namespace::{allow_ipv6, silence_ipv6};
+use crate::values::{Cidr, Cidr6};
 
 /// The interface in a lab.
 pub(crate) const NAME: &str = "estab0";
@@ -31,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) mtu: Option<u16>,
     /// Checksums and segmentation are left to the kernel.
     pub(crate) offload: bool,
+    /// A veth pair and a packet socket, even where there is a TUN.
+    pub(crate) packet: bool,
 }
 
 impl Wanted {
@@ -64,6 +67,8 @@ pub(crate) fn open_queues_in_namespace(
     let mut netlink = Netlink::open()?;
     netlink.set_up("lo")?;
     let queues = match open_queues(name, wanted, count) {
+        _ if wanted.packet && count > 1 => bail!("--packet has one queue: leave --queues out"),
+        _ if wanted.packet => vec![open_veth(&mut netlink, name, wanted)?],
         Ok(queues) => queues,
         Err(error) if is_missing(&error) && count > 1 => {
             bail!("{error:#}; without a TUN device --queues cannot be more than 1")
@@ -125,6 +130,40 @@ pub(crate) fn configure(netlink: &mut Netlink, name: &str, cidr: Cidr) -> anyhow
     }
     netlink.set_up(name)?;
     Ok(())
+}
+
+/// Gives the kernel's side of `name`, which is up, an IPv6 address besides, that is of use at once
+/// and asks for no routers. `None` where there can be none, which is said in a line; `wish`, which
+/// the user asked for by name, must be possible.
+pub(crate) fn configure_ipv6(
+    netlink: &mut Netlink,
+    name: &str,
+    mtu: u16,
+    wish: Option<Cidr6>,
+) -> anyhow::Result<Option<Cidr6>> {
+    let obstacle = if mtu < MIN_MTU {
+        Some(format!("IPv6 needs an MTU of {MIN_MTU} bytes, and {name} has {mtu}"))
+    } else if !std::path::Path::new("/proc/sys/net/ipv6").exists() {
+        Some("this kernel has no IPv6".to_owned())
+    } else {
+        None
+    };
+    match (obstacle, wish) {
+        (Some(obstacle), Some(cidr)) => bail!("{cidr} cannot be: {obstacle}"),
+        (Some(obstacle), None) => {
+            anstream::eprintln!("estab: IPv4 alone: {obstacle}");
+            return Ok(None);
+        }
+        (None, _) => {}
+    }
+    let cidr = wish.unwrap_or(Cidr6::LAB);
+    netlink.silence_ipv6(name)?;
+    allow_ipv6(name);
+    match netlink.add_address(name, IpAddr::V6(cidr.address), cidr.prefix) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
+    Ok(Some(cidr))
 }
 
 /// `queues` with the impairments and the capture that were asked for.

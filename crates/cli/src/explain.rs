@@ -144,7 +144,7 @@ impl Scene {
     fn open(between: impl FnOnce(Box<dyn Link>) -> Box<dyn Link>) -> anyhow::Result<Self> {
         let IpAddr::V4(address) = KERNEL else { bail!("the story is told in IPv4") };
         let cidr = Cidr { address, prefix: 24 };
-        let wanted = Wanted { layer: Layer::Tun, mtu: None, offload: true };
+        let wanted = Wanted { layer: Layer::Tun, mtu: None, offload: true, packet: false };
         let link = device::open_in_namespace(device::NAME, &wanted, cidr)?;
         let (observer, watcher) = Watcher::start(Lines::Nowhere)?;
         let builder = Stack::builder().address(US, cidr.prefix).trace(observer);

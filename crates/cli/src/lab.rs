@@ -13,7 +13,7 @@ use crate::arguments::{Lab, Run, Up};
 use crate::control::{self, Place, VARIABLE};
 use crate::device::{self, Wanted};
 use crate::observe::{Lines, Watcher};
-use crate::values::Cidr;
+use crate::values::{Cidr, Cidr6};
 use crate::{command, diagram, namespace, serve};
 
 /// How long after COMMAND's end connections may still deliver what was written.
@@ -27,17 +27,23 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
     check(&arguments.run)?;
     namespace::enter()?;
     let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
-    let wanted = wanted(layer, &arguments.run);
+    let wanted = Wanted { packet: arguments.packet, ..wanted(layer, &arguments.run) };
     let queues = arguments.run.queues;
     let links = device::open_queues_in_namespace(device::NAME, &wanted, queues, arguments.cidr)?;
+    let v6 = add_ipv6(&links, device::NAME, arguments.cidr6)?;
+    let networks = Networks { v4: arguments.cidr, v6 };
     let place = Place::in_lab();
-    let running = Running::start(links, arguments.cidr, &arguments.run, &place)?;
-    let environment = [
+    let running = Running::start(links, networks, &arguments.run, &place)?;
+    let mut environment = vec![
         (VARIABLE, place.to_string()),
         ("ESTAB_KERNEL", arguments.cidr.address.to_string()),
         ("ESTAB_STACK", arguments.cidr.stack_address().to_string()),
         ("PATH", command::path_with_this_program()),
     ];
+    if let Some(cidr) = networks.v6 {
+        environment.push(("ESTAB_KERNEL6", cidr.address.to_string()));
+        environment.push(("ESTAB_STACK6", cidr.stack_address().to_string()));
+    }
     let status = command::run(&command, &environment);
     running.finish(&arguments.run)?;
     Ok(ExitCode::from(status?))
@@ -64,7 +70,11 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
     if !arguments.keep_address {
         device::configure(&mut Netlink::open()?, &name, arguments.cidr)
             .map_err(|error| or_keep_address(error, arguments.cidr, &name))?;
+        if arguments.cidr6.is_some() {
+            add_ipv6(&links, &name, arguments.cidr6)?;
+        }
     }
+    let networks = Networks { v4: arguments.cidr, v6: arguments.cidr6 };
     let socket = PrivateSocket::new()?;
     let place = Place::File(socket.path.clone());
     let signals = signal_hook::iterator::Signals::new([
@@ -72,7 +82,7 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGHUP,
     ]);
-    let running = Running::start(links, arguments.cidr, &arguments.run, &place)?;
+    let running = Running::start(links, networks, &arguments.run, &place)?;
     anstream::eprintln!(
         "estab: the stack is {}, Ctrl-C ends it; in another terminal: export {VARIABLE}={place}",
         arguments.cidr.stack_address()
@@ -80,6 +90,31 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
     signals?.forever().next();
     running.finish(&arguments.run)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The networks between the kernel and the stack.
+#[derive(Clone, Copy)]
+struct Networks {
+    v4: Cidr,
+    v6: Option<Cidr6>,
+}
+
+impl Networks {
+    /// The addresses of the stack, IPv4's first.
+    fn stack_addresses(self) -> impl Iterator<Item = IpAddr> {
+        let v6 = self.v6.map(|cidr| IpAddr::V6(cidr.stack_address()));
+        std::iter::once(IpAddr::V4(self.v4.stack_address())).chain(v6)
+    }
+}
+
+/// The kernel's IPv6 address beside `links`, if there can be one.
+fn add_ipv6(
+    links: &[Box<dyn Link>],
+    name: &str,
+    wish: Option<Cidr6>,
+) -> anyhow::Result<Option<Cidr6>> {
+    let mtu = links.first().map_or(0, |link| link.capabilities().mtu);
+    device::configure_ipv6(&mut Netlink::open()?, name, mtu, wish)
 }
 
 /// Who cannot have the device can have a lab.
@@ -102,7 +137,7 @@ fn or_keep_address(error: anyhow::Error, cidr: Cidr, name: &str) -> anyhow::Erro
 }
 
 fn wanted(layer: Layer, run: &Run) -> Wanted {
-    Wanted { layer, mtu: run.mtu, offload: !run.no_offload }
+    Wanted { layer, mtu: run.mtu, offload: !run.no_offload, packet: false }
 }
 
 /// What can be wrong is found before anything is made.
@@ -128,16 +163,20 @@ struct Running {
 impl Running {
     fn start(
         links: Vec<Box<dyn Link>>,
-        cidr: Cidr,
+        networks: Networks,
         run: &Run,
         place: &Place,
     ) -> anyhow::Result<Self> {
         let links = device::wrap(links, run)?;
-        let address = IpAddr::V4(cidr.stack_address());
+        let Networks { v4, v6 } = networks;
+        let address = IpAddr::V4(v4.stack_address());
         let mut builder = Stack::builder()
             .config(Config { tcp: run.tcp.options(), ..Config::default() })
-            .address(address, cidr.prefix)
-            .gateway(IpAddr::V4(cidr.address));
+            .address(address, v4.prefix)
+            .gateway(v4.address);
+        if let Some(cidr) = v6 {
+            builder = builder.address(cidr.stack_address(), cidr.prefix).gateway(cidr.address);
+        }
         let mut watcher = None;
         if run.trace || run.diagram.is_some() {
             let lines = if run.trace { Lines::Errors } else { Lines::Nowhere };
@@ -147,7 +186,9 @@ impl Running {
         }
         let stack = builder.start_queues(links).context("cannot start the stack")?;
         for serve in &run.serve {
-            serve::start(&stack, address, serve)?;
+            for address in networks.stack_addresses() {
+                serve::start(&stack, address, serve)?;
+            }
         }
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;

@@ -32,6 +32,11 @@ pub(crate) fn silence_ipv6(interface: &str) {
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
 }
 
+/// IPv6 on the interface again, for addresses that it is given.
+pub(crate) fn allow_ipv6(interface: &str) {
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0");
+}
+
 fn explain(error: &io::Error) -> anyhow::Error {
     let what_to_do = match error.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -1,7 +1,7 @@
 //! Values as people write them: `10.77.0.1/24`, `http:80=DIR`, and those of [`sim::units`].
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -50,6 +50,58 @@ impl FromStr for Cidr {
 }
 
 impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// The same of IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cidr6 {
+    /// The kernel's address.
+    pub(crate) address: Ipv6Addr,
+    /// How many bits of it name the network: 8 to 126.
+    pub(crate) prefix: u8,
+}
+
+impl Cidr6 {
+    /// The network of a lab.
+    pub(crate) const LAB: Cidr6 =
+        Cidr6 { address: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1), prefix: 64 };
+
+    /// The address after the kernel's: the stack's own.
+    pub(crate) fn stack_address(self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.address.to_bits() + 1)
+    }
+}
+
+impl FromStr for Cidr6 {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("'{text}' is no IPv6 address with a prefix: write it like fd77::1/64");
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        if !(8..=126).contains(&prefix) {
+            return Err(format!("'/{prefix}' leaves no room for two hosts: use /8 to /126"));
+        }
+        if address.is_multicast() || address.to_bits() >> 96 == 0 {
+            return Err(format!("{address} cannot be the address of an interface"));
+        }
+        let host = address.to_bits() & u128::MAX >> prefix;
+        if host == 0 || host == u128::MAX >> prefix {
+            return Err(format!(
+                "{address}/{prefix}: the kernel has this address and the stack the next one; \
+                 both must be host addresses of the network"
+            ));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Cidr6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
@@ -132,6 +184,26 @@ mod tests {
             "::1/64",
         ] {
             assert!(wrong.parse::<Cidr>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_of_ipv6() {
+        let cidr: Cidr6 = "fd77::1/64".parse().unwrap();
+        assert_eq!(cidr, Cidr6::LAB);
+        assert_eq!(cidr.stack_address().to_string(), "fd77::2");
+        assert_eq!(cidr.to_string(), "fd77::1/64");
+        for wrong in [
+            "",
+            "fd77::1",
+            "fd77::1/127",
+            "fd77::/64",
+            "fd77::ffff:ffff:ffff:ffff/64",
+            "ff02::1/64",
+            "::1/64",
+            "10.77.0.1/24",
+        ] {
+            assert!(wrong.parse::<Cidr6>().is_err(), "{wrong}");
         }
     }
 

@@ -38,13 +38,40 @@ const FETCH: &str = "exec \"$ESTAB\" __fetch 10.77.0.2:80 /";
 
 #[test]
 fn the_kernel_fetches_a_page_over_every_kind_of_link() {
-    for options in
-        [&[][..], &["--tap"], &["--no-offload"], &["--tap", "--no-offload"], &["--mtu", "576"]]
-    {
+    for options in [
+        &[][..],
+        &["--tap"],
+        &["--no-offload"],
+        &["--tap", "--no-offload"],
+        &["--mtu", "576"],
+        &["--packet"],
+    ] {
         let output = lab(&[&["--serve", "http:80"], options].concat(), FETCH);
         assert!(stdout(&output).contains("It works"), "{options:?}: {}", stderr(&output));
         assert_eq!(output.status.code(), Some(0));
     }
+}
+
+#[test]
+fn the_kernel_fetches_a_page_over_ipv6() {
+    for options in [&[][..], &["--no-offload"], &["--mtu", "1280"], &["--cidr6", "2001:db8::1/64"]]
+    {
+        let fetch = r#"exec "$ESTAB" __fetch "[$ESTAB_STACK6]:80" /"#;
+        let output = lab(&[&["--serve", "http:80"], options].concat(), fetch);
+        assert!(stdout(&output).contains("It works"), "{options:?}: {}", stderr(&output));
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_link_too_narrow_for_ipv6_is_ipv4_alone() {
+    let output = lab(&["--mtu", "576"], r#"echo "$ESTAB_STACK ${ESTAB_STACK6:-none}""#);
+    assert_eq!(stdout(&output), "10.77.0.2 none\n");
+    let expected = "estab: IPv4 alone: IPv6 needs an MTU of 1280 bytes, and estab0 has 576\n";
+    assert!(stderr(&output).ends_with(expected), "{}", stderr(&output));
+    let output = lab(&["--mtu", "576", "--cidr6", "fd77::1/64"], "true");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("fd77::1/64 cannot be"), "{}", stderr(&output));
 }
 
 /// Eight connections are on all of three shards but in one run of ten; what is asked of the lab is
@@ -64,7 +91,7 @@ fn a_lab_with_several_queues_is_one_stack() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     assert_eq!(text.matches("It works").count(), 8, "{text}");
-    assert_eq!(text.matches("LISTEN").count(), 1, "{text}");
+    assert_eq!(text.matches("LISTEN").count(), 2, "{text}");
     let frames = link::capture::read(&capture).unwrap().count();
     assert!(frames > 8 * 8, "{frames} frames");
 }

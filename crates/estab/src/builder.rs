@@ -32,9 +32,18 @@ pub struct Interface {
 struct Addressing {
     /// Each with the length of its network's prefix.
     addresses: Vec<(IpAddr, u8)>,
-    gateway: Option<IpAddr>,
+    /// At most one of each family.
+    gateways: Vec<IpAddr>,
     /// Packets to any address are ours.
     any: bool,
+}
+
+impl Addressing {
+    /// The last one of a family counts.
+    fn set_gateway(&mut self, gateway: IpAddr) {
+        self.gateways.retain(|other| other.is_ipv4() != gateway.is_ipv4());
+        self.gateways.push(gateway);
+    }
 }
 
 impl Interface {
@@ -60,10 +69,10 @@ impl Interface {
         self
     }
 
-    /// What is for no network of ours goes here.
+    /// What is for no network of ours goes here. Can be called once for each family.
     #[must_use]
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
-        self.addressing.gateway = Some(gateway.into());
+        self.addressing.set_gateway(gateway.into());
         self
     }
 
@@ -145,9 +154,9 @@ impl StackBuilder {
     }
 
     /// What is for no network of ours goes here, through the link that
-    /// [`start`](StackBuilder::start) is given.
+    /// [`start`](StackBuilder::start) is given. Can be called once for each family.
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
-        self.addressing.gateway = Some(gateway.into());
+        self.addressing.set_gateway(gateway.into());
         self
     }
 
@@ -285,7 +294,7 @@ impl StackBuilder {
 
     /// Makes the stack, or a shard for each queue, and opens its interfaces.
     fn assemble(&mut self) -> io::Result<Vec<Assembled>> {
-        if !self.addressing.addresses.is_empty() || self.addressing.gateway.is_some() {
+        if !self.addressing.addresses.is_empty() || !self.addressing.gateways.is_empty() {
             return Err(invalid("an address without a link: give it to an Interface"));
         }
         if self.interfaces.len() > 255 {
@@ -349,8 +358,8 @@ fn add_interface(
         core.add_address(id, *address, *prefix)
             .map_err(|error| explain(error, &format!("{address}/{prefix} cannot be ours")))?;
     }
-    if let Some(gateway) = addressing.gateway {
-        core.set_gateway(id, gateway)
+    for gateway in &addressing.gateways {
+        core.set_gateway(id, *gateway)
             .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
     }
     if addressing.any {

@@ -8,7 +8,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
     NetlinkPayload, Nla,
 };
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
     LinkFlags, LinkInfo, LinkMessage,
@@ -74,7 +74,9 @@ impl Netlink {
         Ok(EthernetAddress(address))
     }
 
-    /// Gives an interface an address in a network of `prefix` bits, and so a route to it.
+    /// Gives an interface an address in a network of `prefix` bits, and so a route to it. An IPv6
+    /// address is of use at once: the kernel does not look for another host that has it
+    /// (`IFA_F_NODAD`), for on our interfaces there is but one, and it is us.
     ///
     /// # Errors
     /// As [all requests](Netlink#errors); `InvalidInput` when the prefix is too long.
@@ -87,8 +89,25 @@ impl Netlink {
         message.header.index = self.index(name)?;
         message.attributes =
             vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+        if address.is_ipv6() {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
             .map_err(|error| explain(&format!("add {address}/{prefix} to {name}"), &error))
+    }
+
+    /// Takes an address from an interface, and the route to its network.
+    ///
+    /// # Errors
+    /// As [all requests](Netlink#errors); `AddrNotAvailable` when the interface does not have it.
+    pub fn remove_address(&mut self, name: &str, address: IpAddr, prefix: u8) -> io::Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(address);
+        message.header.prefix_len = prefix_of(address, prefix)?;
+        message.header.index = self.index(name)?;
+        message.attributes = vec![AddressAttribute::Local(address)];
+        self.request(RouteNetlinkMessage::DelAddress(message), 0)
+            .map_err(|error| explain(&format!("take {address}/{prefix} from {name}"), &error))
     }
 
     /// Brings an interface up.

@@ -1,25 +1,31 @@
-//! A packet socket as a link: for where there is no `/dev/net/tun`.
+//! A packet socket as a link: on any Ethernet interface, and for where there is no `/dev/net/tun`.
 //!
 //! Inside a namespace of its own anybody may make a pair of virtual Ethernet interfaces (veth).
 //! The kernel keeps one end; a packet socket on the other sees every frame that the kernel sends,
 //! and what it sends the kernel receives. It is a TAP in effect, virtio headers included.
+//!
+//! The kernel takes VLAN tags out of the frames that it hands up; they are put back, so that a
+//! frame of another VLAN is not taken for one without a tag.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use wire::ethernet::EthernetAddress;
+use wire::ethernet::{EthernetAddress, Tag};
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
+use wire::vnet;
 
-use crate::Link;
 use crate::frame_device::FrameDevice;
-use crate::sys::{interface, packet_socket as sys};
+use crate::sys::interface;
+use crate::sys::packet_socket::{self as sys, Received};
+use crate::{Link, check};
 
 /// A link through a packet socket on an Ethernet interface.
 ///
 /// The stack's address on the link is that of the interface with its last bit flipped, so that the
-/// kernel, which also listens there, takes nothing for itself.
+/// kernel, which also listens there, takes nothing for itself; [`PacketSocket::with_address`] has
+/// it otherwise. What this machine sends through the interface is not seen.
 #[derive(Debug)]
 pub struct PacketSocket {
     /// The socket and how frames look on it.
@@ -35,7 +41,20 @@ impl PacketSocket {
     /// `PermissionDenied` without `CAP_NET_RAW` in this network namespace; `NotFound` when there
     /// is no such interface.
     pub fn open(name: &str) -> io::Result<Self> {
-        Self::open_with(name, true)
+        Self::open_with(name, true, None)
+    }
+
+    /// Opens a packet socket on the interface `name` as the station `address`. The interface hears
+    /// what is for other stations only when that is not its own address; when it is, the kernel
+    /// hears the same frames, so give it no IP address there.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::open`]; `InvalidInput` when `address` is no station's.
+    pub fn with_address(name: &str, address: EthernetAddress) -> io::Result<Self> {
+        if !address.is_unicast() {
+            return Err(check::invalid(format!("{address} is not the address of one station")));
+        }
+        Self::open_with(name, true, Some(address))
     }
 
     /// Opens a packet socket on the veth interface `name` whose other end is `peer`, without
@@ -49,7 +68,7 @@ impl PacketSocket {
                 io::Error::new(error.kind(), format!("{peer}: cannot switch offload off: {error}"))
             })?;
         }
-        Self::open_with(name, false)
+        Self::open_with(name, false, None)
     }
 
     /// The interface's name.
@@ -58,7 +77,7 @@ impl PacketSocket {
         &self.name
     }
 
-    fn open_with(name: &str, offload: bool) -> io::Result<Self> {
+    fn open_with(name: &str, offload: bool, wish: Option<EthernetAddress>) -> io::Result<Self> {
         let explain = |error: io::Error| {
             let what_to_do = match error.kind() {
                 io::ErrorKind::PermissionDenied => {
@@ -70,14 +89,17 @@ impl PacketSocket {
             io::Error::new(error.kind(), format!("{name}: {error}{what_to_do}"))
         };
         let index = interface::index(name).map_err(|error| no_such(name, &error))?;
-        let device: OwnedFd = sys::open(index).map_err(explain)?;
+        let own = EthernetAddress(interface::hardware_address(name).map_err(explain)?);
+        let address = wish.unwrap_or_else(|| {
+            let [a, b, c, d, e, last] = own.0;
+            EthernetAddress([a, b, c, d, e, last ^ 1])
+        });
+        let device: OwnedFd = sys::open(index, address != own).map_err(explain)?;
         // The header also tells of checksums that the sender left open, so it is there always.
         sys::use_vnet_header(device.as_fd()).map_err(explain)?;
-        let mut address = interface::hardware_address(name).map_err(explain)?;
-        address[5] ^= 1;
         let mtu = interface::mtu(name).map_err(explain)?;
         let capabilities = Capabilities {
-            medium: Medium::Ethernet(EthernetAddress(address)),
+            medium: Medium::Ethernet(address),
             mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
             checksum: offload,
             segmentation: offload,
@@ -112,7 +134,16 @@ impl Link for PacketSocket {
     }
 
     fn receive(&mut self, _now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
-        self.frames.receive(frame).map_err(|error| self.explain(error))
+        let buffer = frame.whole_buffer();
+        let Some(Received { mut length, tag }) = sys::receive(self.frames.device.as_fd(), buffer)
+            .map_err(|error| self.explain(error))?
+        else {
+            return Ok(None);
+        };
+        if let Some((kind, bits)) = tag {
+            length = put_back(buffer, length, kind, bits);
+        }
+        self.frames.accept(frame, length).map(Some)
     }
 
     fn send(
@@ -128,6 +159,20 @@ impl Link for PacketSocket {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.frames.device.as_fd())
     }
+}
+
+/// Puts a VLAN tag back between the addresses and the type of the frame that is `length` bytes of
+/// `buffer`, its virtio header included. The length with it; a frame for which there is no room is
+/// as it was.
+fn put_back(buffer: &mut [u8], length: usize, kind: u16, bits: u16) -> usize {
+    const PLACE: usize = vnet::HEADER_LEN + 12;
+    let longer = length + Tag::LEN;
+    if length >= PLACE && longer <= buffer.len() {
+        buffer.copy_within(PLACE..length, PLACE + Tag::LEN);
+        buffer[PLACE..PLACE + 2].copy_from_slice(&kind.to_be_bytes());
+        buffer[PLACE + 2..PLACE + Tag::LEN].copy_from_slice(&bits.to_be_bytes());
+    }
+    longer
 }
 
 /// An interface that is not there, said once.

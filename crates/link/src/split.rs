@@ -3,15 +3,15 @@
 //! For whoever must see what would be on a wire: the impairment wrapper drops packets, not
 //! bundles of 45 of them; a packet socket has no hardware behind it; a capture may want either.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::ops::Range;
 
 use wire::checksum;
 use wire::ethernet::{self, EtherType};
 use wire::frame::Medium;
-use wire::ip::Protocol;
-use wire::{ipv4, tcp};
+use wire::ip::{Outline, Protocol};
+use wire::{ipv6, tcp, udp};
 
 use crate::check::link_header;
 
@@ -39,17 +39,17 @@ pub struct Layout {
     pub destination: IpAddr,
 }
 
-/// A frame that cannot be cut: it is not a whole TCP packet over IPv4 or IPv6.
+/// A frame that cannot be cut: it is not a whole packet of TCP or UDP over IPv4 or IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NotTcp;
+pub struct NotCuttable;
 
-impl std::fmt::Display for NotTcp {
+impl std::fmt::Display for NotCuttable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("not a whole TCP packet over IPv4 or IPv6, so it cannot be cut into segments")
+        f.write_str("not a whole packet of TCP or UDP over IPv4 or IPv6, so it cannot be cut")
     }
 }
 
-impl std::error::Error for NotTcp {}
+impl std::error::Error for NotCuttable {}
 
 /// Finds the IP packet in a frame and the transport in it. `None` for anything else: ARP, a
 /// fragment, a packet that is cut off.
@@ -57,15 +57,12 @@ impl std::error::Error for NotTcp {}
 pub fn locate(medium: Medium, frame: &[u8]) -> Option<Layout> {
     let start = ip_start(medium, frame)?;
     let packet = &frame[start..];
-    let (length, header, protocol, source, destination) = match wire::ip::version(packet)? {
-        4 => locate_v4(packet)?,
-        6 => locate_v6(packet)?,
-        _ => return None,
-    };
-    if header > length || length > packet.len() {
+    let Outline { source, destination, protocol, start: header, end, fragment } =
+        Outline::of(packet)?;
+    if fragment.is_some() || header > end || end > packet.len() {
         return None;
     }
-    let ip = start..start + length;
+    let ip = start..start + end;
     Some(Layout { ip, transport: start + header, protocol, source, destination })
 }
 
@@ -75,7 +72,7 @@ pub fn fill_checksum(medium: Medium, frame: &mut [u8]) -> bool {
     let Some(layout) = locate(medium, frame) else { return false };
     let offset = match layout.protocol {
         Protocol::TCP => TCP_CHECKSUM,
-        Protocol::UDP => 6,
+        Protocol::UDP => udp::CHECKSUM_OFFSET,
         Protocol::ICMP | Protocol::ICMPV6 => 2,
         _ => return false,
     };
@@ -112,25 +109,28 @@ pub fn complete_checksum(frame: &mut [u8], start: u16, offset: u16) -> bool {
 /// Cuts a super-segment: payload pieces of at most `segment_size` bytes, each behind a copy of the
 /// headers that is right for it, checksums included.
 ///
-/// What differs from packet to packet: the sequence number, the lengths, IPv4's identification
-/// (counted up), FIN and PSH (on the last only), CWR (on the first only, RFC 3168 section 6.1.2).
+/// What differs from packet to packet: the lengths, IPv4's identification (counted up), and of TCP
+/// the sequence number, FIN and PSH (on the last only), CWR (on the first only, RFC 3168 section
+/// 6.1.2).
 ///
 /// # Errors
-/// [`NotTcp`] when the frame is not a whole TCP packet.
-pub fn split(medium: Medium, frame: &[u8], segment_size: NonZeroU16) -> Result<Pieces<'_>, NotTcp> {
-    let layout = locate(medium, frame).ok_or(NotTcp)?;
-    if layout.protocol != Protocol::TCP {
-        return Err(NotTcp);
-    }
-    let segment = &frame[layout.transport..layout.ip.end];
-    if segment.len() < tcp::MIN_HEADER_LEN {
-        return Err(NotTcp);
-    }
-    let tcp_header = usize::from(segment[12] >> 4) * 4;
-    if tcp_header < tcp::MIN_HEADER_LEN || tcp_header > segment.len() {
-        return Err(NotTcp);
-    }
-    let (headers, payload) = frame[..layout.ip.end].split_at(layout.transport + tcp_header);
+/// [`NotCuttable`] when the frame is not a whole packet of TCP or UDP.
+pub fn split(
+    medium: Medium,
+    frame: &[u8],
+    segment_size: NonZeroU16,
+) -> Result<Pieces<'_>, NotCuttable> {
+    let layout = locate(medium, frame).ok_or(NotCuttable)?;
+    let packet = &frame[layout.transport..layout.ip.end];
+    let header = match layout.protocol {
+        Protocol::TCP => tcp::View::new(packet).map(|view| view.header_len()),
+        Protocol::UDP => Some(udp::HEADER_LEN),
+        _ => None,
+    };
+    let shortest = if layout.protocol == Protocol::TCP { tcp::MIN_HEADER_LEN } else { 0 };
+    let header =
+        header.filter(|length| (shortest..=packet.len()).contains(length)).ok_or(NotCuttable)?;
+    let (headers, payload) = frame[..layout.ip.end].split_at(layout.transport + header);
     let size = usize::from(segment_size.get());
     Ok(Pieces { medium, headers, layout, payload, size, done: 0, finished: false })
 }
@@ -178,7 +178,10 @@ impl Pieces<'_> {
         out.extend_from_slice(self.headers);
         out.extend_from_slice(&self.payload[self.done..end]);
         self.fix_ip(out);
-        self.fix_tcp(out, first, last);
+        match self.layout.protocol {
+            Protocol::TCP => self.fix_tcp(out, first, last),
+            _ => self.fix_udp(out),
+        }
         self.done = end;
         self.finished = last;
         true
@@ -189,7 +192,7 @@ impl Pieces<'_> {
         // The whole super-segment had a length of 16 bits, so each part has.
         let length = u16::try_from(packet.len()).unwrap_or(u16::MAX);
         if self.layout.source.is_ipv6() {
-            let payload = length.saturating_sub(IPV6_HEADER as u16);
+            let payload = length.saturating_sub(ipv6::HEADER_LEN as u16);
             packet[4..6].copy_from_slice(&payload.to_be_bytes());
             return;
         }
@@ -219,10 +222,15 @@ impl Pieces<'_> {
         let sum = checksum::transport(source, destination, Protocol::TCP, segment);
         segment[TCP_CHECKSUM..TCP_CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
     }
-}
 
-/// The length of IPv6's fixed header in bytes (RFC 8200 section 3).
-const IPV6_HEADER: usize = 40;
+    fn fix_udp(&self, out: &mut [u8]) {
+        let datagram = &mut out[self.layout.transport..];
+        // The whole super-segment had a length of 16 bits, so each part has.
+        let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);
+        datagram[4..6].copy_from_slice(&length.to_be_bytes());
+        udp::fill_checksum(self.layout.source, self.layout.destination, datagram);
+    }
+}
 
 /// Where the IP packet starts, if the frame carries one.
 fn ip_start(medium: Medium, frame: &[u8]) -> Option<usize> {
@@ -239,41 +247,6 @@ fn ip_start(medium: Medium, frame: &[u8]) -> Option<usize> {
         }
         _ => None,
     }
-}
-
-/// Length of the packet, offset of the transport, protocol, source, destination.
-type Found = (usize, usize, Protocol, IpAddr, IpAddr);
-
-fn locate_v4(packet: &[u8]) -> Option<Found> {
-    let view = ipv4::View::new(packet)?;
-    if view.more_fragments()
-        || view.fragment_offset() != 0
-        || view.header_len() < ipv4::MIN_HEADER_LEN
-    {
-        return None;
-    }
-    let addresses: (Ipv4Addr, Ipv4Addr) = (view.source(), view.destination());
-    let length = usize::from(view.total_len());
-    Some((length, view.header_len(), view.protocol(), addresses.0.into(), addresses.1.into()))
-}
-
-fn locate_v6(packet: &[u8]) -> Option<Found> {
-    let fixed = packet.get(..IPV6_HEADER)?;
-    let length = IPV6_HEADER + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-    let source: [u8; 16] = fixed[8..24].try_into().ok()?;
-    let destination: [u8; 16] = fixed[24..40].try_into().ok()?;
-    let (mut next, mut at) = (fixed[6], IPV6_HEADER);
-    // Hop-by-hop, routing and destination options have a length; a fragment ends the search.
-    while matches!(next, 0 | 43 | 60) {
-        let extension = packet.get(at..at + 2)?;
-        next = extension[0];
-        at += 8 + usize::from(extension[1]) * 8;
-    }
-    if next == 44 {
-        return None;
-    }
-    let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
-    Some((length, at, Protocol(next), source.into(), destination.into()))
 }
 
 #[cfg(test)]

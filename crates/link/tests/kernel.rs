@@ -21,11 +21,14 @@ use link::{Impair, Impairment, Layer, Link, Netlink, PacketSocket, Tun, TunBuild
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 use rustix::net::{connect, recv, send, socket_with};
-use wire::ethernet::{self, EtherType};
+use wire::ethernet::{self, EtherType, EthernetAddress, Tag, Tagged};
 use wire::frame::{FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
 use wire::time::Instant;
 use wire::{arp, checksum, icmpv4, ipv4, tcp};
+
+#[path = "kernel/v6.rs"]
+mod v6;
 
 const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
@@ -42,6 +45,13 @@ const CASES: &[Case] = &[
     ("tap_answers_arp_and_ping", tap_answers_arp_and_ping),
     ("packet_socket_answers_arp_and_ping", packet_socket_answers_arp_and_ping),
     ("packet_socket_without_offload", packet_socket_without_offload),
+    ("packet_socket_with_the_interface_s_address", packet_socket_with_the_interface_s_address),
+    ("packet_socket_sees_vlan_tags", packet_socket_sees_vlan_tags),
+    ("packet_socket_sees_nothing_of_its_own", packet_socket_sees_nothing_of_its_own),
+    ("tun_over_ipv6", tun_over_ipv6),
+    ("tap_over_ipv6", tap_over_ipv6),
+    ("packet_socket_over_ipv6", packet_socket_over_ipv6),
+    ("addresses_of_both_families_come_and_go", addresses_of_both_families_come_and_go),
     ("tun_offload_is_negotiated", tun_offload_is_negotiated),
     ("tun_without_offload_after_one_with", tun_without_offload_after_one_with),
     ("tun_super_segments_both_ways", tun_super_segments_both_ways),
@@ -175,6 +185,117 @@ fn packet_socket_without_offload() -> io::Result<()> {
     ping(&mut socket)?;
     let peer = Peer::connect(&mut socket)?;
     assert_eq!(peer.syn.checksum, ReceiveChecksum::Unverified, "the SYN is complete");
+    Ok(())
+}
+
+/// The kernel has no IP address on that end, so it does not answer beside us.
+fn packet_socket_with_the_interface_s_address() -> io::Result<()> {
+    make_veth()?;
+    let own = Netlink::open()?.hardware_address("ours")?;
+    let mut socket = PacketSocket::with_address("ours", own)?;
+    assert_eq!(socket.capabilities().medium, Medium::Ethernet(own));
+    ping(&mut socket)?;
+    fetch(&mut socket)?;
+    let group = PacketSocket::with_address("ours", EthernetAddress([1; 6])).unwrap_err();
+    assert_eq!(group.kind(), io::ErrorKind::InvalidInput, "{group}");
+    Ok(())
+}
+
+/// The kernel takes the tag out of the frame before the socket sees it.
+fn packet_socket_sees_vlan_tags() -> io::Result<()> {
+    make_veth()?;
+    let (mut far, mut near) = (PacketSocket::open("kernel")?, PacketSocket::open("ours")?);
+    let header = ethernet::Header {
+        destination: EthernetAddress::BROADCAST,
+        source: EthernetAddress([2, 0, 0, 0, 0, 9]),
+        ethertype: EtherType(0x88b5), // for local experiments (IEEE 802)
+    };
+    for tag in [None, Some(Tag { priority: 5, drop_eligible: false, vlan: 7 })] {
+        let tagged = Tagged { header, tag };
+        let mut bytes = vec![0; tagged.encoded_len()];
+        tagged.emit(&mut bytes);
+        bytes.extend([0x5a; 60]);
+        far.send(NOW, &bytes, &[], &TransmitMeta::default())?;
+        let mut frame = FrameBuf::with_capacity(link::buffer_size(&near.capabilities()));
+        let experiment = |frame: &FrameBuf| {
+            Tagged::parse(frame).is_ok_and(|(seen, _)| seen.header.ethertype == header.ethertype)
+        };
+        let came = (0..1000).any(|_| {
+            let came = near.receive(NOW, &mut frame).expect("a frame").is_some();
+            if !came {
+                near.descriptor().into_iter().for_each(wait);
+            }
+            came && experiment(&frame)
+        });
+        assert!(came, "{tag:?}");
+        assert_eq!(frame[..], bytes[..]);
+    }
+    Ok(())
+}
+
+fn packet_socket_sees_nothing_of_its_own() -> io::Result<()> {
+    make_veth()?;
+    let mut near = PacketSocket::open("ours")?;
+    let mut other = PacketSocket::open("ours")?;
+    let mut bytes = vec![0x5a; 60];
+    emit_ethernet(&near, EtherType(0x88b5), &mut bytes);
+    near.send(NOW, &bytes, &[], &TransmitMeta::default())?;
+    let mut frame = FrameBuf::with_capacity(2000);
+    for socket in [&mut near, &mut other] {
+        while socket.receive(NOW, &mut frame)?.is_some() {
+            assert_ne!(frame[12..14], [0x88, 0xb5], "it came back");
+        }
+    }
+    Ok(())
+}
+
+fn tun_over_ipv6() -> io::Result<()> {
+    let mut tun = open_tun(&TunBuilder::new().name("ours"))?;
+    if !v6::configure("ours")? {
+        return Ok(());
+    }
+    v6::is_quiet(&mut tun)?;
+    v6::ping(&mut tun)?;
+    v6::fetch(&mut tun)?;
+    let delay = Impairment { delay: Duration::ZERO, ..Impairment::default() };
+    v6::ping(&mut Impair::new(tun, delay, delay, 1))
+}
+
+fn tap_over_ipv6() -> io::Result<()> {
+    let mut tap = open_tun(&TunBuilder::new().layer(Layer::Tap))?;
+    if !v6::configure("tap0")? {
+        return Ok(());
+    }
+    v6::ping(&mut tap)?;
+    v6::fetch(&mut tap)
+}
+
+fn packet_socket_over_ipv6() -> io::Result<()> {
+    make_veth()?;
+    if !v6::configure("kernel")? {
+        return Ok(());
+    }
+    let mut socket = PacketSocket::open("ours")?;
+    v6::ping(&mut socket)?;
+    v6::fetch(&mut socket)
+}
+
+fn addresses_of_both_families_come_and_go() -> io::Result<()> {
+    make_veth()?;
+    let mut netlink = Netlink::open()?;
+    let mut addresses = vec![(IpAddr::from(KERNEL), 24)];
+    if v6::configure("kernel")? {
+        addresses.push((v6::KERNEL.into(), 64));
+    }
+    for (address, prefix) in addresses {
+        // An IPv6 address is not tentative, or this would fail.
+        assert_eq!(UdpSocket::bind((address, 0))?.local_addr()?.ip(), address);
+        netlink.remove_address("kernel", address, prefix)?;
+        let gone = UdpSocket::bind((address, 0)).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::AddrNotAvailable, "{gone}");
+        let twice = netlink.remove_address("kernel", address, prefix).unwrap_err();
+        assert_eq!(twice.kind(), io::ErrorKind::AddrNotAvailable, "{twice}");
+    }
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Dump) -> anyhow::Result<ExitCode> {
         (None, None) => anyhow::bail!("give a FILE, --tun NAME or --tap NAME"),
     };
     // Nothing here completes checksums, so the kernel must.
-    let wanted = Wanted { layer, mtu: None, offload: false };
+    let wanted = Wanted { layer, mtu: None, offload: false, packet: false };
     let link = if arguments.here {
         let link = device::open_tun(name, &wanted).map_err(or_without_here)?;
         device::configure(&mut Netlink::open()?, name, arguments.cidr)?;

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use wire::checksum::is_transport_valid;
+use wire::ipv4;
 
 use super::*;
 
@@ -90,14 +91,14 @@ fn a_cut_segment_reads_as_if_it_had_been_sent_in_pieces() {
 }
 
 #[test]
-fn what_is_not_tcp_is_not_cut() {
+fn what_is_no_whole_packet_is_not_cut() {
     let (frame, size) = super_segment(40, 1000, 2500, 0x10);
     let refused = |change: fn(&mut Vec<u8>)| {
         let mut frame = frame.clone();
         change(&mut frame);
         split(Medium::Ip, &frame, size).map(|_| ()).unwrap_err()
     };
-    refused(|frame| frame[9] = 17);
+    refused(|frame| frame[9] = 1);
     refused(|frame| frame[6] = 0x20);
     refused(|frame| frame[0] = 0x4f);
     refused(|frame| frame[0] = 0x75);
@@ -105,6 +106,74 @@ fn what_is_not_tcp_is_not_cut() {
     refused(|frame| frame.truncate(30));
     refused(|frame| frame.truncate(100));
     refused(Vec::clear);
+}
+
+#[test]
+fn datagrams_of_both_families_are_cut() {
+    let destination_options = [17, 0, 1, 4, 0, 0, 0, 0];
+    for headers in [20, 40, 48] {
+        let mut frame = vec![0; headers];
+        let payload_len = 8 + 2500;
+        if headers == 20 {
+            let header = ipv4::Header {
+                source: [10, 77, 0, 2].into(),
+                destination: [10, 77, 0, 1].into(),
+                protocol: Protocol::UDP,
+                ttl: 64,
+                traffic_class: 0,
+                identification: 7,
+                dont_fragment: true,
+                more_fragments: false,
+                fragment_offset: 0,
+                payload_len,
+                options: ipv4::Options::NONE,
+            };
+            header.emit(&mut frame);
+        } else {
+            let header = ipv6::Header {
+                source: "fd77::2".parse().unwrap(),
+                destination: "fd77::1".parse().unwrap(),
+                next_header: if headers == 40 { Protocol::UDP } else { Protocol(60) },
+                hop_limit: 64,
+                traffic_class: 0,
+                flow_label: 7,
+                payload_len: payload_len + u16::try_from(headers - 40).unwrap(),
+            };
+            header.emit(&mut frame);
+            frame[40..].copy_from_slice(&destination_options[..headers - 40]);
+        }
+        let mut datagram = vec![0; 8];
+        udp::Header { source_port: 53, destination_port: 99, payload_len: 2500 }
+            .emit(&mut datagram);
+        frame.extend(datagram);
+        frame.extend((0..2500).map(|i| (i % 251) as u8));
+        let pieces = cut(Medium::Ip, &frame, NonZeroU16::new(1000).unwrap());
+        let mut together = Vec::<u8>::new();
+        for piece in &pieces {
+            let layout = locate(Medium::Ip, piece).expect("a whole packet");
+            assert_eq!(layout.ip, 0..piece.len());
+            let datagram = &piece[layout.transport..];
+            assert!(udp::is_checksum_valid(layout.source, layout.destination, datagram));
+            let (header, payload) = udp::Header::parse(datagram).unwrap();
+            assert_eq!((header.source_port, header.destination_port), (53, 99));
+            together.extend(payload);
+        }
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(together, frame[headers + 8..]);
+    }
+}
+
+#[test]
+fn a_checksum_is_completed_over_ipv6() {
+    let (partial, _) = super_segment_v6(1000, 101, 0x10);
+    let mut by_hand = partial.clone();
+    assert!(fill_checksum(Medium::Ip, &mut by_hand));
+    let mut completed = partial;
+    assert!(complete_checksum(&mut completed, 40, 16));
+    assert_eq!(completed, by_hand);
+    let layout = locate(Medium::Ip, &completed).expect("a packet");
+    let segment = &completed[layout.transport..];
+    assert!(is_transport_valid(layout.source, layout.destination, Protocol::TCP, segment));
 }
 
 #[test]

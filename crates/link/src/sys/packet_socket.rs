@@ -19,17 +19,22 @@ pub(crate) const ETHTOOL_STSO: u32 = 0x1f;
 pub(crate) const ETHTOOL_SGSO: u32 = 0x24;
 
 /// Opens a packet socket for whole Ethernet frames on one interface; does not block. It sees
-/// nothing of what this machine sends through the interface.
-pub(crate) fn open(index: u32) -> io::Result<OwnedFd> {
+/// nothing of what this machine sends through the interface; when `promiscuous`, it sees what is
+/// for other stations, too.
+pub(crate) fn open(index: u32, promiscuous: bool) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // Protocol 0: nothing is delivered before the socket is bound to the interface.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
     set_option::<c_int>(socket.as_fd(), libc::PACKET_IGNORE_OUTGOING, &1)?;
+    set_option::<c_int>(socket.as_fd(), libc::PACKET_AUXDATA, &1)?;
     let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
     bind(socket.as_fd(), index)?;
+    if !promiscuous {
+        return Ok(socket);
+    }
     let member = libc::packet_mreq {
         mr_ifindex: index,
-        mr_type: 1, // PACKET_MR_PROMISC: our address on the link is not the interface's
+        mr_type: 1, // PACKET_MR_PROMISC
         mr_alen: 0,
         mr_address: [0; 8],
     };
@@ -40,6 +45,59 @@ pub(crate) fn open(index: u32) -> io::Result<OwnedFd> {
 /// Puts a virtio header before each frame.
 pub(crate) fn use_vnet_header(socket: BorrowedFd<'_>) -> io::Result<()> {
     set_option::<c_int>(socket, libc::PACKET_VNET_HDR, &1)
+}
+
+/// What was read.
+pub(crate) struct Received {
+    /// The length of the frame with its virtio header; more than the buffer when it is cut.
+    pub(crate) length: usize,
+    /// The VLAN tag that the kernel took out of the frame: its type and its bits.
+    pub(crate) tag: Option<(u16, u16)>,
+}
+
+/// Reads one frame into `buffer`; `None` when there is none now.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    /// Room for one `tpacket_auxdata`, aligned as a `cmsghdr` must be.
+    #[repr(C, align(8))]
+    struct Control([u8; 64]);
+    let mut control = Control([0; 64]);
+    let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `msghdr` is plain data; all zeros are a valid value of it.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = size_of::<Control>();
+    let length = loop {
+        // SAFETY: the message leads to one slice of `buffer` and to `control`, with their lengths,
+        // and both live until the call is over.
+        let length =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_TRUNC) };
+        let Ok(length) = usize::try_from(length) else {
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => continue,
+                error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                error => return Err(error),
+            }
+        };
+        break length;
+    };
+    Ok(Some(Received { length, tag: tag_in(&message) }))
+}
+
+/// The VLAN tag in the control messages that `recvmsg` filled in.
+fn tag_in(message: &libc::msghdr) -> Option<(u16, u16)> {
+    const VALID: u32 = libc::TP_STATUS_VLAN_VALID;
+    const TYPE_VALID: u32 = libc::TP_STATUS_VLAN_TPID_VALID;
+    // SAFETY: `message` is as recvmsg left it, and what it leads to lives in the caller.
+    let first = unsafe { libc::CMSG_FIRSTHDR(message).as_ref() }?;
+    if (first.cmsg_level, first.cmsg_type) != (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+        return None;
+    }
+    // SAFETY: the kernel puts a whole `tpacket_auxdata` behind such a header, perhaps unaligned.
+    let data = unsafe { libc::CMSG_DATA(first).cast::<libc::tpacket_auxdata>().read_unaligned() };
+    let kind = if data.tp_status & TYPE_VALID != 0 { data.tp_vlan_tpid } else { 0x8100 };
+    (data.tp_status & VALID != 0).then_some((kind, data.tp_vlan_tci))
 }
 
 /// Switches one offload of the interface `name` off.
