@@ -6,7 +6,7 @@ use wire::frame::ReceiveChecksum;
 use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
 use wire::ip::Protocol;
 
-use super::{IcmpError, Reply};
+use super::{IcmpError, Reply, TTL};
 use crate::FourTuple;
 use crate::ip::{Incoming, InterfaceId};
 use crate::reason::{Dropped, Sent};
@@ -66,6 +66,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
+            ttl: TTL,
             message,
             kind: "ICMP echo reply",
             reason: Sent::EchoReply,
@@ -90,6 +91,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
+            ttl: TTL,
             message,
             kind: "ICMP timestamp reply",
             reason: Sent::TimestampReply,

@@ -14,19 +14,30 @@
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
-//! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2 |
+//! | `ndp` | the same for IPv6 | RFC 4861 7 |
+//! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2, RFC 4861 7.3 |
+//! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
+//! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
+//! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
+//! | `mld` | which groups we are in | RFC 9777 |
 
 mod arp;
+mod autoconf;
+mod dad;
 mod fragment;
 mod input;
 mod input_v6;
 mod interfaces;
 pub(crate) mod keyed;
+mod mld;
+mod ndp;
 mod neighbor;
+mod opaque;
 mod output;
 mod prefix;
 mod reassembly;
 mod route;
+mod router;
 mod scope;
 mod shortcut;
 mod source;
