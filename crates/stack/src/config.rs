@@ -87,6 +87,11 @@ pub struct Config {
     /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
     /// ones each time keeps 16 random bytes.
     pub stable_secret: Option<[u8; 16]>,
+    /// Of how many destinations it is kept that their way takes less than the link; the one that was
+    /// learnt first goes first. 1024, as many as neighbours: without an entry a way is found out anew.
+    pub path_mtu_limit: usize,
+    /// How long that is kept. 10 minutes (RFC 1191 6.3, RFC 8201 4).
+    pub path_mtu_expiry: Duration,
     /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
     /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
     pub reassembly_memory: usize,
@@ -146,6 +151,8 @@ impl Default for Config {
             memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
+            path_mtu_limit: 1024,
+            path_mtu_expiry: Duration::from_secs(600),
             duplicate_address_probes: 1,
             stable_secret: None,
             reassembly_memory: 4 << 20,

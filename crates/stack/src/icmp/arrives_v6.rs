@@ -122,7 +122,8 @@ impl About {
             _ => Quote::Tcp { ports: quoted.ports()?, sequence: quoted.sequence()? },
         };
         let (local, remote) = (quoted.header.source.into(), quoted.header.destination.into());
-        Some(Self { local, remote, packet })
+        let length = quoted.header.encoded_len() + usize::from(quoted.header.payload_len);
+        Some(Self { local, remote, length, packet })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::ip::fragment::Pieces;
 use crate::ip::ndp::Message;
 use crate::ip::neighbor::{Key, Neighbors, Question, Waiter};
 use crate::ip::output::{Envelope, Identifications, LinkHeader};
+use crate::ip::path::Paths;
 use crate::ip::prefix::{Prefix, bits_of};
 use crate::ip::route::{Hop, Route, RouteTable};
 use crate::shared::Shared;
@@ -38,6 +39,7 @@ pub(crate) struct Interfaces {
     /// What IPv6 has to say to everybody on a link.
     pub(super) discovery: VecDeque<Message>,
     pub(super) autoconf: Autoconf,
+    pub(super) paths: Paths,
     identifications: Identifications,
     /// Datagrams of which some pieces are still to be sent.
     pub(super) pieces: VecDeque<Pieces>,
@@ -113,6 +115,7 @@ impl Interfaces {
             arp_replies: VecDeque::new(),
             discovery: VecDeque::new(),
             autoconf: Autoconf::default(),
+            paths: Paths::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             pieces: VecDeque::new(),
             generation: 0,
@@ -132,10 +135,16 @@ impl Interfaces {
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
         self.neighbors.handle_timeout(shared);
         self.autoconf_timeout(shared);
+        self.paths.expire(shared.now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        [self.neighbors.poll_timeout(), self.autoconf.poll_timeout()].into_iter().flatten().min()
+        let deadlines = [
+            self.neighbors.poll_timeout(),
+            self.autoconf.poll_timeout(),
+            self.paths.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next waiter that can try again, or that must give up.
@@ -353,12 +362,13 @@ impl Interfaces {
         link_mtu: u16,
         destination: IpAddr,
     ) -> u16 {
-        match destination {
+        let of_link = match destination {
             IpAddr::V4(_) => link_mtu,
             IpAddr::V6(_) => {
                 self.autoconf.link_mtu(interface).map_or(link_mtu, |mtu| mtu.min(link_mtu))
             }
-        }
+        };
+        self.paths.mtu(destination).map_or(of_link, |path| path.min(of_link))
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {

@@ -11,6 +11,7 @@
 //! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
 //! | `route` | which way a packet goes | RFC 1122 3.3.1 |
 //! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
+//! | `path` | what the ways to destinations take | RFC 1191, RFC 8201 |
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
@@ -34,6 +35,7 @@ mod ndp;
 mod neighbor;
 mod opaque;
 mod output;
+mod path;
 mod prefix;
 mod reassembly;
 mod route;
@@ -49,6 +51,7 @@ pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
+pub(crate) use path::plausible_mtu;
 pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Route};
 pub(crate) use scope::{with_scope, without_scope};
