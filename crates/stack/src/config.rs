@@ -80,6 +80,18 @@ pub struct Config {
     /// How many neighbours' hardware addresses are kept, in all; the one that was not used for the
     /// longest time goes first. 1024, as Linux's `gc_thresh3`.
     pub neighbor_limit: usize,
+    /// How often IPv6 asks on an Ethernet link whether somebody else has an address, a second apart,
+    /// before it is used (RFC 4862 5.1, DupAddrDetectTransmits). 1; with 0 it is used at once.
+    pub duplicate_address_probes: u8,
+    /// The secret that addresses make themselves with (RFC 7217 5). `None` derives one from the
+    /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
+    /// ones each time keeps 16 random bytes.
+    pub stable_secret: Option<[u8; 16]>,
+    /// Of how many destinations it is kept that their way takes less than the link; the one that was
+    /// learnt first goes first. 1024, as many as neighbours: without an entry a way is found out anew.
+    pub path_mtu_limit: usize,
+    /// How long that is kept. 10 minutes (RFC 1191 6.3, RFC 8201 4).
+    pub path_mtu_expiry: Duration,
     /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
     /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
     pub reassembly_memory: usize,
@@ -139,6 +151,10 @@ impl Default for Config {
             memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
+            path_mtu_limit: 1024,
+            path_mtu_expiry: Duration::from_secs(600),
+            duplicate_address_probes: 1,
+            stable_secret: None,
             reassembly_memory: 4 << 20,
             reassembly_per_source: 512 << 10,
             fragments_per_datagram: 2048,

@@ -2,7 +2,9 @@
 
 use alloc::collections::VecDeque;
 
-use crate::{ConnectionId, ListenerId, PingId, UdpId};
+use core::net::IpAddr;
+
+use crate::{ConnectionId, InterfaceId, ListenerId, PingId, UdpId};
 
 /// Any socket of a stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -48,6 +50,31 @@ pub struct Event {
     pub socket: SocketId,
     /// For what.
     pub ready: Ready,
+}
+
+/// What became of an address that the stack made or asked for by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressChange {
+    /// Whose address it is.
+    pub interface: InterfaceId,
+    /// The address.
+    pub address: IpAddr,
+    /// What became of it.
+    pub fate: AddressFate,
+}
+
+/// What can become of an address (RFC 4862 5.4 and 5.5.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AddressFate {
+    /// Nobody else has it: it is ours now.
+    Ready,
+    /// Somebody else has it: it was taken away.
+    Duplicate,
+    /// What uses it goes on; nothing new should begin with it.
+    Deprecated,
+    /// Its time is over: it was taken away.
+    Expired,
 }
 
 /// Events on their way to the driver, one entry per socket however much happens to it.

@@ -80,7 +80,7 @@ mod while_busy;
 pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
 pub use counters::Counters;
 pub use error::Error;
-pub use event::{Event, Ready, SocketId};
+pub use event::{AddressChange, AddressFate, Event, Ready, SocketId};
 pub use flow::{Family, FourTuple};
 pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;

@@ -109,6 +109,11 @@ reasons! {
         Fragment: "a further piece of a datagram that is longer than its way takes", "RFC 791 3.2";
         ArpRequest: "asks who has the next hop's address", "RFC 826";
         ArpReply: "answers who has our address", "RFC 826";
+        NeighborSolicitation: "asks who has the next hop's address", "RFC 4861 7.2.2";
+        NeighborAdvertisement: "answers who has our address", "RFC 4861 7.2.4";
+        AddressProbe: "asks whether somebody else has our address", "RFC 4862 5.4.2";
+        RouterSolicitation: "asks which routers there are", "RFC 4861 6.3.7";
+        ListenerReport: "tells which groups we are in", "RFC 9777 5.2";
     }
 }
 
@@ -127,6 +132,11 @@ reasons! {
         UnknownInterface: "from an interface that this stack does not have", "Stack::handle_frame";
         ArpConflict: "an ARP packet in which somebody else claims our address", "RFC 5227 2.4";
         ArpNotForUs: "an ARP packet about other hosts", "RFC 826";
+        MalformedNdp: "a message of neighbour discovery that may not be believed", "RFC 4861 6.1, 7.1";
+        MalformedMld: "a message of listener discovery that may not be believed", "RFC 9777 6.2";
+        NdpConflict: "somebody else says that it has our address", "RFC 4862 5.4.4";
+        NdpTentative: "about an address that is not ours yet", "RFC 4862 5.4.3";
+        NdpNotForUs: "neighbour discovery about other hosts", "RFC 4861 7.2.5";
         MalformedIp: "malformed IP header", "RFC 1122 3.2.1";
         IpChecksum: "wrong IP header checksum", "RFC 1122 3.2.1.2";
         NotOurAddress: "for an address that is not ours", "RFC 1122 3.2.1.3";

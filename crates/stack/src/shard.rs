@@ -98,13 +98,20 @@ pub(crate) struct Steering {
     hash: OwnerHash,
     /// Frames for other shards, oldest first.
     handovers: VecDeque<Handover>,
+    /// The frame at hand came to another shard, which answers it.
+    overhears: bool,
 }
 
 impl Steering {
     /// All shards of a host have the same `key`, which nobody else knows: a peer that could
     /// compute owners could send all of its connections to one.
     pub(crate) fn new(shard: Shard, key: [u64; 2]) -> Self {
-        Self { shard, hash: OwnerHash { key, count: shard.count }, handovers: VecDeque::new() }
+        Self {
+            shard,
+            hash: OwnerHash { key, count: shard.count },
+            handovers: VecDeque::new(),
+            overhears: false,
+        }
     }
 
     /// Whether the connection would be ours.
@@ -182,6 +189,11 @@ impl Steering {
         }
     }
 
+    /// Whether the frame at hand is another shard's to answer.
+    pub(crate) fn is_overhearing(&self) -> bool {
+        self.overhears
+    }
+
     /// Whether everything is ours.
     pub(crate) fn is_alone(&self) -> bool {
         self.shard.count == 1
@@ -232,6 +244,13 @@ impl Stack {
             Some((Medium::Ethernet(ours), true)) => {
                 self.interfaces.arp_overheard(&mut self.shared, interface, ours, &frame);
                 self.shared.recycle(frame);
+            }
+            Some((medium, false)) => {
+                // Discovery is everybody's; who received it answers.
+                self.steering.overhears =
+                    matches!(self.steering.hash.of_frame(medium, &frame), Owner::Everybody);
+                self.frame_arrives(interface, frame, meta);
+                self.steering.overhears = false;
             }
             _ => self.frame_arrives(interface, frame, meta),
         }

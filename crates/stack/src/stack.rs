@@ -61,7 +61,7 @@ impl Stack {
     #[must_use]
     pub fn new_shard(config: Config, seed: [u8; 32], shard: Shard) -> Self {
         let mut rng = ChaCha12Rng::from_seed(seed);
-        Self {
+        let mut stack = Self {
             interfaces: Interfaces::new(&mut rng),
             icmp: Icmp::new(&config),
             pings: Pings::new(),
@@ -76,7 +76,9 @@ impl Stack {
             },
             loopback: VecDeque::new(),
             in_transit: FrameBuf::default(),
-        }
+        };
+        stack.seed_autoconf(&mut rng);
+        stack
     }
 
     /// Adds an interface that carries frames as `capabilities` say, without an address.

@@ -171,7 +171,7 @@ fn answers_that_wait_for_the_link_are_bounded() {
 fn connected(host: &mut Host) -> (estab_stack::UdpId, Vec<u8>) {
     let id = host.stack.udp_bind(v4(US, 5000)).unwrap();
     host.stack.udp_connect(id, v4(THEM, 7)).unwrap();
-    host.stack.udp_send(host.now, id, b"anybody?").unwrap();
+    host.stack.udp_send(host.now, id, &[7; 1400]).unwrap();
     let sent = host.sends_one();
     (id, sent)
 }

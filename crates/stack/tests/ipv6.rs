@@ -245,7 +245,7 @@ fn errors_reach_the_socket_as_different_errors() {
     let mut host = tun();
     let id = host.stack.udp_bind(at(US, 5000)).unwrap();
     host.stack.udp_connect(id, at(THEM, 7)).unwrap();
-    host.stack.udp_send(host.now, id, b"anybody?").unwrap();
+    host.stack.udp_send(host.now, id, &[7; 1400]).unwrap();
     let sent = host.sends_one();
     let unreachable = |code| Header::DestinationUnreachable { code };
     let problem = |code| Header::ParameterProblem { code, pointer: 6 };

@@ -6,7 +6,7 @@ use wire::frame::ReceiveChecksum;
 use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
 use wire::ip::Protocol;
 
-use super::{IcmpError, Reply};
+use super::{IcmpError, Reply, TTL};
 use crate::FourTuple;
 use crate::ip::{Incoming, InterfaceId};
 use crate::reason::{Dropped, Sent};
@@ -66,6 +66,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
+            ttl: TTL,
             message,
             kind: "ICMP echo reply",
             reason: Sent::EchoReply,
@@ -90,6 +91,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
+            ttl: TTL,
             message,
             kind: "ICMP timestamp reply",
             reason: Sent::TimestampReply,
@@ -117,21 +119,34 @@ impl Stack {
         about: About,
         error: IcmpError,
     ) -> Result<(), Dropped> {
-        let About { local, remote, packet } = about;
+        let About { local, remote, length, packet } = about;
         if !self.interfaces.is_local(local) && !self.interfaces.takes_any(interface) {
             return Err(Dropped::IcmpUnsolicited);
         }
+        let error = error.made_plausible(remote, length).ok_or(Dropped::IcmpUnsolicited)?;
         let shared = &mut self.shared;
         let tuple = |(ours, theirs)| FourTuple::new((local, ours), (remote, theirs));
-        match packet {
+        // What a datagram of any socket shows of the way, the others can use, too; who is told of it is
+        // another question.
+        let (about_ours, told) = match packet {
             Quote::Echo { identifier, sequence } => {
-                self.pings.icmp_error(shared, remote, identifier, sequence, error)
+                let told = self.pings.icmp_error(shared, remote, identifier, sequence, error);
+                (told.is_ok(), told)
             }
-            Quote::Udp { ports } => self.udp.icmp_error(shared, tuple(ports), error),
+            Quote::Udp { ports } => {
+                let told = self.udp.icmp_error(shared, tuple(ports), error);
+                (self.udp.may_have_sent(tuple(ports)), told)
+            }
             Quote::Tcp { ports, sequence } => {
-                self.tcp.icmp_error(shared, tuple(ports), Seq(sequence), error);
+                (self.tcp.icmp_error(shared, tuple(ports), Seq(sequence), error), Ok(()))
+            }
+        };
+        match error {
+            IcmpError::TooBig { next_hop_mtu } if about_ours => {
+                self.interfaces.path_takes(&self.shared, remote, next_hop_mtu);
                 Ok(())
             }
+            _ => told,
         }
     }
 }
@@ -140,6 +155,8 @@ impl Stack {
 pub(super) struct About {
     pub(super) local: IpAddr,
     pub(super) remote: IpAddr,
+    /// How long it was, in bytes of IP.
+    pub(super) length: usize,
     pub(super) packet: Quote,
 }
 
@@ -162,7 +179,8 @@ impl About {
             _ => Quote::Tcp { ports: quoted.ports()?, sequence: quoted.sequence()? },
         };
         let (local, remote) = (quoted.header.source.into(), quoted.header.destination.into());
-        Some(Self { local, remote, packet })
+        let length = quoted.header.encoded_len() + usize::from(quoted.header.payload_len);
+        Some(Self { local, remote, length, packet })
     }
 }
 

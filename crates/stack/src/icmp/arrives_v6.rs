@@ -7,7 +7,7 @@ use wire::icmpv6::{self, Header, Quoted, kind};
 use wire::ip::Protocol;
 
 use super::arrives::{About, Quote};
-use super::{IcmpError, Reply};
+use super::{IcmpError, Reply, TTL};
 use crate::ip::Incoming;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
@@ -47,7 +47,17 @@ impl Stack {
                 self.pings.reply_arrives(&mut self.shared, packet.received, identifier, sequence);
             }
             _ => {
-                if let Err(reason) = self.error_v6_arrives(&packet, &header) {
+                let handled = match header.kind() {
+                    kind::ROUTER_SOLICITATION..=kind::REDIRECT => {
+                        let overheard = self.steering.is_overhearing();
+                        self.discovery_arrives(&packet, overheard)
+                    }
+                    kind::LISTENER_QUERY => {
+                        self.interfaces.listener_query_arrives(&self.shared, &packet)
+                    }
+                    _ => self.error_v6_arrives(&packet, &header),
+                };
+                if let Err(reason) = handled {
                     self.shared.drop_packet(None, reason);
                 }
                 self.shared.recycle(packet.received.frame);
@@ -78,6 +88,7 @@ impl Stack {
             source: from.into(),
             destination: source.into(),
             traffic_class: packet.received.traffic_class,
+            ttl: TTL,
             message,
             kind: "ICMPv6 echo reply",
             reason: Sent::EchoReply,
@@ -111,7 +122,8 @@ impl About {
             _ => Quote::Tcp { ports: quoted.ports()?, sequence: quoted.sequence()? },
         };
         let (local, remote) = (quoted.header.source.into(), quoted.header.destination.into());
-        Some(Self { local, remote, packet })
+        let length = quoted.header.encoded_len() + usize::from(quoted.header.payload_len);
+        Some(Self { local, remote, length, packet })
     }
 }
 

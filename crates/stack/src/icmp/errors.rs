@@ -11,7 +11,7 @@ use wire::ip::Protocol;
 use wire::ipv6::Answer;
 use wire::time::{Duration, Instant};
 
-use super::{Icmp, Reply};
+use super::{Icmp, Reply, TTL};
 use crate::ip::{Incoming, InterfaceId, Interfaces};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -82,6 +82,7 @@ impl Icmp {
             } else {
                 0
             },
+            ttl: TTL,
             message: FrameBuf::from(message),
             kind,
             reason: problem.reason(),

@@ -47,14 +47,16 @@ pub(crate) struct Icmp {
 /// An answer, complete but for its IP header.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    source: IpAddr,
-    destination: IpAddr,
-    traffic_class: u8,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) traffic_class: u8,
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
     /// The message with its checksum.
-    message: FrameBuf,
+    pub(crate) message: FrameBuf,
     /// Its name in the trace.
-    kind: &'static str,
-    reason: Sent,
+    pub(crate) kind: &'static str,
+    pub(crate) reason: Sent,
 }
 
 impl Icmp {
@@ -98,7 +100,7 @@ impl Icmp {
         }
     }
 
-    fn push(&mut self, shared: &mut Shared, reply: Reply) {
+    pub(crate) fn push(&mut self, shared: &mut Shared, reply: Reply) {
         if self.queue.len() < shared.config.reply_limit {
             self.queue.push_back(reply);
         } else {
@@ -134,7 +136,7 @@ fn emit(
         source: reply.source,
         destination: reply.destination,
         protocol: protocol_for(reply.destination),
-        ttl: TTL,
+        ttl: reply.ttl,
         traffic_class: reply.traffic_class,
         dont_fragment: false,
         identification: interfaces.identification(&route, reply.destination),

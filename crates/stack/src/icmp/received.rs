@@ -1,9 +1,12 @@
 //! What a received error means to a socket (RFC 1122 3.2.2.1 and 4.2.3.9, RFC 5461).
 
+use core::net::IpAddr;
+
 use wire::icmpv4::{Header, UnreachableCode};
 use wire::icmpv6;
 
 use crate::error::Error;
+use crate::ip::plausible_mtu;
 
 /// What went wrong with a packet of ours, as somebody on the way claims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +87,14 @@ impl IcmpError {
             | UnreachableCode::ADMINISTRATIVELY_PROHIBITED => IcmpError::Prohibited,
             _ => IcmpError::HostUnreachable,
         }
+    }
+
+    /// The error about a packet of `length` bytes to `remote`, as far as it can be true: what was not
+    /// too long for a link is not too big for it (RFC 5927 7.2).
+    pub(super) fn made_plausible(self, remote: IpAddr, length: usize) -> Option<Self> {
+        let IcmpError::TooBig { next_hop_mtu } = self else { return Some(self) };
+        let next_hop_mtu = plausible_mtu(remote, next_hop_mtu)?;
+        (length > usize::from(next_hop_mtu)).then_some(IcmpError::TooBig { next_hop_mtu })
     }
 
     /// Whether trying again is useless (RFC 1122 4.2.3.9: codes 2 and 3 of destination

@@ -129,31 +129,34 @@ impl Interfaces {
         self.arp_replies.push_back(ArpReply { interface, packet });
     }
 
-    /// The next ARP packet for the link: answers first, then questions.
-    pub(super) fn next_arp_packet(
+    /// The next answer to an ARP question.
+    pub(super) fn next_arp_reply(
         &mut self,
         shared: &mut Shared,
         header: &mut HeaderBuf,
     ) -> Option<Packet> {
-        if let Some(ArpReply { interface, packet }) = self.arp_replies.pop_front() {
-            let to = packet.target_hardware;
-            return Some(emit(shared, header, interface, to, &packet, Sent::ArpReply));
-        }
-        while let Some(question) = self.neighbors.next_question() {
-            let (interface, target) = question.neighbor;
-            let IpAddr::V4(target) = target else { continue };
-            let Some(ours) = self.ethernet_address(interface) else { continue };
-            let Some(source) = self.address_near(interface, target) else { continue };
-            let packet = arp::Packet {
-                operation: Operation::REQUEST,
-                sender_hardware: ours,
-                sender_protocol: source,
-                target_hardware: EthernetAddress::UNSPECIFIED,
-                target_protocol: target,
-            };
-            return Some(emit(shared, header, interface, question.to, &packet, Sent::ArpRequest));
-        }
-        None
+        let ArpReply { interface, packet } = self.arp_replies.pop_front()?;
+        let to = packet.target_hardware;
+        Some(emit(shared, header, interface, to, &packet, Sent::ArpReply))
+    }
+
+    /// The question who has `target`, which goes to everybody or `to` one station.
+    pub(super) fn arp_question(
+        &self,
+        shared: &mut Shared,
+        header: &mut HeaderBuf,
+        (interface, target): (InterfaceId, Ipv4Addr),
+        to: Option<EthernetAddress>,
+    ) -> Option<Packet> {
+        let packet = arp::Packet {
+            operation: Operation::REQUEST,
+            sender_hardware: self.ethernet_address(interface)?,
+            sender_protocol: self.address_near(interface, target)?,
+            target_hardware: EthernetAddress::UNSPECIFIED,
+            target_protocol: target,
+        };
+        let to = to.unwrap_or(EthernetAddress::BROADCAST);
+        Some(emit(shared, header, interface, to, &packet, Sent::ArpRequest))
     }
 
     /// The address that a question about `target` comes from.

@@ -7,14 +7,18 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rand_core::Rng;
 use wire::ethernet::EthernetAddress;
 use wire::frame::{Capabilities, Medium};
+use wire::ipv6;
 use wire::time::Instant;
 
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
+use crate::ip::autoconf::Autoconf;
 use crate::ip::fragment::Pieces;
-use crate::ip::neighbor::{Key, Neighbors, Waiter};
+use crate::ip::ndp::Message;
+use crate::ip::neighbor::{Key, Neighbors, Question, Waiter};
 use crate::ip::output::{Envelope, Identifications, LinkHeader};
+use crate::ip::path::Paths;
 use crate::ip::prefix::{Prefix, bits_of};
 use crate::ip::route::{Hop, Route, RouteTable};
 use crate::shared::Shared;
@@ -32,6 +36,10 @@ pub(crate) struct Interfaces {
     pub(super) routes: RouteTable,
     pub(super) neighbors: Neighbors,
     pub(super) arp_replies: VecDeque<ArpReply>,
+    /// What IPv6 has to say to everybody on a link.
+    pub(super) discovery: VecDeque<Message>,
+    pub(super) autoconf: Autoconf,
+    pub(super) paths: Paths,
     identifications: Identifications,
     /// Datagrams of which some pieces are still to be sent.
     pub(super) pieces: VecDeque<Pieces>,
@@ -105,6 +113,9 @@ impl Interfaces {
             routes: RouteTable::default(),
             neighbors: Neighbors::new(rng),
             arp_replies: VecDeque::new(),
+            discovery: VecDeque::new(),
+            autoconf: Autoconf::default(),
+            paths: Paths::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             pieces: VecDeque::new(),
             generation: 0,
@@ -123,10 +134,17 @@ impl Interfaces {
 
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
         self.neighbors.handle_timeout(shared);
+        self.autoconf_timeout(shared);
+        self.paths.expire(shared.now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.neighbors.poll_timeout()
+        let deadlines = [
+            self.neighbors.poll_timeout(),
+            self.autoconf.poll_timeout(),
+            self.paths.poll_timeout(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next waiter that can try again, or that must give up.
@@ -136,7 +154,10 @@ impl Interfaces {
 
     /// Whether a packet of its own waits for the link, or a waiter for its turn.
     pub(crate) fn has_work(&self) -> bool {
-        !self.arp_replies.is_empty() || !self.pieces.is_empty() || self.neighbors.has_work()
+        !self.arp_replies.is_empty()
+            || !self.pieces.is_empty()
+            || !self.discovery.is_empty()
+            || self.neighbors.has_work()
     }
 
     /// Changes with every change of addresses and routes.
@@ -216,8 +237,7 @@ impl Interfaces {
             IpAddr::V4(v4) if self.is_broadcast_on(hop.interface, v4) => {
                 Some(EthernetAddress::BROADCAST)
             }
-            IpAddr::V4(v4) => v4.is_multicast().then(|| group_address(v4)),
-            IpAddr::V6(v6) => v6.is_multicast().then(|| group_address_v6(v6)),
+            next_hop => EthernetAddress::of_group(next_hop),
         };
         let destination = match group {
             Some(group) => group,
@@ -257,7 +277,26 @@ impl Interfaces {
         shared: &mut Shared,
         header: &mut HeaderBuf,
     ) -> Option<Packet> {
-        self.next_piece(shared, header).or_else(|| self.next_arp_packet(shared, header))
+        self.next_piece(shared, header)
+            .or_else(|| self.next_arp_reply(shared, header))
+            .or_else(|| self.next_discovery(shared, header))
+            .or_else(|| self.next_question(shared, header))
+    }
+
+    /// The next question about a neighbour.
+    fn next_question(&mut self, shared: &mut Shared, header: &mut HeaderBuf) -> Option<Packet> {
+        while let Some(Question { neighbor: (interface, target), to }) =
+            self.neighbors.next_question()
+        {
+            let packet = match target {
+                IpAddr::V4(v4) => self.arp_question(shared, header, (interface, v4), to),
+                IpAddr::V6(v6) => self.solicitation(shared, header, (interface, v6), to),
+            };
+            if packet.is_some() {
+                return packet;
+            }
+        }
+        None
     }
 
     pub(crate) fn capabilities(&self, interface: InterfaceId) -> Option<Capabilities> {
@@ -298,10 +337,10 @@ impl Interfaces {
     /// somebody looks for one of our addresses (RFC 4291 2.8).
     pub(super) fn is_in_group(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
         let asks_for_us = |own: Assigned| match own.address {
-            IpAddr::V6(address) => solicited_node(address) == group,
+            IpAddr::V6(address) => ipv6::solicited_node(address) == group,
             IpAddr::V4(_) => false,
         };
-        group == ALL_NODES || self.assigned(interface).any(asks_for_us)
+        group == ipv6::group::ALL_NODES || self.assigned(interface).any(asks_for_us)
     }
 
     /// The first interface that has an address of the family, the loopback aside.
@@ -315,12 +354,24 @@ impl Interfaces {
         self.ids().find(|&id| self.has_address(id, address))
     }
 
-    /// The largest packet that the way to `destination` takes, over a link that takes `link_mtu`.
-    pub(super) fn path_mtu(&self, link_mtu: u16, _destination: IpAddr) -> u16 {
-        link_mtu
+    /// The largest packet that the way to `destination` takes, over the link of `interface`, which
+    /// takes `link_mtu` bytes.
+    pub(super) fn path_mtu(
+        &self,
+        interface: InterfaceId,
+        link_mtu: u16,
+        destination: IpAddr,
+    ) -> u16 {
+        let of_link = match destination {
+            IpAddr::V4(_) => link_mtu,
+            IpAddr::V6(_) => {
+                self.autoconf.link_mtu(interface).map_or(link_mtu, |mtu| mtu.min(link_mtu))
+            }
+        };
+        self.paths.mtu(destination).map_or(of_link, |path| path.min(of_link))
     }
 
-    fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
         // `add` sees to it that the numbers fit.
         (0..self.interfaces.len()).filter_map(|n| u8::try_from(n).ok()).map(InterfaceId)
     }
@@ -329,7 +380,7 @@ impl Interfaces {
         self.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied())
     }
 
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         (self.in_order, self.in_order_v6) = (None, None);
     }
@@ -338,13 +389,16 @@ impl Interfaces {
         self.interfaces.get_mut(usize::from(interface.0)).ok_or(Error::InvalidInput)
     }
 
-    fn add_address(
+    /// Gives the interface an address; over IPv6 on Ethernet it is asked first whether it is free.
+    pub(super) fn add_address(
         &mut self,
+        shared: &Shared,
         id: InterfaceId,
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), Error> {
-        let assigned = Assigned { address, prefix_len, state: AddressState::Preferred };
+        let state = self.first_state(shared, id, address);
+        let assigned = Assigned { address, prefix_len, state };
         let broadcast = match address {
             IpAddr::V4(v4) => v4.is_broadcast() || assigned.is_broadcast(v4),
             IpAddr::V6(_) => false,
@@ -367,26 +421,48 @@ impl Interfaces {
         }
         self.interface_mut(id)?.addresses.push(assigned);
         self.changed();
+        self.address_added(shared, id, assigned);
         Ok(())
+    }
+
+    /// Changes what an address is good for.
+    pub(super) fn set_state(&mut self, id: InterfaceId, address: IpAddr, state: AddressState) {
+        let Ok(interface) = self.interface_mut(id) else { return };
+        if let Some(own) = interface.addresses.iter_mut().find(|own| own.address == address)
+            && own.state != state
+        {
+            own.state = state;
+            self.changed();
+        }
     }
 
     /// RFC 8200 5: a link of less than 1280 bytes is none for IPv6.
     fn carries(&self, id: InterfaceId, address: IpAddr) -> bool {
         let mtu = self.capabilities(id).map_or(0, |link| link.mtu);
-        address.is_ipv4() || mtu >= wire::ipv6::MIN_MTU
+        address.is_ipv4() || mtu >= ipv6::MIN_MTU
     }
 
-    fn remove_address(&mut self, id: InterfaceId, address: IpAddr) -> Result<(), Error> {
+    pub(super) fn remove_address(
+        &mut self,
+        shared: &Shared,
+        id: InterfaceId,
+        address: IpAddr,
+    ) -> Result<(), Error> {
         let interface = self.interface_mut(id)?;
         let place = interface.addresses.iter().position(|other| other.address == address);
         let removed = interface.addresses.remove(place.ok_or(Error::AddressNotAvailable)?);
-        let shared_by_another = self.assigned(id).any(|other| other.prefix() == removed.prefix());
-        if !shared_by_another {
+        if !self.has_prefix(id, removed.prefix()) {
             self.routes.remove(removed.prefix(), false, id);
         }
         self.neighbors.forget_all_of(id);
         self.changed();
+        self.address_removed(shared, id, address);
         Ok(())
+    }
+
+    /// Whether somebody says that the prefix is on the link: an address of ours, or a router.
+    pub(super) fn has_prefix(&self, id: InterfaceId, prefix: Prefix) -> bool {
+        self.assigned(id).any(|own| own.prefix() == prefix) || self.autoconf.is_on_link(id, prefix)
     }
 
     fn set_gateway(&mut self, id: InterfaceId, gateway: IpAddr) -> Result<(), Error> {
@@ -439,7 +515,9 @@ impl Interfaces {
 
 /// Addresses and routes.
 impl Stack {
-    /// Gives `interface` an address; the first `prefix_len` bits of it are those of every host on
+    /// Gives `interface` an address of either family; an IPv6 address on Ethernet is ours once nobody
+    /// else turned out to have it, about a second later ([`Stack::poll_address_change`] tells); it needs
+    /// a link-local address beside it, which comes with the first. The first `prefix_len` bits of it are those of every host on
     /// the link, to which it adds a route.
     ///
     /// # Errors
@@ -454,7 +532,7 @@ impl Stack {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), Error> {
-        self.interfaces.add_address(interface, address, prefix_len)
+        self.interfaces.add_address(&self.shared, interface, address, prefix_len)
     }
 
     /// Takes an address away, and the route to its link with it. Sockets that use the address
@@ -463,7 +541,7 @@ impl Stack {
     /// # Errors
     /// [`Error::AddressNotAvailable`] when `interface` does not have it.
     pub fn remove_address(&mut self, interface: InterfaceId, address: IpAddr) -> Result<(), Error> {
-        self.interfaces.remove_address(interface, address)
+        self.interfaces.remove_address(&self.shared, interface, address)
     }
 
     /// Takes every packet that comes by `interface` for ours, whatever host it is addressed to, or no
@@ -536,25 +614,4 @@ impl Stack {
 /// Whether it is one host's address that has a meaning on one link alone.
 fn is_link_local_host(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
-}
-
-/// The group of everybody on the link (RFC 4291 2.7.1).
-pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-
-/// The group in which somebody looks for `address` (RFC 4291 2.7.1): its last 24 bits.
-pub(super) fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    const BASE: u128 = 0xff02_0000_0000_0000_0000_0001_ff00_0000;
-    Ipv6Addr::from_bits(BASE | (address.to_bits() & 0xff_ffff))
-}
-
-/// RFC 2464 7: the last 32 bits of a group's address, behind 33-33.
-fn group_address_v6(group: Ipv6Addr) -> EthernetAddress {
-    let [.., a, b, c, d] = group.octets();
-    EthernetAddress([0x33, 0x33, a, b, c, d])
-}
-
-/// RFC 1112 6.4: the low 23 bits of a group's address, behind 01-00-5E.
-fn group_address(group: Ipv4Addr) -> EthernetAddress {
-    let [_, b, c, d] = group.octets();
-    EthernetAddress([0x01, 0x00, 0x5e, b & 0x7f, c, d])
 }

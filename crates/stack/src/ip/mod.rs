@@ -11,22 +11,35 @@
 //! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
 //! | `route` | which way a packet goes | RFC 1122 3.3.1 |
 //! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
+//! | `path` | what the ways to destinations take | RFC 1191, RFC 8201 |
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
-//! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2 |
+//! | `ndp` | the same for IPv6 | RFC 4861 7 |
+//! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2, RFC 4861 7.3 |
+//! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
+//! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
+//! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
+//! | `mld` | which groups we are in | RFC 9777 |
 
 mod arp;
+mod autoconf;
+mod dad;
 mod fragment;
 mod input;
 mod input_v6;
 mod interfaces;
 pub(crate) mod keyed;
+mod mld;
+mod ndp;
 mod neighbor;
+mod opaque;
 mod output;
+mod path;
 mod prefix;
 mod reassembly;
 mod route;
+mod router;
 mod scope;
 mod shortcut;
 mod source;
@@ -38,6 +51,7 @@ pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
+pub(crate) use path::plausible_mtu;
 pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Route};
 pub(crate) use scope::{with_scope, without_scope};

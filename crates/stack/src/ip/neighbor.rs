@@ -1,9 +1,15 @@
-//! Who the neighbours are: their hardware addresses, and who waits for one (RFC 1122 2.3.2).
+//! Who the neighbours are: their hardware addresses, and who waits for one (RFC 1122 2.3.2, RFC 4861
+//! 7.3).
 //!
-//! A neighbour is asked for by broadcast, at most once a second and three times; then whoever
-//! waits is told that the host cannot be reached. An address that was confirmed is trusted for a
-//! minute; one that is still used after that is confirmed again by asking the neighbour alone,
-//! while packets go on. A neighbour that does not answer holds up nobody but its own packets.
+//! A neighbour is asked for by broadcast (over IPv6 in the group of its address), at most once a
+//! second and three times; then whoever waits is told that the host cannot be reached. An address that
+//! was confirmed is trusted for a minute (over IPv6 for half of one); one that is still used after that
+//! is confirmed again by asking the neighbour alone, while packets go on. A neighbour that does not
+//! answer holds up nobody but its own packets.
+//!
+//! The states are those of RFC 4861 7.3.2. ARP has no DELAY, in which something else may show that the
+//! neighbour is there: it asks at once. And where nobody answers a probe, everybody is asked again, as
+//! the next packet would have it done after RFC 4861 7.3.3 has the entry deleted.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -28,6 +34,13 @@ const ASK_LIMIT: u8 = 3;
 
 /// How long an address is trusted (RFC 1122 2.3.2.1: "on the order of a minute").
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
+
+/// The same for IPv6, on average (RFC 4861 10, REACHABLE_TIME).
+pub(super) const REACHABLE_TIME: Duration = Duration::from_secs(30);
+
+/// How long an old address is used before its neighbour is asked (RFC 4861 10,
+/// DELAY_FIRST_PROBE_TIME).
+const DELAY_FIRST_PROBE: Duration = Duration::from_secs(5);
 
 /// A neighbour: its address on the link of an interface.
 pub(crate) type Key = (InterfaceId, IpAddr);
@@ -65,6 +78,9 @@ pub(crate) struct Neighbors {
     resolved: VecDeque<(Waiter, Result<(), Error>)>,
     /// How many of the waiters are answers.
     waiting_answers: usize,
+    /// How long a neighbour of IPv6 counts as reachable: drawn from around the mean, so that hosts do
+    /// not all ask at once (RFC 4861 6.3.2).
+    pub(super) reachable_time: Duration,
 }
 
 #[derive(Debug)]
@@ -79,20 +95,34 @@ struct Neighbor {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Nothing is known; all stations were asked `asked` times, and `due` is the next step.
+    /// INCOMPLETE: nothing is known; all stations were asked `asked` times, and `due` is the next
+    /// step.
     Incomplete { asked: u8, due: Instant },
-    /// The address is good.
+    /// REACHABLE, until it is STALE.
     Reachable { hardware: EthernetAddress, until: Instant },
-    /// The address is old and still used; the neighbour itself was asked `asked` times.
+    /// DELAY: the address is old, and used again; `due` is when the neighbour is asked.
+    Delay { hardware: EthernetAddress, due: Instant },
+    /// PROBE: the address is old and still used; the neighbour itself was asked `asked` times.
     Probing { hardware: EthernetAddress, asked: u8, due: Instant },
+}
+
+/// What a neighbour advertisement says of its sender (RFC 4861 4.4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Advertised {
+    /// Absent where the asker is to know it.
+    pub(super) hardware: Option<EthernetAddress>,
+    /// It answers a question of ours.
+    pub(super) solicited: bool,
+    /// It replaces what is known.
+    pub(super) replaces: bool,
 }
 
 /// A question for the link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Question {
     pub(crate) neighbor: Key,
-    /// Whom to ask: everybody, or the neighbour itself.
-    pub(crate) to: EthernetAddress,
+    /// The neighbour itself; `None` to ask everybody.
+    pub(crate) to: Option<EthernetAddress>,
 }
 
 impl Neighbors {
@@ -103,6 +133,7 @@ impl Neighbors {
             to_ask: VecDeque::new(),
             resolved: VecDeque::new(),
             waiting_answers: 0,
+            reachable_time: REACHABLE_TIME,
         }
     }
 
@@ -119,12 +150,17 @@ impl Neighbors {
         neighbor.used = Some(now);
         match neighbor.state {
             State::Incomplete { .. } => None,
-            State::Probing { hardware, .. } => Some(hardware),
-            State::Reachable { hardware, until } => {
-                if now >= until {
-                    neighbor.state = State::Probing { hardware, asked: 0, due: now };
-                    self.ask(now, key);
-                }
+            State::Probing { hardware, .. } | State::Delay { hardware, .. } => Some(hardware),
+            State::Reachable { hardware, until } if now < until => Some(hardware),
+            State::Reachable { hardware, .. } if key.1.is_ipv4() => {
+                neighbor.state = State::Probing { hardware, asked: 0, due: now };
+                self.ask(now, key);
+                Some(hardware)
+            }
+            State::Reachable { hardware, .. } => {
+                let due = now.after(DELAY_FIRST_PROBE);
+                neighbor.state = State::Delay { hardware, due };
+                self.deadlines.insert((due, key));
                 Some(hardware)
             }
         }
@@ -159,14 +195,69 @@ impl Neighbors {
             }
             self.known.insert(key, Neighbor::new(State::Incomplete { asked: 0, due: shared.now }));
         }
-        let Some(neighbor) = self.known.get_mut(&key) else { return false };
+        let trusted_for = if key.1.is_ipv4() { TRUSTED_FOR } else { self.reachable_time };
+        self.settle(key, hardware, shared.now.after(trusted_for));
+        true
+    }
+
+    /// A neighbour says in passing which hardware address it has: what it asks or advertises shows
+    /// that it is there, but not that it hears us (RFC 4861 7.2.3, 7.3.3). Whether it is known now.
+    pub(super) fn hear(
+        &mut self,
+        shared: &Shared,
+        key: Key,
+        hardware: EthernetAddress,
+        remember: bool,
+    ) -> bool {
+        let known = self.known.get(&key);
+        if known.and_then(Neighbor::hardware) == Some(hardware) {
+            return true;
+        }
+        if known.is_none() && !remember {
+            return false;
+        }
+        let learned = self.learn(shared, key, hardware, remember);
+        if learned {
+            // STALE: whoever uses it next has it confirmed.
+            self.settle(key, hardware, shared.now);
+        }
+        learned
+    }
+
+    /// A neighbour advertises itself (RFC 4861 7.2.5). Whether there was anything to learn.
+    pub(super) fn advertised(&mut self, shared: &Shared, key: Key, said: Advertised) -> bool {
+        let Some(neighbor) = self.known.get(&key) else { return false };
+        let reachable_until = shared.now.after(self.reachable_time);
+        let until = if said.solicited { reachable_until } else { shared.now };
+        match (neighbor.hardware(), said.hardware) {
+            // INCOMPLETE: without an address there is nothing in it.
+            (None, None) => return false,
+            (None, Some(hardware)) => self.settle(key, hardware, until),
+            (Some(known), Some(new)) if new != known && !said.replaces => {
+                // Somebody else has it, too; it is asked who is right.
+                if matches!(neighbor.state, State::Reachable { .. }) {
+                    self.settle(key, known, shared.now);
+                }
+            }
+            (Some(known), new) => {
+                let hardware = new.unwrap_or(known);
+                if said.solicited || hardware != known {
+                    self.settle(key, hardware, until);
+                }
+            }
+        }
+        true
+    }
+
+    /// The address of a neighbour is good until `until`.
+    fn settle(&mut self, key: Key, hardware: EthernetAddress, until: Instant) {
+        let Some(neighbor) = self.known.get_mut(&key) else { return };
         if let Some(due) = neighbor.due() {
             self.deadlines.remove(&(due, key));
         }
-        neighbor.state = State::Reachable { hardware, until: shared.now.after(TRUSTED_FOR) };
+        neighbor.state = State::Reachable { hardware, until };
         let waiters = core::mem::take(&mut neighbor.waiters);
         self.release(waiters, Ok(()));
-        true
     }
 
     /// Asks again where nobody answered, and gives up where that was often enough.
@@ -184,6 +275,10 @@ impl Neighbors {
                 State::Probing { asked, .. } if asked >= ASK_LIMIT => {
                     // Perhaps the address moved to other hardware: ask everybody.
                     neighbor.state = State::Incomplete { asked: 0, due: shared.now };
+                    self.ask(shared.now, key);
+                }
+                State::Delay { hardware, due } => {
+                    neighbor.state = State::Probing { hardware, asked: 0, due };
                     self.ask(shared.now, key);
                 }
                 _ => self.ask(shared.now, key),
@@ -213,13 +308,13 @@ impl Neighbors {
             neighbor.asking = false;
             match neighbor.state {
                 State::Incomplete { .. } => {
-                    return Some(Question { neighbor: key, to: EthernetAddress::BROADCAST });
+                    return Some(Question { neighbor: key, to: None });
                 }
                 State::Probing { hardware, .. } => {
-                    return Some(Question { neighbor: key, to: hardware });
+                    return Some(Question { neighbor: key, to: Some(hardware) });
                 }
                 // It made itself known before the question left.
-                State::Reachable { .. } => {}
+                State::Reachable { .. } | State::Delay { .. } => {}
             }
         }
         None
@@ -304,8 +399,19 @@ impl Neighbor {
     /// The deadline that runs for it.
     fn due(&self) -> Option<Instant> {
         match self.state {
-            State::Incomplete { due, .. } | State::Probing { due, .. } => Some(due),
+            State::Incomplete { due, .. }
+            | State::Delay { due, .. }
+            | State::Probing { due, .. } => Some(due),
             State::Reachable { .. } => None,
+        }
+    }
+
+    fn hardware(&self) -> Option<EthernetAddress> {
+        match self.state {
+            State::Incomplete { .. } => None,
+            State::Reachable { hardware, .. }
+            | State::Delay { hardware, .. }
+            | State::Probing { hardware, .. } => Some(hardware),
         }
     }
 }

@@ -17,6 +17,10 @@ impl Prefix {
     /// Every address of IPv6.
     pub(crate) const ALL_V6: Self = Self { network: IpAddr::V6(Ipv6Addr::UNSPECIFIED), length: 0 };
 
+    /// What hosts of a link make their addresses of (RFC 4291 2.5.6).
+    pub(crate) const LINK_LOCAL: Self =
+        Self { network: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), length: 64 };
+
     /// The addresses that have the first `length` bits of `address`. More bits than an address has
     /// count as all of them.
     pub(crate) fn new(address: IpAddr, length: u8) -> Self {
@@ -27,6 +31,11 @@ impl Prefix {
     /// How many bits are common.
     pub(crate) const fn length(&self) -> u8 {
         self.length
+    }
+
+    /// Its first address.
+    pub(crate) const fn network(&self) -> IpAddr {
+        self.network
     }
 
     /// Whether it is of IPv4.

@@ -92,6 +92,15 @@ impl RouteTable {
         entries.len() != before
     }
 
+    /// Through whom the route to `prefix` over `interface` leads, if there is one through somebody.
+    pub(super) fn gateway_of(&self, prefix: Prefix, interface: InterfaceId) -> Option<IpAddr> {
+        let entries = if prefix.is_v4() { &self.v4 } else { &self.v6 };
+        let is_it = |entry: &&Entry| {
+            entry.prefix == prefix && entry.interface == interface && entry.gateway.is_some()
+        };
+        entries.iter().find(is_it)?.gateway
+    }
+
     /// The interface and the next hop for `destination`: the longest prefix that holds it.
     fn find(&self, destination: IpAddr) -> Option<(InterfaceId, IpAddr)> {
         let entries = if destination.is_ipv4() { &self.v4 } else { &self.v6 };
@@ -135,7 +144,7 @@ impl Interfaces {
         let hop = Hop {
             interface,
             next_hop,
-            mtu: self.path_mtu(link.mtu, destination),
+            mtu: self.path_mtu(interface, link.mtu, destination),
             checksum: link.checksum,
             segmentation: link.segmentation,
             generation: self.generation(),

@@ -14,9 +14,11 @@ impl Connection {
     /// Anybody can send one, so it counts only when it quotes something that is in flight (RFC
     /// 5927 4.1), and it ends nothing but a connection attempt: an open connection keeps the
     /// error for the case that it times out (RFC 5927 5.2).
-    pub(crate) fn icmp_arrives(&mut self, shared: &mut Shared, seq: Seq, error: IcmpError) {
+    /// Whether it did is given back.
+    pub(crate) fn icmp_arrives(&mut self, shared: &mut Shared, seq: Seq, error: IcmpError) -> bool {
         if !seq.is_within(self.snd.una, self.flight_size()) {
-            return shared.drop_packet(Some(self.tuple()), Dropped::IcmpUnsolicited);
+            shared.drop_packet(Some(self.tuple()), Dropped::IcmpUnsolicited);
+            return false;
         }
         match error {
             IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(next_hop_mtu),
@@ -25,12 +27,11 @@ impl Connection {
             }
             _ => self.user.soft_error = Some(error.error()),
         }
+        true
     }
 
     /// RFC 1191 6.5: what was too big goes out again at once, in smaller segments.
     fn packet_too_big(&mut self, mtu: u16) {
-        // RFC 1191 3: a router that names no MTU; RFC 879's 576 always works.
-        let mtu = if mtu < 576 { 576 } else { mtu };
         if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
             // Congestion it was not: the window stays.
             let mss = self.snd.mss;

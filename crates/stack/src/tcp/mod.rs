@@ -285,20 +285,26 @@ impl Tcp {
         }
     }
 
-    /// ICMP says that something is wrong with what we sent on `tuple` at `seq`.
+    /// ICMP says that something is wrong with what we sent on `tuple` at `seq`. Whether that is in
+    /// flight.
     pub(crate) fn icmp_error(
         &mut self,
         shared: &mut Shared,
         tuple: FourTuple,
         seq: Seq,
         error: IcmpError,
-    ) {
-        let Some(Target::Connection(id)) = self.find(&tuple) else {
-            return shared.drop_packet(Some(tuple), Dropped::IcmpUnsolicited);
+    ) -> bool {
+        let found = match self.find(&tuple) {
+            Some(Target::Connection(id)) => self.connections.get_mut(id).map(|conn| (id, conn)),
+            _ => None,
         };
-        let Some(conn) = self.connections.get_mut(id) else { return };
-        conn.icmp_arrives(shared, seq, error);
+        let Some((id, conn)) = found else {
+            shared.drop_packet(Some(tuple), Dropped::IcmpUnsolicited);
+            return false;
+        };
+        let in_flight = conn.icmp_arrives(shared, seq, error);
         self.settle(shared, id);
+        in_flight
     }
 
     /// The next hop of something that was parked is known now, or will not be.

@@ -69,6 +69,13 @@ impl Udp {
         }
     }
 
+    /// Whether a socket could have sent a datagram on `tuple`: it has the port, and is connected to
+    /// nobody else.
+    pub(crate) fn may_have_sent(&self, tuple: FourTuple) -> bool {
+        let socket = self.ports.find(tuple.local).and_then(|id| self.sockets.get(id));
+        socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == tuple.remote))
+    }
+
     /// ICMP says that a datagram of ours did not get through. Only a connected socket hears of it:
     /// one with many peers could not say whom it is about (RFC 1122 4.1.3.3).
     pub(crate) fn icmp_error(

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use estab_stack::Config;
+use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::Medium;
 use wire::ip::Protocol;
-use wire::{icmpv6, ipv6, udp};
+use wire::{icmpv6, ipv6, ndp, udp};
 
-use super::{Host, OUR_HARDWARE};
+use super::{Host, OUR_HARDWARE, frame_to, parse_frame};
 
 /// The stack's own address.
 pub(crate) const US: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
@@ -31,15 +32,76 @@ pub(crate) fn with(config: Config) -> Host {
     host
 }
 
-/// The same on a TAP, where nobody else has the address.
+/// The same on a TAP, where the address needs no detection of duplicates; what it says of its groups
+/// is sent already.
 pub(crate) fn tap() -> Host {
-    tap_with(Config::default())
+    let mut host = tap_with(Config { duplicate_address_probes: 0, ..Config::default() });
+    host.stack.add_address(host.interface, US.into(), 64).unwrap();
+    for _ in 0..2 {
+        host.later_millis(1000);
+        host.sends();
+    }
+    host
 }
 
+/// A TAP without an address of IPv6.
 pub(crate) fn tap_with(config: Config) -> Host {
-    let mut host = Host::new(config, Medium::Ethernet(OUR_HARDWARE), false);
-    host.stack.add_address(host.interface, US.into(), 64).unwrap();
-    host
+    Host::new(config, Medium::Ethernet(OUR_HARDWARE), false)
+}
+
+/// A message of neighbour discovery from `source` to `destination`, in a frame.
+pub(crate) fn ndp_frame(
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+    header: ndp::Header,
+    options: &[ndp::NdpOption<'_>],
+) -> Vec<u8> {
+    let mut message = vec![0; header.encoded_len()];
+    header.emit(&mut message);
+    for option in options {
+        let start = message.len();
+        message.resize(start + option.encoded_len(), 0);
+        option.emit(&mut message[start..]);
+    }
+    icmpv6::fill_checksum(source, destination, &mut message);
+    let ip = ipv6::Header {
+        source,
+        destination,
+        next_header: Protocol::ICMPV6,
+        hop_limit: ndp::HOP_LIMIT,
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: 0,
+    };
+    let to = match destination.is_multicast() {
+        true => EthernetAddress::of_ipv6_group(destination),
+        false => OUR_HARDWARE,
+    };
+    frame_to(to, EtherType::IPV6, &packet(&ip, &message))
+}
+
+/// A message of neighbour discovery and what it came in.
+pub(crate) struct Discovery {
+    pub(crate) ethernet: wire::ethernet::Header,
+    pub(crate) ip: ipv6::Header,
+    pub(crate) header: ndp::Header,
+    pub(crate) options: Vec<u8>,
+}
+
+impl Discovery {
+    pub(crate) fn options(&self) -> ndp::Options<'_> {
+        ndp::Options::new(&self.options).unwrap()
+    }
+}
+
+#[track_caller]
+pub(crate) fn parse_ndp(frame: &[u8]) -> Discovery {
+    let (ethernet, packet) = parse_frame(frame);
+    assert_eq!(ethernet.ethertype, EtherType::IPV6);
+    let (ip, message) = parse_ip(packet);
+    assert_eq!(ip.next_header, Protocol::ICMPV6);
+    assert!(icmpv6::is_checksum_valid(ip.source, ip.destination, message));
+    let (header, options) = ndp::Header::parse(&ip, message).unwrap();
+    Discovery { ethernet, ip, header, options: options.as_bytes().to_vec() }
 }
 
 pub(crate) fn at(address: Ipv6Addr, port: u16) -> SocketAddr {

@@ -1,0 +1,163 @@
+//! Duplicate address detection: an address is ours once nobody else turned out to have it (RFC 4862 5.4,
+//! RFC 7527).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr};
+
+use rand_core::Rng;
+use wire::ipv6;
+use wire::ndp::{self, Header, NdpOption};
+use wire::time::{Duration, Instant};
+
+use crate::event::AddressFate;
+use crate::ip::InterfaceId;
+use crate::ip::autoconf::{LINK_LOCAL, Lease, MAX_DELAY};
+use crate::ip::interfaces::{AddressState, Assigned, Interfaces};
+use crate::ip::ndp::{Message, message};
+use crate::reason::Sent;
+use crate::shared::Shared;
+
+/// Time between two messages of a kind (RFC 4861 10, RETRANS_TIMER).
+const RETRANSMIT_TIME: Duration = Duration::from_secs(1);
+
+/// How often another address is tried where one was taken (RFC 7217 7, IDGEN_RETRIES).
+const MAX_RETRIES: u8 = 3;
+
+/// An address that is asked for whether somebody else has it (RFC 4862 5.4).
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) interface: InterfaceId,
+    pub(super) address: Ipv6Addr,
+    pub(super) sent: u8,
+    pub(super) due: Instant,
+    /// Tells our own question from another's (RFC 7527 4.1).
+    pub(super) nonce: [u8; 6],
+}
+
+impl Interfaces {
+    /// What a new address is at first: on Ethernet perhaps somebody else's.
+    pub(super) fn first_state(
+        &self,
+        shared: &Shared,
+        interface: InterfaceId,
+        address: IpAddr,
+    ) -> AddressState {
+        let asks = shared.config.duplicate_address_probes > 0
+            && address.is_ipv6()
+            && self.ethernet_address(interface).is_some();
+        if asks { AddressState::Tentative } else { AddressState::Preferred }
+    }
+
+    /// An address was added: its group is joined, it is asked for, and it gets a link-local one beside
+    /// it (RFC 4291 2.8).
+    pub(super) fn address_added(&mut self, shared: &Shared, id: InterfaceId, added: Assigned) {
+        let IpAddr::V6(address) = added.address else { return };
+        if self.ethernet_address(id).is_none() {
+            return;
+        }
+        self.autoconf.reports.joined(shared, id, ipv6::solicited_node(address));
+        if added.state == AddressState::Tentative {
+            let mut nonce = [0; 6];
+            self.autoconf.random.fill_bytes(&mut nonce);
+            let probe = Probe { interface: id, address, sent: 0, due: shared.now, nonce };
+            self.autoconf.probes.push(probe);
+        }
+        if self.link_local(id).is_none() {
+            // Without room for it the interface does without: there are 64 addresses already.
+            let _ = self.make_address(shared, id, LINK_LOCAL, 0);
+        }
+        if added.state != AddressState::Tentative {
+            self.address_ready(shared, id, address);
+        }
+    }
+
+    /// An address was taken away, and with it all that was to become of it.
+    pub(super) fn address_removed(&mut self, shared: &Shared, id: InterfaceId, address: IpAddr) {
+        let IpAddr::V6(address) = address else { return };
+        let autoconf = &mut self.autoconf;
+        autoconf.probes.retain(|probe| (probe.interface, probe.address) != (id, address));
+        autoconf.leases.retain(|lease| (lease.interface, lease.address) != (id, address));
+        let group = ipv6::solicited_node(address);
+        if self.ethernet_address(id).is_some() && !self.is_in_group(id, group) {
+            self.autoconf.reports.left(shared, id, group);
+        }
+    }
+
+    /// RFC 4862 5.4.5: the address is somebody else's.
+    pub(super) fn duplicate_found(
+        &mut self,
+        shared: &Shared,
+        interface: InterfaceId,
+        address: Ipv6Addr,
+    ) {
+        let is_it = |lease: &&Lease| (lease.interface, lease.address) == (interface, address);
+        let made = self.autoconf.leases.iter().find(is_it);
+        let made = made
+            .map(|lease| (lease.prefix, lease.retries, (lease.preferred_until, lease.valid_until)));
+        if self.remove_address(shared, interface, address.into()).is_err() {
+            return;
+        }
+        self.autoconf.note(interface, address, AddressFate::Duplicate);
+        if let Some((prefix, retries, lifetimes)) =
+            made.filter(|(_, tried, _)| *tried < MAX_RETRIES)
+            && let Ok(next) = self.make_address(shared, interface, prefix, retries + 1)
+        {
+            self.autoconf.set_lifetimes(interface, next, lifetimes);
+        }
+    }
+
+    /// The address is ours now.
+    pub(super) fn address_ready(
+        &mut self,
+        shared: &Shared,
+        interface: InterfaceId,
+        address: Ipv6Addr,
+    ) {
+        self.autoconf.note(interface, address, AddressFate::Ready);
+        if address.is_unicast_link_local() {
+            let due = self.autoconf.soon(shared.now, MAX_DELAY);
+            if let Some(link) = self.autoconf.link_mut(interface) {
+                link.solicitation = Some((0, due));
+            }
+        }
+    }
+
+    /// RFC 4862 5.4.2: asks once more, or takes the address because nobody answered.
+    pub(super) fn probe_again(&mut self, shared: &Shared) {
+        let now = shared.now;
+        let mut over = Vec::new();
+        for probe in &mut self.autoconf.probes {
+            if probe.due > now {
+                continue;
+            }
+            if probe.sent >= shared.config.duplicate_address_probes {
+                over.push((probe.interface, probe.address));
+                continue;
+            }
+            (probe.sent, probe.due) = (probe.sent + 1, now.after(RETRANSMIT_TIME));
+            if self.autoconf.silent {
+                continue;
+            }
+            let (source, destination) =
+                (Ipv6Addr::UNSPECIFIED, ipv6::solicited_node(probe.address));
+            let question = Header::NeighborSolicitation { target: probe.address };
+            let nonce = NdpOption::Nonce(&probe.nonce);
+            self.discovery.push_back(Message {
+                interface: probe.interface,
+                source,
+                destination,
+                hop_limit: ndp::HOP_LIMIT,
+                router_alert: false,
+                bytes: message(question, Some(nonce), source, destination),
+                kind: "ICMPv6 neighbour solicitation",
+                reason: Sent::AddressProbe,
+            });
+        }
+        for (interface, address) in over {
+            let is_it = |probe: &Probe| (probe.interface, probe.address) == (interface, address);
+            self.autoconf.probes.retain(|probe| !is_it(probe));
+            self.set_state(interface, address.into(), AddressState::Preferred);
+            self.address_ready(shared, interface, address);
+        }
+    }
+}

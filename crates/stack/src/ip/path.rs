@@ -1,0 +1,138 @@
+//! What the ways to destinations take, where that is less than the link does (RFC 1191, RFC 8201).
+//!
+//! A way is remembered for ten minutes, then the link's MTU is tried again: routers change. Whether a
+//! message may be believed is decided by the protocol whose packet it quotes (RFC 5927).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::IpAddr;
+
+use wire::ipv6;
+use wire::time::Instant;
+
+use crate::ip::interfaces::Interfaces;
+use crate::shared::Shared;
+
+/// Less than this is never believed of a way over IPv4, as RFC 879's 576 bytes always work: who forges
+/// a message gains at most that.
+const LEAST_V4: u16 = 576;
+
+/// The ways that take less than their link.
+#[derive(Debug, Default)]
+pub(super) struct Paths {
+    known: BTreeMap<IpAddr, (u16, Instant)>,
+    /// When each is forgotten, the first first.
+    deadlines: BTreeSet<(Instant, IpAddr)>,
+}
+
+impl Paths {
+    /// What the way to `destination` takes, if it is known to be less than the link does.
+    pub(super) fn mtu(&self, destination: IpAddr) -> Option<u16> {
+        if self.known.is_empty() {
+            return None;
+        }
+        self.known.get(&destination).map(|&(mtu, _)| mtu)
+    }
+
+    /// When [`Paths::expire`] has something to forget.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(due, _)| due)
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(&(due, destination)) = self.deadlines.first()
+            && due <= now
+        {
+            self.deadlines.pop_first();
+            self.known.remove(&destination);
+        }
+    }
+
+    /// Remembers a lower MTU; the way that was learnt first makes room for it.
+    fn lower(&mut self, shared: &Shared, destination: IpAddr, mtu: u16) {
+        let current = self.known.get(&destination).copied();
+        if current.is_some_and(|(known, _)| known <= mtu) {
+            return;
+        }
+        if let Some((_, due)) = current {
+            self.deadlines.remove(&(due, destination));
+        } else if self.known.len() >= shared.config.path_mtu_limit.max(1)
+            && let Some((_, oldest)) = self.deadlines.pop_first()
+        {
+            self.known.remove(&oldest);
+        }
+        let due = shared.now.after(shared.config.path_mtu_expiry);
+        self.known.insert(destination, (mtu, due));
+        self.deadlines.insert((due, destination));
+    }
+}
+
+/// What a router says that its next link takes, as far as it makes sense (RFC 1191 3: routers that
+/// name no MTU; RFC 8201 4: less than 1280 is not to be believed).
+pub(crate) fn plausible_mtu(destination: IpAddr, said: u16) -> Option<u16> {
+    match destination {
+        IpAddr::V4(_) => Some(said.max(LEAST_V4)),
+        IpAddr::V6(_) => (said >= ipv6::MIN_MTU).then_some(said),
+    }
+}
+
+impl Interfaces {
+    /// The way to `destination` takes no more than `mtu` bytes.
+    pub(crate) fn path_takes(&mut self, shared: &Shared, destination: IpAddr, mtu: u16) {
+        // A link of ours that takes no more needs no entry.
+        let current = self.route(None, destination).map(|route| route.hop.mtu);
+        if current.is_ok_and(|current| mtu < current) {
+            self.paths.lower(shared, destination, mtu);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use core::net::{Ipv4Addr, Ipv6Addr};
+    use wire::time::Duration;
+
+    fn ip(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
+    }
+
+    fn world() -> (Paths, Shared) {
+        let mut shared = Shared::new(Config { path_mtu_limit: 4, ..Config::default() });
+        shared.set_time(Instant::from_millis(1000));
+        (Paths::default(), shared)
+    }
+
+    #[test]
+    fn a_way_only_narrows_until_it_is_forgotten() {
+        let (mut paths, mut shared) = world();
+        for (said, kept) in [(1400, 1400), (1450, 1400), (1300, 1300), (1300, 1300)] {
+            paths.lower(&shared, ip(1), said);
+            assert_eq!(paths.mtu(ip(1)), Some(kept));
+        }
+        assert_eq!(paths.mtu(ip(2)), None);
+        let due = shared.now.after(Duration::from_secs(600));
+        assert_eq!(paths.poll_timeout(), Some(due));
+        shared.set_time(due);
+        paths.expire(shared.now);
+        assert_eq!((paths.mtu(ip(1)), paths.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let (mut paths, mut shared) = world();
+        for n in 0..10 {
+            shared.set_time(shared.now.after(Duration::from_millis(1)));
+            paths.lower(&shared, ip(n), 1400);
+            assert!(paths.known.len() <= 4 && paths.known.len() == paths.deadlines.len());
+        }
+        assert_eq!((paths.mtu(ip(5)), paths.mtu(ip(6))), (None, Some(1400)));
+    }
+
+    #[test]
+    fn what_is_too_small_is_not_believed() {
+        let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        assert_eq!((plausible_mtu(ip(1), 0), plausible_mtu(ip(1), 1400)), (Some(576), Some(1400)));
+        assert_eq!((plausible_mtu(v6, 1279), plausible_mtu(v6, 1280)), (None, Some(1280)));
+    }
+}

@@ -1,0 +1,456 @@
+//! Addresses that make themselves: RFC 4862, RFC 7217, RFC 4861 6.3, RFC 9777.
+
+mod host;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use estab_stack::reason::{Dropped, Sent};
+use estab_stack::{AddressChange, AddressFate, Config, Error};
+use host::v6::*;
+use host::{Host, THEIR_HARDWARE};
+use wire::ethernet::EthernetAddress;
+use wire::ip::Protocol;
+use wire::ipv6::{self, solicited_node};
+use wire::membership::RecordKind;
+use wire::mld;
+use wire::ndp::{Header, NdpOption, Preference, PrefixInformation, RouterAdvertisement};
+
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 7, 7, 0, 0, 0, 0);
+const HOUR: u32 = 3600;
+
+fn advertisement(lifetime: u16) -> RouterAdvertisement {
+    RouterAdvertisement {
+        hop_limit: 64,
+        managed: false,
+        other_configuration: false,
+        preference: Preference::Medium,
+        router_lifetime: lifetime,
+        reachable_time: 0,
+        retransmit_time: 0,
+    }
+}
+
+fn prefix(valid: u32, preferred: u32) -> PrefixInformation {
+    PrefixInformation {
+        prefix: PREFIX,
+        prefix_len: 64,
+        on_link: true,
+        autonomous: true,
+        valid_lifetime: valid,
+        preferred_lifetime: preferred,
+    }
+}
+
+fn advertise(
+    host: &mut Host,
+    router: Ipv6Addr,
+    said: RouterAdvertisement,
+    prefix: Option<PrefixInformation>,
+) {
+    let mut options = vec![NdpOption::SourceLinkLayer(THEIR_HARDWARE)];
+    options.extend(prefix.map(NdpOption::Prefix));
+    let header = Header::RouterAdvertisement(said);
+    host.arrives(&ndp_frame((router, ALL_NODES), header, &options));
+}
+
+/// Time passes in small steps, with all that is sent meanwhile.
+fn passes(host: &mut Host, millis: u64) -> Vec<Vec<u8>> {
+    let mut frames = host.sends();
+    for _ in 0..millis.div_ceil(100) {
+        host.later_millis(100);
+        frames.extend(host.sends());
+    }
+    frames
+}
+
+fn addresses(host: &Host) -> Vec<Ipv6Addr> {
+    let addresses = host.stack.addresses(host.interface);
+    let v6 = addresses.filter_map(|(address, _)| match address {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
+    });
+    v6.collect()
+}
+
+fn changes(host: &mut Host) -> Vec<(Ipv6Addr, AddressFate)> {
+    let mut changes = Vec::new();
+    while let Some(AddressChange { address, fate, .. }) = host.stack.poll_address_change() {
+        let IpAddr::V6(address) = address else { panic!("{address}") };
+        changes.push((address, fate));
+    }
+    changes
+}
+
+fn is_mld(frame: &[u8]) -> bool {
+    frame[20] == Protocol::HOP_BY_HOP.0
+}
+
+/// The messages of neighbour discovery among what was sent.
+fn discovery(frames: &[Vec<u8>]) -> Vec<Discovery> {
+    frames.iter().filter(|frame| !is_mld(frame)).map(|frame| parse_ndp(frame)).collect()
+}
+
+/// A host whose addresses are made by itself and are ready.
+fn configured() -> Host {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 2500);
+    advertise(&mut host, ROUTER, advertisement(1800), Some(prefix(24 * HOUR, 4 * HOUR)));
+    passes(&mut host, 2500);
+    assert_eq!(changes(&mut host).len(), 2);
+    host
+}
+
+fn global(host: &Host) -> Option<Ipv6Addr> {
+    addresses(host).into_iter().find(|address| !address.is_unicast_link_local())
+}
+
+/// RFC 4862 5.4.2: a solicitation from nobody to the solicited-node group; after RETRANS_TIMER without
+/// an answer the address is ours.
+#[test]
+fn an_address_is_asked_for_before_it_is_used() {
+    let mut host = tap_with(Config::default());
+    host.stack.add_address(host.interface, US.into(), 64).unwrap();
+    assert!(!host.stack.is_local(US.into()));
+    let early = host.stack.udp_bind(at(US, 7));
+    assert_eq!(early, Err(Error::AddressNotAvailable));
+    let said = discovery(&passes(&mut host, 900));
+    let asked: Vec<_> =
+        said.iter().filter(|said| said.ip.destination == solicited_node(US)).collect();
+    let [asked] = asked[..] else { panic!("asked {} times", asked.len()) };
+    assert_eq!(asked.header, Header::NeighborSolicitation { target: US });
+    assert_eq!(asked.ip.source, Ipv6Addr::UNSPECIFIED);
+    let destination = EthernetAddress::of_ipv6_group(solicited_node(US));
+    assert_eq!(asked.ethernet.destination, destination);
+    // What is for the address meanwhile is not for us.
+    let early =
+        host::frame(wire::ethernet::EtherType::IPV6, &echo(&header(Protocol::ICMPV6), b"x"));
+    host.drops(&early, Dropped::NotOurAddress);
+    passes(&mut host, 200);
+    assert!(host.stack.is_local(US.into()));
+    assert!(changes(&mut host).contains(&(US, AddressFate::Ready)));
+    assert!(host.stack.udp_bind(at(US, 7)).is_ok());
+    // RFC 4291 2.8: a link-local address is there, too.
+    assert_eq!(addresses(&host).iter().filter(|a| a.is_unicast_link_local()).count(), 1);
+}
+
+/// RFC 4862 5.4.3 and 5.4.4: both ways in which somebody else shows that the address is taken.
+#[test]
+fn a_duplicate_is_taken_away_and_told() {
+    let asks = |source| {
+        let header = Header::NeighborSolicitation { target: US };
+        ndp_frame((source, solicited_node(US)), header, &[])
+    };
+    let has = Header::NeighborAdvertisement {
+        target: US,
+        is_router: false,
+        is_solicited: false,
+        is_override: true,
+    };
+    let option = NdpOption::TargetLinkLayer(THEIR_HARDWARE);
+    for conflict in [asks(Ipv6Addr::UNSPECIFIED), ndp_frame((US, ALL_NODES), has, &[option])] {
+        let mut host = tap_with(Config::default());
+        host.stack.add_address(host.interface, US.into(), 64).unwrap();
+        passes(&mut host, 100);
+        // A host that only looks for the address does not have it.
+        host.drops(&asks(THEM), Dropped::NdpTentative);
+        host.arrives(&conflict);
+        assert!(changes(&mut host).contains(&(US, AddressFate::Duplicate)));
+        passes(&mut host, 3000);
+        assert!(!addresses(&host).contains(&US));
+    }
+}
+
+/// RFC 7527 4.2: our own question that comes back is none of another's.
+#[test]
+fn an_echo_of_our_own_question_is_no_duplicate() {
+    let mut host = tap_with(Config::default());
+    host.stack.add_address(host.interface, US.into(), 64).unwrap();
+    for mut frame in passes(&mut host, 500) {
+        frame[6..12].copy_from_slice(&THEIR_HARDWARE.0);
+        host.arrives(&frame);
+    }
+    passes(&mut host, 1000);
+    assert!(host.stack.is_local(US.into()));
+}
+
+/// RFC 7217 6: after a duplicate another identifier is made.
+#[test]
+fn a_made_address_that_is_taken_is_replaced() {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    let first = addresses(&host)[0];
+    host.sends();
+    for round in 0..5 {
+        let Some(&taken) = addresses(&host).first() else {
+            assert_eq!(round, 4, "RFC 7217: IDGEN_RETRIES is 3");
+            return;
+        };
+        let header = Header::NeighborSolicitation { target: taken };
+        host.arrives(&ndp_frame((Ipv6Addr::UNSPECIFIED, solicited_node(taken)), header, &[]));
+        assert_eq!(changes(&mut host), [(taken, AddressFate::Duplicate)]);
+        assert!(round == 0 || taken != first);
+    }
+    panic!("it never gives up");
+}
+
+/// RFC 7217 5: the same each time for the same secret and link; the prefix alone would not tell.
+#[test]
+fn opaque_addresses_are_stable() {
+    let made = |secret: Option<[u8; 16]>| {
+        let mut host = tap_with(Config { stable_secret: secret, ..Config::default() });
+        host.stack.autoconfigure(host.interface).unwrap();
+        addresses(&host)[0]
+    };
+    assert_eq!(made(Some([1; 16])), made(Some([1; 16])));
+    assert_ne!(made(Some([1; 16])), made(Some([2; 16])));
+    assert_ne!(made(None), made(Some([1; 16])));
+    assert_eq!(made(None), made(None), "the seed is the same");
+}
+
+/// RFC 4861 6.3.7: three solicitations four seconds apart, until a router answers.
+#[test]
+fn routers_are_asked_until_one_answers() {
+    let solicitations = |frames: &[Vec<u8>]| {
+        let said = discovery(frames);
+        let asks = said.into_iter().filter(|said| said.header == Header::RouterSolicitation);
+        asks.map(|said| (said.ip.source, said.ip.destination)).collect::<Vec<_>>()
+    };
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    let own = addresses(&host)[0];
+    let asked = solicitations(&passes(&mut host, 20_000));
+    assert_eq!(asked, [(own, ipv6::group::ALL_ROUTERS); 3]);
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    assert_eq!(solicitations(&passes(&mut host, 2200)).len(), 1);
+    advertise(&mut host, ROUTER, advertisement(1800), None);
+    assert_eq!(solicitations(&passes(&mut host, 20_000)).len(), 0);
+    assert_eq!(host.sent(Sent::RouterSolicitation), 1);
+}
+
+/// RFC 4862 5.5.3: an address of the advertised prefix, with a route to its link and one beyond.
+#[test]
+fn a_router_gives_an_address_and_routes() {
+    let mut host = configured();
+    let own = global(&host).unwrap();
+    assert_eq!(own.segments()[..4], PREFIX.segments()[..4]);
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let far: Ipv6Addr = "2606::1".parse().unwrap();
+    host.stack.udp_send_to(host.now, id, b"far", at(far, 7)).unwrap();
+    let bytes = host.sends_one();
+    let (ethernet, packet) = host::parse_frame(&bytes);
+    assert_eq!(ethernet.destination, THEIR_HARDWARE, "the router said where it is");
+    assert_eq!(parse_udp(packet).0.source, own);
+    // A host of the prefix is on the link.
+    let near: Ipv6Addr = "2001:db8:7:7::99".parse().unwrap();
+    host.stack.udp_send_to(host.now, id, b"near", at(near, 7)).unwrap();
+    let asked = parse_ndp(&host.sends_one());
+    assert_eq!(asked.header, Header::NeighborSolicitation { target: near });
+}
+
+/// RFC 4861 6.3.4: "a Lifetime of 0 indicates that the router is not a default router".
+#[test]
+fn a_router_leaves_when_it_says_so_and_when_its_time_is_over() {
+    let far = at("2606::1".parse().unwrap(), 7);
+    for says_so in [true, false] {
+        let mut host = configured();
+        let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let send = |host: &mut Host| host.stack.udp_send_to(host.now, id, b"x", far);
+        assert_eq!(send(&mut host), Ok(1));
+        match says_so {
+            true => advertise(&mut host, ROUTER, advertisement(0), None),
+            false => host.later_millis(1_800_000),
+        }
+        assert_eq!(send(&mut host), Err(Error::NetworkUnreachable));
+    }
+}
+
+/// RFC 4191 3.2: the preference decides, and the next takes over. A gateway that the program set comes
+/// before all.
+#[test]
+fn the_most_preferred_router_is_used() {
+    let other: Ipv6Addr = "fe80::9".parse().unwrap();
+    let mut host = configured();
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let far = at("2606::1".parse().unwrap(), 7);
+    let asked_for = |host: &mut Host| {
+        host.stack.udp_send_to(host.now, id, b"x", far).unwrap();
+        // Behind a question whether an old neighbour is still there.
+        host::parse_frame(host.sends().last().unwrap()).0.destination
+    };
+    let high = RouterAdvertisement { preference: Preference::High, ..advertisement(100) };
+    let hardware = EthernetAddress([2, 0, 0, 0, 0, 9]);
+    let option = NdpOption::SourceLinkLayer(hardware);
+    host.arrives(&ndp_frame((other, ALL_NODES), Header::RouterAdvertisement(high), &[option]));
+    assert_eq!(asked_for(&mut host), hardware);
+    host.later_millis(100_000);
+    assert_eq!(asked_for(&mut host), THEIR_HARDWARE);
+    host.stack.set_gateway(host.interface, "fe80::77".parse().unwrap()).unwrap();
+    host.arrives(&ndp_frame((other, ALL_NODES), Header::RouterAdvertisement(high), &[option]));
+    assert_eq!(
+        asked_for(&mut host),
+        EthernetAddress::of_ipv6_group("ff02::1:ff00:77".parse().unwrap())
+    );
+}
+
+/// RFC 4862 5.5.4: a deprecated address is not chosen, but goes on; at the end it is gone.
+#[test]
+fn an_address_grows_old_and_goes() {
+    let mut host = configured();
+    let own = global(&host).unwrap();
+    host.later_millis(4 * 3_600_000);
+    assert_eq!(changes(&mut host), [(own, AddressFate::Deprecated)]);
+    assert!(host.stack.is_local(own.into()));
+    // It is young again when a router says so.
+    advertise(&mut host, ROUTER, advertisement(1800), Some(prefix(24 * HOUR, 4 * HOUR)));
+    host.later_millis(23 * 3_600_000);
+    assert_eq!(changes(&mut host), [(own, AddressFate::Deprecated)]);
+    host.later_millis(3_600_000);
+    assert_eq!(changes(&mut host), [(own, AddressFate::Expired)]);
+    assert_eq!(global(&host), None);
+}
+
+/// RFC 4862 5.5.3 (e): a forged advertisement of zero cannot take the address away.
+#[test]
+fn two_hours_are_left_to_an_address() {
+    let mut host = configured();
+    let own = global(&host).unwrap();
+    advertise(&mut host, ROUTER, advertisement(1800), Some(prefix(0, 0)));
+    host.later_millis(7_199_000);
+    assert!(host.stack.is_local(own.into()));
+    host.later_millis(1_000);
+    assert_eq!(changes(&mut host).last(), Some(&(own, AddressFate::Expired)));
+}
+
+/// RFC 4862 5.5.3 (a) to (d), RFC 4861 6.3.4: prefixes that make no address.
+#[test]
+fn prefixes_that_are_none_are_ignored() {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 2500);
+    let good = prefix(24 * HOUR, 4 * HOUR);
+    for bad in [
+        PrefixInformation { autonomous: false, ..good },
+        PrefixInformation { prefix: "fe80::".parse().unwrap(), ..good },
+        PrefixInformation { preferred_lifetime: 25 * HOUR, ..good },
+        PrefixInformation { prefix_len: 63, ..good },
+        PrefixInformation { valid_lifetime: 0, preferred_lifetime: 0, ..good },
+    ] {
+        advertise(&mut host, ROUTER, advertisement(1800), Some(bad));
+    }
+    passes(&mut host, 2500);
+    assert_eq!(global(&host), None);
+    // Who did not ask for it takes nothing from routers.
+    let mut host = tap();
+    let header = Header::RouterAdvertisement(advertisement(1800));
+    host.drops(
+        &ndp_frame((ROUTER, ALL_NODES), header, &[NdpOption::Prefix(good)]),
+        Dropped::IcmpIgnored,
+    );
+}
+
+#[test]
+fn tables_that_routers_fill_are_bounded() {
+    let mut host = configured();
+    for n in 0..200 {
+        let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, n);
+        let other = PrefixInformation {
+            prefix: Ipv6Addr::new(0x2001, 0xdb8, 8, n, 0, 0, 0, 0),
+            ..prefix(24 * HOUR, 4 * HOUR)
+        };
+        advertise(&mut host, router, advertisement(1800), Some(other));
+    }
+    passes(&mut host, 3000);
+    assert!(addresses(&host).len() <= 18, "{}", addresses(&host).len());
+}
+
+/// RFC 4861 6.3.4: the MTU of the link, never less than 1280.
+#[test]
+fn a_router_says_what_the_link_takes() {
+    let mut host = configured();
+    let mtu_of = |host: &mut Host| {
+        let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        host.stack.udp_send_to(host.now, id, &[0; 1400], at(ALL_NODES, 7)).unwrap();
+        host.sends().iter().map(|frame| frame.len() - 14).max().unwrap()
+    };
+    assert_eq!(mtu_of(&mut host), 1448);
+    for (mtu, longest) in [(1279, 1448), (1280, 1280), (9000, 1448)] {
+        let options = [NdpOption::Mtu(mtu)];
+        let header = Header::RouterAdvertisement(advertisement(1800));
+        host.arrives(&ndp_frame((ROUTER, ALL_NODES), header, &options));
+        assert_eq!(mtu_of(&mut host), longest, "{mtu}");
+    }
+}
+
+/// RFC 9777 6.1: a change is told twice, with a router alert, to all routers that listen.
+#[test]
+fn groups_are_reported() {
+    let mut host = tap_with(Config::default());
+    host.stack.add_address(host.interface, US.into(), 64).unwrap();
+    let reports = |frames: &[Vec<u8>]| {
+        let mut told = Vec::new();
+        for frame in frames.iter().filter(|frame| is_mld(frame)) {
+            let (ethernet, packet) = host::parse_frame(frame);
+            let (ip, payload) = parse_ip(packet);
+            let chain = ipv6::Chain::walk(&ip, payload, &ipv6::Limits::DEFAULT).unwrap();
+            let message = &packet[chain.start..];
+            assert_eq!(ip.destination, ipv6::group::ALL_MLDV2_ROUTERS);
+            assert_eq!(ethernet.destination, EthernetAddress([0x33, 0x33, 0, 0, 0, 0x16]));
+            assert!(wire::icmpv6::is_checksum_valid(ip.source, ip.destination, message));
+            let parsed = mld::Message::parse(&ip, chain.router_alert, message).unwrap();
+            let mld::Message::Report(records) = parsed else { panic!("{parsed:?}") };
+            told.extend(records.map(|record| (record.group, record.kind)));
+        }
+        told
+    };
+    let told = reports(&passes(&mut host, 3000));
+    let joins = told.iter().filter(|told| **told == (solicited_node(US), RecordKind::TO_EXCLUDE));
+    assert_eq!(joins.count(), 2);
+    host.stack.remove_address(host.interface, US.into()).unwrap();
+    host.later_millis(0);
+    let told = reports(&passes(&mut host, 2000));
+    assert_eq!(told, [(solicited_node(US), RecordKind::TO_INCLUDE); 2]);
+    // 6.2: a query is answered with all groups, once, within the time it gives.
+    let query = mld::Query {
+        max_response: wire::membership::Code16(1000),
+        group: Ipv6Addr::UNSPECIFIED,
+        v2: Some(mld::QueryV2 {
+            suppress: false,
+            robustness: 2,
+            interval: wire::membership::Code8(125),
+            sources: &[],
+        }),
+    };
+    let mut message = vec![0; query.encoded_len()];
+    query.emit(&mut message);
+    wire::icmpv6::fill_checksum(ROUTER, ALL_NODES, &mut message);
+    let alert = ipv6::router_alert_header(Protocol::ICMPV6, 0);
+    let ip = ipv6::Header {
+        source: ROUTER,
+        destination: ALL_NODES,
+        hop_limit: 1,
+        ..header(Protocol::HOP_BY_HOP)
+    };
+    let bytes = packet(&ip, &[&alert[..], &message].concat());
+    let to = EthernetAddress::of_ipv6_group(ALL_NODES);
+    host.arrives(&host::frame_to(to, wire::ethernet::EtherType::IPV6, &bytes));
+    host.arrives(&host::frame_to(to, wire::ethernet::EtherType::IPV6, &bytes));
+    let told = reports(&passes(&mut host, 1100));
+    let own = addresses(&host)[0];
+    assert_eq!(told, [(solicited_node(own), RecordKind::IS_EXCLUDE)]);
+    // Without a router alert it is not believed.
+    let bare = ipv6::Header { next_header: Protocol::ICMPV6, ..ip };
+    let bytes = packet(&bare, &message);
+    host.drops(&host::frame_to(to, wire::ethernet::EtherType::IPV6, &bytes), Dropped::MalformedMld);
+}
+
+#[test]
+fn only_ethernet_links_configure_themselves() {
+    let mut host = tun();
+    assert_eq!(host.stack.autoconfigure(host.interface), Err(Error::InvalidInput));
+    assert!(host.stack.is_local(US.into()), "nobody else can have it");
+    assert_eq!(host.stack.poll_timeout(), None);
+    host.sends_nothing();
+}

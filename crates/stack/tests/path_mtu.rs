@@ -1,0 +1,200 @@
+//! The MTU of the way (RFC 1191, RFC 8201), and what is not believed about it (RFC 5927).
+
+extern crate estab_stack as stack;
+
+mod common;
+mod host;
+
+use std::time::Duration;
+
+use common::{Family, Pair, plain};
+use host::v6 as six;
+use stack::Error;
+use stack::reason::Dropped;
+use wire::frame::{FrameBuf, ReceiveMeta};
+use wire::ip::Protocol;
+use wire::{icmpv4, icmpv6, ipv4, ipv6};
+
+for_both_families! {
+    a_narrow_way_is_found_and_what_was_lost_goes_again,
+    later_connections_know_the_way_until_it_is_forgotten,
+    what_is_not_in_flight_is_not_believed,
+}
+
+/// What a router with a link of `mtu` bytes says about a packet that is longer.
+fn too_big(family: Family, packet: &[u8], mtu: u16) -> Vec<u8> {
+    match family {
+        Family::V4 => {
+            let (ip, _) = ipv4::Header::parse(packet).unwrap();
+            let code = icmpv4::UnreachableCode::FRAGMENTATION_NEEDED;
+            let header = icmpv4::Header::DestinationUnreachable { code, next_hop_mtu: mtu };
+            let message = host::message(&header, &packet[..packet.len().min(60)]);
+            let back = ipv4::Header {
+                source: ip.destination,
+                destination: ip.source,
+                ..host::header(Protocol::ICMP)
+            };
+            host::packet(&back, &message)
+        }
+        Family::V6 => {
+            let (ip, _) = ipv6::Header::parse(packet).unwrap();
+            let header = icmpv6::Header::PacketTooBig { mtu: mtu.into() };
+            let back = ipv6::Header {
+                source: ip.destination,
+                destination: ip.source,
+                ..six::header(Protocol::ICMPV6)
+            };
+            six::message(&back, &header, &packet[..packet.len().min(1232)])
+        }
+    }
+}
+
+/// Carries packets over a way that takes no more than `mtu` bytes; gives back how often it said so.
+fn over_a_narrow_way(pair: &mut Pair, mtu: u16) -> usize {
+    let mut complaints = Vec::new();
+    let mut count = 0;
+    loop {
+        pair.settle_with(|from_a, packet| {
+            let lost = packet.len() > usize::from(mtu);
+            if lost {
+                complaints.push((from_a, packet.to_vec()));
+            }
+            lost
+        });
+        if complaints.is_empty() {
+            return count;
+        }
+        for (from_a, packet) in complaints.drain(..) {
+            count += 1;
+            assert!(count < 200, "it is not listened to");
+            let frame = FrameBuf::copy_from(&too_big(pair.family, &packet, mtu));
+            let (now, meta) = (pair.now, ReceiveMeta::default());
+            let host = if from_a { &mut pair.a } else { &mut pair.b };
+            host.stack.handle_frame(now, host.interface, frame, meta);
+        }
+    }
+}
+
+/// RFC 1191 6.5, RFC 8201 5.4: "the retransmission [...] is done right away", in smaller segments.
+fn a_narrow_way_is_found_and_what_was_lost_goes_again(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (client, server) = pair.connected();
+    let data: Vec<u8> = (0..50_000_u32).map(|n| n as u8).collect();
+    pair.a.stack.write(pair.now, client, &data).unwrap();
+    assert!(over_a_narrow_way(&mut pair, 1300) > 0);
+    let mut got = Vec::new();
+    let mut buffer = [0; 9000];
+    for _ in 0..50 {
+        while let Ok(length) = pair.b.stack.read(pair.now, server, &mut buffer) {
+            got.extend_from_slice(&buffer[..length]);
+        }
+        if got.len() == data.len() {
+            break;
+        }
+        over_a_narrow_way(&mut pair, 1300);
+        pair.next_deadline();
+    }
+    assert!(got == data, "{} bytes", got.len());
+    let headers = if family == Family::V4 { 40 } else { 60 };
+    let info = pair.a.stack.info(client).unwrap();
+    assert_eq!(info.snd_mss, 1300 - headers - 12);
+}
+
+/// RFC 1191 6.2, 6.3: kept for the destination, and forgotten after ten minutes.
+fn later_connections_know_the_way_until_it_is_forgotten(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (client, _) = pair.connected();
+    pair.a.stack.write(pair.now, client, &[7; 5000]).unwrap();
+    over_a_narrow_way(&mut pair, 1300);
+    let segment_of = |pair: &mut Pair| {
+        let next = pair.connect(80);
+        pair.settle();
+        pair.a.stack.info(next).unwrap().snd_mss
+    };
+    let headers = if family == Family::V4 { 52 } else { 72 };
+    assert_eq!(segment_of(&mut pair), 1300 - headers);
+    pair.wait(Duration::from_secs(601));
+    pair.next_deadline();
+    pair.a.stack.handle_timeout(pair.now);
+    assert_eq!(segment_of(&mut pair), 1500 - headers);
+}
+
+/// RFC 5927 7.2: the quoted sequence number is in flight, the packet was longer than what the next
+/// link takes, and that is no less than what every link does.
+fn what_is_not_in_flight_is_not_believed(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (client, _) = pair.connected();
+    pair.a.stack.write(pair.now, client, &[7; 1000]).unwrap();
+    let mut sent = Vec::new();
+    pair.settle_with(|from_a, packet| {
+        if from_a && sent.is_empty() {
+            sent = packet.to_vec();
+        }
+        false
+    });
+    let before = pair.a.stack.info(client).unwrap().snd_mss;
+    let tell = |pair: &mut Pair, message: Vec<u8>| {
+        let interface = pair.a.interface;
+        let unsolicited = pair.a.stack.counters().dropped(Dropped::IcmpUnsolicited);
+        let frame = FrameBuf::copy_from(&message);
+        pair.a.stack.handle_frame(pair.now, interface, frame, ReceiveMeta::default());
+        assert_eq!(pair.a.stack.counters().dropped(Dropped::IcmpUnsolicited), unsolicited + 1);
+    };
+    // All of it was acknowledged.
+    let message = too_big(family, &sent, 900.max(if family == Family::V6 { 1280 } else { 0 }));
+    tell(&mut pair, message);
+    // In flight, but it would have passed.
+    pair.a.stack.write(pair.now, client, &[7; 1000]).unwrap();
+    let (frame, _) = pair.a.frames(pair.now).remove(0);
+    let message = too_big(family, &frame, 1400);
+    tell(&mut pair, message);
+    if family == Family::V6 {
+        // RFC 8201 4: less than 1280 is none of a link that carries IPv6.
+        let message = too_big(family, &frame, 1000);
+        tell(&mut pair, message);
+    }
+    assert_eq!(pair.a.stack.info(client).unwrap().snd_mss, before);
+}
+
+/// RFC 8201 5: who sends datagrams is told, and the next ones are cut to what the way takes.
+#[test]
+fn datagrams_are_cut_to_what_the_way_takes() {
+    for connected in [true, false] {
+        let mut host = six::tun();
+        let id = host.stack.udp_bind(six::at(six::US, 5000)).unwrap();
+        let to = six::at(six::THEM, 7);
+        if connected {
+            host.stack.udp_connect(id, to).unwrap();
+        }
+        host.stack.udp_send_to(host.now, id, &[7; 1452], to).unwrap();
+        let sent = host.sends_one();
+        assert_eq!(sent.len(), 1500);
+        host.arrives(&too_big(Family::V6, &sent, 1280));
+        let told = host.stack.udp_take_error(id).unwrap();
+        assert_eq!(told, connected.then_some(Error::MessageTooBig));
+        host.stack.udp_send_to(host.now, id, &[7; 1452], to).unwrap();
+        let fragments = host.sends();
+        assert_eq!(fragments.iter().map(Vec::len).collect::<Vec<_>>(), [1280, 276]);
+    }
+    // A port that nobody has sent nothing.
+    let mut host = six::tun();
+    let forged = six::datagram(
+        &ipv6::Header { source: six::US, destination: six::THEM, ..six::header(Protocol::UDP) },
+        (5000, 7),
+        &[7; 1452],
+    );
+    host.drops(&too_big(Family::V6, &forged, 1280), Dropped::IcmpUnsolicited);
+}
+
+/// The same for echo requests.
+#[test]
+fn pings_are_cut_to_what_the_way_takes() {
+    let mut host = six::tun();
+    let id = host.stack.ping_open(None).unwrap();
+    host.stack.ping_send(host.now, id, six::THEM.into(), 1, &[7; 1452]).unwrap();
+    let sent = host.sends_one();
+    host.arrives(&too_big(Family::V6, &sent, 1280));
+    assert_eq!(host.stack.ping_receive(id).unwrap().error, Some(Error::MessageTooBig));
+    host.stack.ping_send(host.now, id, six::THEM.into(), 2, &[7; 1452]).unwrap();
+    assert_eq!(host.sends().len(), 2);
+}
