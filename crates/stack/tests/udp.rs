@@ -82,7 +82,7 @@ fn checksums_are_verified_and_zero_is_accepted() {
 fn lengths_that_lie_are_malformed() {
     let mut host = Host::tun();
     let udp = |length: u8| [3, 232, 0, 7, 0, length, 0, 0, 1, 2];
-    for bytes in [&udp(7)[..], &udp(11), &udp(9)[..8], &udp(8)[..7], &[3, 232, 0, 0, 0, 8, 0, 0]] {
+    for bytes in [&udp(7)[..], &udp(11), &udp(9)[..8], &udp(8)[..7]] {
         host.drops(&packet(&header(Protocol::UDP), bytes), Dropped::MalformedUdp);
     }
     let id = host.stack.udp_bind(v4(US, 7)).unwrap();
