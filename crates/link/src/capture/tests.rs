@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::pair::{PairConfig, pair};
-use crate::split::tests::super_segment;
+use crate::split::tests::{super_segment, super_segment_v6};
 
 /// A file that the test can look into.
 #[derive(Clone, Default)]
@@ -71,18 +71,21 @@ fn what_was_refused_is_not_in_the_capture() {
 
 #[test]
 fn partial_checksums_are_completed_in_the_capture_only() {
-    let (whole, size) = super_segment(40, 1000, 3500, 0x18);
-    for (split, expected) in [(false, 1), (true, 4)] {
+    let v4 = super_segment(40, 1000, 3500, 0x18);
+    let v6 = super_segment_v6(1000, 3500, 0x18);
+    let cases = [(&v4, 20, false, 1), (&v4, 20, true, 4), (&v6, 40, false, 1), (&v6, 40, true, 4)];
+    for ((whole, size), start, split, expected) in cases {
         let file = Shared::default();
         let (a, mut b) = pair(PairConfig::ip(1500).without_descriptors()).unwrap();
         let options = CaptureOptions { split, ..CaptureOptions::default() };
         let mut a = Capture::new(a, file.clone(), options).unwrap();
         let meta = TransmitMeta {
-            checksum: TransmitChecksum::Partial { start: 20, offset: 16 },
-            segment_size: Some(size),
+            checksum: TransmitChecksum::Partial { start, offset: 16 },
+            segment_size: Some(*size),
             comment: "",
         };
-        a.send(Instant::ZERO, &whole[..40], &[&whole[40..]], &meta).unwrap();
+        let (header, payload) = whole.split_at(usize::from(start) + 20);
+        a.send(Instant::ZERO, header, &[payload], &meta).unwrap();
         let mut frame = FrameBuf::with_capacity(70_000);
         b.receive(Instant::ZERO, &mut frame).unwrap().unwrap();
         assert_eq!(frame[..], whole[..], "the frame itself is as it was");

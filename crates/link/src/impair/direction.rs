@@ -421,11 +421,17 @@ impl<T: Copy> Direction<T> {
     }
 }
 
+/// Where the addresses start in an IPv6 packet: the first fields that the pseudo-header has
+/// (RFC 8200 section 8.1).
+const IPV6_ADDRESSES: usize = 8;
+
 /// Flips one bit of the IP packet; `false` when there is none. A frame without a checksum of its
-/// own (ARP) is left alone: on a real link the frame check sequence would have caught it.
+/// own (ARP) is left alone: on a real link the frame check sequence would have caught it. So are the
+/// first fields of IPv6, which no checksum covers.
 fn flip_a_bit(medium: Medium, frame: &mut [u8], which: u64) -> bool {
     let Some(layout) = split::locate(medium, frame) else { return false };
-    let packet = &mut frame[layout.ip];
+    let uncovered = if layout.source.is_ipv6() { IPV6_ADDRESSES } else { 0 };
+    let packet = &mut frame[layout.ip.start + uncovered..layout.ip.end];
     let bits = packet.len() as u64 * 8;
     let Some(bit) = which.checked_rem(bits) else { return false };
     let Ok(byte) = usize::try_from(bit / 8) else { return false };

@@ -35,7 +35,7 @@ pub(super) fn mark_congestion(medium: Medium, frame: &mut [u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::split::tests::super_segment;
+    use crate::split::tests::{super_segment, super_segment_v6};
 
     #[test]
     fn rfc3168_5_only_who_understands_it_is_marked() {
@@ -49,5 +49,16 @@ mod tests {
         assert_eq!(frame[1], 0b1010_1011, "the DSCP stays");
         assert!(mark_congestion(Medium::Ip, &mut frame), "marked already, and stays so");
         assert!(!mark_congestion(Medium::Ip, &mut [0x45; 3]));
+    }
+
+    #[test]
+    fn rfc3168_5_over_ipv6_the_mark_lies_across_two_bytes() {
+        let (mut frame, _) = super_segment_v6(1000, 100, 0x18);
+        assert!(!mark_congestion(Medium::Ip, &mut frame));
+        frame[..2].copy_from_slice(&[0x6a, 0xa7]);
+        assert!(mark_congestion(Medium::Ip, &mut frame));
+        let view = wire::ipv6::View::new(&frame).unwrap();
+        assert_eq!((view.version(), view.traffic_class()), (6, 0b1010_1011), "the DSCP stays");
+        assert_eq!(view.flow_label() >> 16, 7, "and the flow label");
     }
 }

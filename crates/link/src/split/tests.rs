@@ -34,7 +34,11 @@ pub(crate) fn super_segment(
 }
 
 /// The same over IPv6.
-fn super_segment_v6(segment_size: u16, payload: usize, flags: u8) -> (Vec<u8>, NonZeroU16) {
+pub(crate) fn super_segment_v6(
+    segment_size: u16,
+    payload: usize,
+    flags: u8,
+) -> (Vec<u8>, NonZeroU16) {
     let (v4, size) = super_segment(40, segment_size, payload, flags);
     let mut frame = vec![0; 40];
     frame.extend_from_slice(&v4[20..]);
