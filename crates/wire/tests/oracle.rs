@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use estab_wire::ip::Protocol;
-use estab_wire::{checksum, icmpv4, ipv4, tcp, udp};
+use estab_wire::{checksum, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 use etherparse::{
-    Icmpv4Header, Icmpv4Slice, IpDscp, IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv4HeaderSlice,
-    Ipv4Options, TcpHeader, TcpHeaderSlice, TcpOptionElement, UdpHeader,
+    Icmpv4Header, Icmpv4Slice, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpFragOffset, IpNumber,
+    Ipv4Header, Ipv4HeaderSlice, Ipv4Options, Ipv6Extensions, Ipv6FlowLabel, Ipv6FragmentHeader,
+    Ipv6Header, TcpHeader, TcpHeaderSlice, TcpOptionElement, UdpHeader,
 };
 use proptest::prelude::*;
 
@@ -119,6 +120,104 @@ proptest! {
         ours.emit(&mut emitted);
         prop_assert_eq!(&emitted, &packet[..emitted.len()]);
         prop_assert_eq!(Ipv4HeaderSlice::from_slice(&emitted).unwrap().to_header(), theirs);
+    }
+
+    #[test]
+    fn ipv6_fields_and_fragments_agree(
+        addresses in any::<([u8; 16], [u8; 16])>(),
+        (traffic_class, flow_label, hop_limit) in (any::<u8>(), 0u32..1 << 20, any::<u8>()),
+        (offset, more, identification) in (0u16..8_000, any::<bool>(), any::<u32>()),
+        payload in prop::collection::vec(any::<u8>(), 8..=8),
+    ) {
+        let fragment = Ipv6FragmentHeader::new(
+            IpNumber::UDP,
+            IpFragOffset::try_new(offset).unwrap(),
+            more,
+            identification,
+        );
+        let theirs = Ipv6Header {
+            traffic_class,
+            flow_label: Ipv6FlowLabel::try_new(flow_label).unwrap(),
+            payload_length: 16,
+            next_header: IpNumber::IPV6_FRAGMENTATION_HEADER,
+            hop_limit,
+            source: addresses.0,
+            destination: addresses.1,
+        };
+        let mut packet = theirs.to_bytes().to_vec();
+        packet.extend(fragment.to_bytes());
+        packet.extend(&payload);
+        let (ours, rest) = ipv6::Header::parse(&packet).unwrap();
+        prop_assert_eq!((ours.traffic_class, ours.flow_label), (traffic_class, flow_label));
+        prop_assert_eq!((ours.hop_limit, ours.payload_len), (hop_limit, 16));
+        prop_assert_eq!((ours.source.octets(), ours.destination.octets()), addresses);
+        let mut emitted = [0; 40];
+        ours.emit(&mut emitted);
+        prop_assert_eq!(emitted, theirs.to_bytes());
+
+        let chain = ipv6::Chain::walk(&ours, rest, &ipv6::Limits::DEFAULT).unwrap();
+        prop_assert_eq!(chain.fragment.is_some(), fragment.is_fragmenting_payload());
+        if let Some(placed) = chain.fragment {
+            prop_assert_eq!(placed.header.offset, offset * 8);
+            prop_assert_eq!(placed.header.identification, identification);
+            prop_assert_eq!(placed.header.to_bytes(), fragment.to_bytes());
+        }
+    }
+
+    /// Where they find the end of a chain of extension headers, so do we.
+    #[test]
+    fn ipv6_chains_agree(
+        lengths in prop::collection::vec(0u8..3, 0..=3),
+        payload in prop::collection::vec(any::<u8>(), 8..60),
+    ) {
+        // Hop-by-hop, then destination options, then routing: each once, as etherparse wants.
+        let kinds = [0, 60, 43];
+        let mut headers = Vec::new();
+        for (index, units) in lengths.iter().enumerate() {
+            let next = if index + 1 < lengths.len() { kinds[index + 1] } else { 17 };
+            let length = usize::from(*units) * 8 + 6;
+            let option = u8::try_from(length - 2).unwrap();
+            headers.extend([next, *units]);
+            headers.extend(if kinds[index] == 43 { [4, 0] } else { [0x1e, option] });
+            headers.extend(vec![0; length - 2]);
+        }
+        let first = if lengths.is_empty() { 17 } else { kinds[0] };
+        let bytes = [&headers[..], &payload].concat();
+        let (_, their_protocol, their_rest) =
+            Ipv6Extensions::from_slice(IpNumber(first), &bytes).unwrap();
+        let header = ipv6::Header {
+            source: [0; 16].into(),
+            destination: [0; 16].into(),
+            next_header: Protocol(first),
+            hop_limit: 1,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: u16::try_from(bytes.len()).unwrap(),
+        };
+        let chain = ipv6::Chain::walk(&header, &bytes, &ipv6::Limits::DEFAULT).unwrap();
+        prop_assert_eq!(chain.protocol.0, their_protocol.0);
+        prop_assert_eq!(&bytes[chain.start - 40..], their_rest);
+    }
+
+    #[test]
+    fn icmpv6_agrees(
+        addresses in any::<([u8; 16], [u8; 16])>(),
+        (identifier, sequence, mtu) in any::<(u16, u16, u32)>(),
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let echo = etherparse::IcmpEchoHeader { id: identifier, seq: sequence };
+        for (header, theirs) in [
+            (icmpv6::Header::EchoRequest { identifier, sequence }, Icmpv6Type::EchoRequest(echo)),
+            (icmpv6::Header::PacketTooBig { mtu }, Icmpv6Type::PacketTooBig { mtu }),
+        ] {
+            let mut message = vec![0; header.encoded_len()];
+            header.emit(&mut message);
+            message.extend(&payload);
+            icmpv6::fill_checksum(addresses.0.into(), addresses.1.into(), &mut message);
+            let expected =
+                Icmpv6Header::with_checksum(theirs, addresses.0, addresses.1, &payload).unwrap();
+            prop_assert_eq!(&message[..8], &expected.to_bytes()[..]);
+        }
     }
 
     #[test]
