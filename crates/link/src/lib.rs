@@ -7,7 +7,7 @@
 //! | link | carries | where |
 //! |---|---|---|
 //! | [`Tun`] | IP packets or Ethernet frames, to and from this machine's kernel | [`TunBuilder`] |
-//! | [`PacketSocket`] | Ethernet frames on a veth pair, where there is no `/dev/net/tun` | [`packet`] |
+//! | [`PacketSocket`] | Ethernet frames on any interface; on a veth pair in place of a TUN | [`packet`] |
 //! | [`PairEnd`] | what the other end sends | [`mod@pair`] |
 //! | [`Impair`] | what the link below carries, with loss, delay and worse | [`impair`] |
 //! | [`Capture`] | what the link below carries, and writes it down | [`capture`] |
