@@ -171,7 +171,13 @@ impl Running {
         let Networks { v4, v6 } = networks;
         let address = IpAddr::V4(v4.stack_address());
         let mut builder = Stack::builder()
-            .config(Config { tcp: run.tcp.options(), ..Config::default() })
+            .config(Config {
+                tcp: run.tcp.options(),
+                // The two hosts of the network have the addresses that they were given, as on the
+                // kernel's side; servers do not wait for a probe (RFC 4862 5.1 allows none).
+                duplicate_address_probes: 0,
+                ..Config::default()
+            })
             .address(address, v4.prefix)
             .gateway(v4.address);
         if let Some(cidr) = v6 {

@@ -54,8 +54,14 @@ fn the_kernel_fetches_a_page_over_every_kind_of_link() {
 
 #[test]
 fn the_kernel_fetches_a_page_over_ipv6() {
-    for options in [&[][..], &["--no-offload"], &["--mtu", "1280"], &["--cidr6", "2001:db8::1/64"]]
-    {
+    for options in [
+        &[][..],
+        &["--tap"],
+        &["--packet"],
+        &["--no-offload"],
+        &["--mtu", "1280"],
+        &["--cidr6", "2001:db8::1/64"],
+    ] {
         let fetch = r#"exec "$ESTAB" __fetch "[$ESTAB_STACK6]:80" /"#;
         let output = lab(&[&["--serve", "http:80"], options].concat(), fetch);
         assert!(stdout(&output).contains("It works"), "{options:?}: {}", stderr(&output));
