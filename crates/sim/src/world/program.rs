@@ -162,7 +162,7 @@ impl Program {
         let options = self.plan.options.clone();
         let id = turn
             .stack
-            .connect(turn.now, Some(from.into()), to.into(), options)
+            .connect(turn.now, Some(from), to, options)
             .map_err(|error| format!("connect failed: {error}"))?;
         self.phase = Phase::Connecting(id);
         Ok(())
