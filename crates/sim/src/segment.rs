@@ -5,11 +5,11 @@
 //! second, naive twin, for IPv4.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use wire::checksum;
 use wire::ip::Protocol;
-use wire::ipv4;
+use wire::{ip, ipv4, ipv6};
 
 /// The usual hop limit (RFC 1122 3.2.1.7).
 const DEFAULT_TTL: u8 = 64;
@@ -187,13 +187,13 @@ impl fmt::Display for TcpOption {
     }
 }
 
-/// A TCP segment in an IPv4 packet.
+/// A TCP segment in an IP packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Who sends it.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// Whom it is for.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
     /// DSCP and ECN of the IP header.
     pub traffic_class: u8,
     /// The hop limit of the IP header.
@@ -217,7 +217,7 @@ pub struct Segment {
 impl Segment {
     /// A segment without flags, options or payload.
     #[must_use]
-    pub fn new(source: SocketAddrV4, destination: SocketAddrV4) -> Self {
+    pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         Self {
             source,
             destination,
@@ -233,12 +233,13 @@ impl Segment {
         }
     }
 
-    /// Reads an IPv4 packet; `None` when it is not TCP, a fragment, or has a wrong checksum.
+    /// Reads a packet of either family; `None` when it is not TCP behind a plain IP header, a fragment,
+    /// or has a wrong checksum.
     #[must_use]
     pub fn parse(packet: &[u8]) -> Option<Self> {
-        let (ip, transport) = ipv4::Header::parse(packet).ok()?;
-        let addresses = (IpAddr::V4(ip.source), IpAddr::V4(ip.destination));
-        if !checksum::is_transport_valid(addresses.0, addresses.1, Protocol::TCP, transport) {
+        let (ip, transport) = ip::Header::parse(packet).ok()?;
+        let (source, destination) = (ip.source(), ip.destination());
+        if !checksum::is_transport_valid(source, destination, Protocol::TCP, transport) {
             return None;
         }
         Self::parse_unverified(packet)
@@ -247,17 +248,18 @@ impl Segment {
     /// As [`Segment::parse`], whatever the TCP checksum: it may be left to offload.
     #[must_use]
     pub fn parse_unverified(packet: &[u8]) -> Option<Self> {
-        let (ip, transport) = ipv4::Header::parse(packet).ok()?;
-        if ip.protocol != Protocol::TCP || ip.is_fragment() {
+        let (ip, transport) = ip::Header::parse(packet).ok()?;
+        let is_fragment = matches!(ip, ip::Header::V4(v4) if v4.is_fragment());
+        if ip.protocol() != Protocol::TCP || is_fragment {
             return None;
         }
-        let mut segment = Self::parse_transport(ip.source, ip.destination, transport)?;
-        segment.traffic_class = ip.traffic_class;
-        segment.ttl = ip.ttl;
+        let mut segment = Self::parse_transport(ip.source(), ip.destination(), transport)?;
+        segment.traffic_class = ip.traffic_class();
+        segment.ttl = ip.hop_limit();
         Some(segment)
     }
 
-    fn parse_transport(source: Ipv4Addr, destination: Ipv4Addr, bytes: &[u8]) -> Option<Self> {
+    fn parse_transport(source: IpAddr, destination: IpAddr, bytes: &[u8]) -> Option<Self> {
         let header = bytes.first_chunk::<20>()?;
         let half = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         let data_offset = usize::from(header[12] >> 4) * 4;
@@ -268,8 +270,8 @@ impl Segment {
             rest = after;
         }
         Some(Self {
-            source: SocketAddrV4::new(source, half(0)),
-            destination: SocketAddrV4::new(destination, half(2)),
+            source: SocketAddr::new(source, half(0)),
+            destination: SocketAddr::new(destination, half(2)),
             traffic_class: 0,
             ttl: DEFAULT_TTL,
             flags: Flags(header[13]),
@@ -282,7 +284,7 @@ impl Segment {
         })
     }
 
-    /// The IPv4 packet, with right checksums. Options are padded with zeros to whole words, and cut
+    /// The packet, with right checksums. Options are padded with zeros to whole words, and cut
     /// at the 40 bytes that a header has room for.
     #[must_use]
     pub fn to_packet(&self) -> Vec<u8> {
@@ -303,12 +305,12 @@ impl Segment {
         transport.extend(self.urgent.to_be_bytes());
         transport.extend(options);
         transport.extend(&self.payload);
-        let (source, destination) = (*self.source.ip(), *self.destination.ip());
-        let sum = checksum::transport(source.into(), destination.into(), Protocol::TCP, &transport);
+        let (source, destination) = (self.source.ip(), self.destination.ip());
+        let sum = checksum::transport(source, destination, Protocol::TCP, &transport);
         transport[16..18].copy_from_slice(&sum.to_be_bytes());
-        let header = ip_header(source, destination, Protocol::TCP, transport.len());
+        let fields = (self.traffic_class, self.ttl);
         with_header(
-            &ipv4::Header { traffic_class: self.traffic_class, ttl: self.ttl, ..header },
+            &ip_header(source, destination, Protocol::TCP, fields, transport.len()),
             &transport,
         )
     }
@@ -330,41 +332,57 @@ impl Segment {
     }
 }
 
-/// An IPv4 packet without options around `transport`.
+/// An IP packet without options around `transport`.
 #[must_use]
 pub fn ip_packet(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: Protocol,
     traffic_class: u8,
     transport: &[u8],
 ) -> Vec<u8> {
-    let header = ip_header(source, destination, protocol, transport.len());
-    with_header(&ipv4::Header { traffic_class, ..header }, transport)
+    let fields = (traffic_class, DEFAULT_TTL);
+    with_header(&ip_header(source, destination, protocol, fields, transport.len()), transport)
 }
 
+/// # Panics
+/// When the addresses are of two families.
 fn ip_header(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: Protocol,
+    (traffic_class, ttl): (u8, u8),
     payload_len: usize,
-) -> ipv4::Header {
-    ipv4::Header {
-        source,
-        destination,
-        protocol,
-        ttl: DEFAULT_TTL,
-        traffic_class: 0,
-        identification: 0,
-        dont_fragment: true,
-        more_fragments: false,
-        fragment_offset: 0,
-        payload_len: u16::try_from(payload_len).unwrap_or(u16::MAX),
-        options: ipv4::Options::default(),
+) -> ip::Header {
+    let payload_len = u16::try_from(payload_len).unwrap_or(u16::MAX);
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => ip::Header::V4(ipv4::Header {
+            source,
+            destination,
+            protocol,
+            ttl,
+            traffic_class,
+            identification: 0,
+            dont_fragment: true,
+            more_fragments: false,
+            fragment_offset: 0,
+            payload_len,
+            options: ipv4::Options::default(),
+        }),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => ip::Header::V6(ipv6::Header {
+            source,
+            destination,
+            next_header: protocol,
+            hop_limit: ttl,
+            traffic_class,
+            flow_label: 0,
+            payload_len,
+        }),
+        _ => panic!("one family: {source} and {destination}"),
     }
 }
 
-fn with_header(header: &ipv4::Header, payload: &[u8]) -> Vec<u8> {
+fn with_header(header: &ip::Header, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; header.encoded_len()];
     header.emit(&mut packet);
     packet.extend(payload);
@@ -382,8 +400,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let source = "192.0.2.1:4000".parse().unwrap();
-        let destination = "192.168.0.1:80".parse().unwrap();
+        let pairs = [("192.0.2.1:4000", "192.168.0.1:80"), ("[2001:db8::1]:4000", "[fd77::1]:80")];
+        for (source, destination) in pairs {
+            reads_what_it_writes(source.parse().unwrap(), destination.parse().unwrap());
+        }
+    }
+
+    fn reads_what_it_writes(source: SocketAddr, destination: SocketAddr) {
         let segment = Segment {
             flags: Flags::SYN.with(Flags::ACK),
             seq: u32::MAX,
@@ -410,7 +433,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
             let _ = Segment::parse(&bytes);
-            let any = Ipv4Addr::UNSPECIFIED;
+            let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
             let _ = Segment::parse_transport(any, any, &bytes);
         }
     }

@@ -17,6 +17,7 @@ use stack::config::ControllerFactory;
 use stack::{Config, EcnMode, TcpOptions};
 use wire::time::{Duration, Instant};
 
+use crate::world::host::Family;
 use crate::world::program::{Ending, Plan};
 use crate::world::scenario::{Flow, HostPlan, LinePlan, Scenario};
 use crate::world::{self, Violation};
@@ -94,6 +95,7 @@ impl Study {
         }
         Scenario {
             seed: self.seed,
+            family: Family::V4,
             hosts: vec![host; self.flows.len() + 1],
             lines,
             routes,

@@ -470,10 +470,11 @@ fn make_hosts(scenario: &Scenario, dice: &mut Dice) -> Vec<Host> {
     let plans = scenario.hosts.iter().enumerate();
     let make = |(number, plan): (usize, &scenario::HostPlan)| {
         let config = plan.config.clone();
-        let mut host = Host::new(number, config, dice.seed(), plan.mtu, plan.offload);
+        let mut host =
+            Host::new(number, config, dice.seed(), scenario.family, plan.mtu, plan.offload);
         let served = |flow: &scenario::Flow| flow.server == number && !flow.simultaneous;
         if scenario.flows.iter().any(served) {
-            let address = std::net::SocketAddrV4::new(host.address, scenario::PORT).into();
+            let address = std::net::SocketAddr::new(host.address, scenario::PORT);
             let options = scenario.listener.clone();
             let listener = host.stack.listen(Instant::ZERO, address, 1024, options);
             host.listener = Some(listener.expect("a fresh host can listen"));

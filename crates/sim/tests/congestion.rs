@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use link::impair::{Direction, Packet};
 use link::{Impairment, Loss};
-use sim::world::host::Host;
+use sim::world::host::{Family, Host};
 use stack::tcp::congestion;
 use stack::{Config, ConnectionId, HeaderBuf, SocketId, TcpInfo, TcpOptions};
 use wire::frame::{FrameBuf, Medium, ReceiveChecksum, ReceiveMeta};
@@ -32,7 +32,8 @@ impl World {
         let now = Instant::ZERO;
         let congestion = congestion::by_name(controller).unwrap();
         let options = TcpOptions { congestion, ..TcpOptions::default() };
-        let mut hosts = [0, 1].map(|n| Host::new(n, Config::default(), [7; 32], 1500, false));
+        let mut hosts =
+            [0, 1].map(|n| Host::new(n, Config::default(), [7; 32], Family::V4, 1500, false));
         let server = SocketAddr::from((hosts[1].address, 80));
         hosts[1].stack.listen(now, server, 1, TcpOptions::default()).unwrap();
         let sender = hosts[0].stack.connect(now, None, server, options).unwrap();

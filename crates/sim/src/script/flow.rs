@@ -7,7 +7,7 @@
 //! anew.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::ast::{Packet, TrafficClass};
 use crate::segment::{Flags, Segment, TcpOption};
@@ -16,9 +16,9 @@ use crate::segment::{Flags, Segment, TcpOption};
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     /// The stack's address and port.
-    pub(super) local: SocketAddrV4,
+    pub(super) local: SocketAddr,
     /// The script's.
-    pub(super) remote: SocketAddrV4,
+    pub(super) remote: SocketAddr,
     /// The stack's sequence numbers minus the script's, once a SYN told.
     offset: Option<u32>,
     /// A new connection began: the next SYN of the stack may have a new number.
@@ -42,7 +42,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(local: SocketAddrV4, remote: SocketAddrV4) -> Self {
+    pub(super) fn new(local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
             local,
             remote,
@@ -65,7 +65,7 @@ impl Flow {
     }
 
     /// The program connects from `local`: what follows is another connection.
-    pub(super) fn connects_from(&mut self, local: SocketAddrV4) {
+    pub(super) fn connects_from(&mut self, local: SocketAddr) {
         self.local = local;
         self.remote_start = None;
         self.begin();

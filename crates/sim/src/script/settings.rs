@@ -1,6 +1,6 @@
 //! The options at a script's top and on the command line, and the settings by their sysctl names.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use stack::tcp::congestion;
@@ -103,8 +103,8 @@ pub struct Settings {
     pub(super) mtu: u16,
     /// `--mss=`: larger segments arrive as several of this size that a device joined.
     pub(super) segment_size: Option<NonZeroU16>,
-    pub(super) local: Ipv4Addr,
-    pub(super) remote: Ipv4Addr,
+    pub(super) local: IpAddr,
+    pub(super) remote: IpAddr,
     pub(super) bind_port: u16,
     pub(super) connect_port: u16,
     pub(super) relaxed: bool,
@@ -128,8 +128,8 @@ impl Settings {
             strict_segments: options.strict,
             mtu: 1500,
             segment_size: None,
-            local: Ipv4Addr::new(192, 168, 0, 1),
-            remote: Ipv4Addr::new(192, 0, 2, 1),
+            local: Ipv4Addr::new(192, 168, 0, 1).into(),
+            remote: Ipv4Addr::new(192, 0, 2, 1).into(),
             bind_port: 8080,
             connect_port: 8080,
             relaxed: options.relaxed,
@@ -176,7 +176,8 @@ impl Settings {
             "bind_port" => self.bind_port = port()?,
             "connect_port" => self.connect_port = port()?,
             "ip_version" if value == "ipv4" => {}
-            "ip_version" if value.starts_with("ipv") => return Err(not_supported("IPv6")),
+            "ip_version" if value == "ipv6" => (self.local, self.remote) = (LOCAL_V6, REMOTE_V6),
+            "ip_version" => return Err(not_supported(format!("--ip_version={value}"))),
             // An echo that no segment had is always computed from the first one.
             "tcp_ts_ecr_scaled" if value.is_empty() => {}
             // Read when the text was split into words.
@@ -256,7 +257,11 @@ fn number(value: &str) -> Option<u64> {
     }
 }
 
-fn address(value: &str) -> Result<Ipv4Addr, Problem> {
+/// The hosts of a script over IPv6 that names no addresses.
+const LOCAL_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3d, 0xfa7b, 0xd17d, 0, 0, 0, 0, 1));
+const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3d, 0xa0b, 0x17d6, 0, 0, 0, 0, 1));
+
+fn address(value: &str) -> Result<IpAddr, Problem> {
     if value.parse::<std::net::Ipv6Addr>().is_ok() {
         return Err(not_supported("IPv6"));
     }

@@ -1,7 +1,7 @@
 //! The program of a script: its file descriptors, and the options that it sets on them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use stack::{Config, ConnectionId, KeepAlive, ListenerId, Stack, TcpOptions};
 use wire::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(super) struct Socket {
     pub(super) kind: Kind,
     /// What was set before there was anything to set it on.
     pub(super) options: TcpOptions,
-    pub(super) bound: Option<SocketAddrV4>,
+    pub(super) bound: Option<SocketAddr>,
     /// `O_NONBLOCK`.
     pub(super) nonblocking: bool,
     /// The remote end, for a connection to the script's remote host.
@@ -135,11 +135,6 @@ impl Socket {
             Kind::Connection(id) => Some(id),
             Kind::Fresh | Kind::Listener(_) => None,
         }
-    }
-
-    /// Where `listen` listens.
-    pub(super) fn local(&self) -> SocketAddrV4 {
-        self.bound.unwrap_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))
     }
 
     /// `setsockopt`: sets the option called `name` to `value`, or fails with an errno.

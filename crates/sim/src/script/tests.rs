@@ -120,11 +120,21 @@ fn what_the_stack_does_not_have_is_found_before_anything_fails() {
         assert_eq!(kind(rest), Kind::NotSupported, "{rest}");
     }
     assert_eq!(kind("+0 nonsense"), Kind::Invalid);
+    let mapped = Options {
+        flags: vec![("ip_version".to_string(), "ipv4-mapped-ipv6".to_string())],
+        ..Options::default()
+    };
+    assert_eq!(run_text(OPEN, &mapped).unwrap_err().kind, Kind::NotSupported);
+}
+
+#[test]
+fn a_script_runs_over_ipv6() {
     let six = Options {
         flags: vec![("ip_version".to_string(), "ipv6".to_string())],
         ..Options::default()
     };
-    assert_eq!(run_text(OPEN, &six).unwrap_err().kind, Kind::NotSupported);
+    run_text(&OPEN.replace("<...>", "<mss 1440>"), &six).unwrap();
+    assert!(run_text(&OPEN.replace("<...>", "<mss 1460>"), &six).is_err());
 }
 
 #[test]

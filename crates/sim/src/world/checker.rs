@@ -14,7 +14,7 @@
 //! | no segment is larger than the peer's MSS | RFC 9293 3.7.1 MUST-16 |
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use stack::TcpOptions;
@@ -39,7 +39,7 @@ pub struct Checker {
 #[derive(Clone, Copy, Debug)]
 struct End {
     /// Where it is.
-    address: SocketAddrV4,
+    address: SocketAddr,
     /// It sent a SYN, with this number.
     first: Option<u32>,
     /// One past the last number that it sent, counted from `first`.
@@ -210,7 +210,7 @@ impl Checker {
 }
 
 impl End {
-    fn new(address: SocketAddrV4, buffer: u64) -> Self {
+    fn new(address: SocketAddr, buffer: u64) -> Self {
         Self {
             address,
             first: None,
@@ -390,8 +390,8 @@ mod tests {
     use super::*;
     use crate::segment::TcpOption;
 
-    fn end(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new([10, 0, 0, 1].into(), port)
+    fn end(port: u16) -> SocketAddr {
+        SocketAddr::new([10, 0, 0, 1].into(), port)
     }
 
     const A: u16 = 20_000;

@@ -10,6 +10,7 @@ use stack::{Config, EcnMode, RtoLimits, TcpOptions};
 use wire::time::{Duration, Instant};
 
 use super::dice::Dice;
+use super::host::Family;
 use super::program::{self, Ending, Plan};
 use super::scenario::{Flow, HostPlan, LinePlan, Scenario};
 
@@ -38,6 +39,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let congestion = controller(dice);
     let mut scenario = Scenario {
         seed,
+        family: Family::V4,
         hosts,
         lines,
         routes,
@@ -53,6 +55,14 @@ pub fn scenario(seed: u64) -> Scenario {
     };
     if flows > 4 {
         scenario.flows.iter_mut().flat_map(|flow| &mut flow.plans).for_each(|plan| plan.send /= 4);
+    }
+    // Last, so that the rest of the world is the same over both families.
+    if dice.chance(400) {
+        scenario.family = Family::V6;
+        for host in &mut scenario.hosts {
+            // RFC 8200 5: no link of IPv6 takes less.
+            host.mtu = host.mtu.max(1280);
+        }
     }
     scenario
 }

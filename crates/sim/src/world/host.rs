@@ -1,6 +1,6 @@
 //! A host: the real stack, its address, and its one interface.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stack::{Config, HeaderBuf, InterfaceId, ListenerId, Stack, State};
 use wire::frame::{Capabilities, Medium};
@@ -13,7 +13,7 @@ pub struct Host {
     /// Where its packets come and go.
     pub interface: InterfaceId,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The listener of its server program, when it has one.
     pub listener: Option<ListenerId>,
     /// Its link takes super-segments and vouches for checksums.
@@ -23,12 +23,19 @@ pub struct Host {
 }
 
 impl Host {
-    /// The host number `number`, whose address is 10.0.0.1 and so on.
+    /// The host number `number`, whose address is 10.0.0.1, or fd77::1 over IPv6, and so on.
     ///
     /// # Panics
     /// When the stack does not take its own address.
     #[must_use]
-    pub fn new(number: usize, config: Config, seed: [u8; 32], mtu: u16, offload: bool) -> Self {
+    pub fn new(
+        number: usize,
+        config: Config,
+        seed: [u8; 32],
+        family: Family,
+        mtu: u16,
+        offload: bool,
+    ) -> Self {
         let mut stack = Stack::new(config, seed);
         stack.set_trace(true);
         let interface = stack.add_interface(Capabilities {
@@ -37,8 +44,9 @@ impl Host {
             checksum: offload,
             segmentation: offload,
         });
-        let address = address(number);
-        stack.add_address(interface, address.into(), 24).expect("an address for the interface");
+        let address = address(family, number);
+        let prefix_len = if address.is_ipv4() { 24 } else { 64 };
+        stack.add_address(interface, address, prefix_len).expect("an address for the interface");
         let header = HeaderBuf::default();
         Self { stack, interface, address, listener: None, offload, header }
     }
@@ -63,17 +71,50 @@ impl Host {
     }
 }
 
+/// Which IP a world speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The length of headers without options, of IP and TCP, in bytes.
+    #[must_use]
+    pub const fn headers(self) -> u16 {
+        match self {
+            Family::V4 => 40,
+            Family::V6 => 60,
+        }
+    }
+}
+
 /// The address of the host number `number`.
 #[must_use]
-pub fn address(number: usize) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, u8::try_from(number + 1).unwrap_or(u8::MAX))
+pub fn address(family: Family, number: usize) -> IpAddr {
+    let last = u8::try_from(number + 1).unwrap_or(u8::MAX);
+    match family {
+        Family::V4 => Ipv4Addr::new(10, 0, 0, last).into(),
+        Family::V6 => Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, last.into()).into(),
+    }
 }
 
 /// The number of the host that a packet is for.
 #[must_use]
 pub fn number_of(packet: &[u8]) -> Option<usize> {
-    match packet.get(16..20)? {
-        [10, 0, 0, last] => usize::from(*last).checked_sub(1),
-        _ => None,
-    }
+    let last = match packet.first()? >> 4 {
+        4 => match packet.get(16..20)? {
+            [10, 0, 0, last] => last,
+            _ => return None,
+        },
+        6 => match packet.get(24..40)? {
+            [0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last] => last,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    usize::from(*last).checked_sub(1)
 }

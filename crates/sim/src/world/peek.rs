@@ -1,9 +1,9 @@
-//! A second, naive reader of TCP over IPv4, for checkers: it shares no mistake with the stack's.
+//! A second, naive reader of TCP over either IP, for checkers: it shares no mistake with the stack's.
 //!
 //! Unlike [`Segment`](crate::segment::Segment) it copies nothing, since it looks at every packet of
 //! every world.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::segment::Flags;
 
@@ -11,9 +11,9 @@ use crate::segment::Flags;
 #[derive(Clone, Copy, Debug)]
 pub struct Peek<'a> {
     /// Who sends it.
-    pub source: SocketAddrV4,
+    pub source: SocketAddr,
     /// Whom it is for.
-    pub destination: SocketAddrV4,
+    pub destination: SocketAddr,
     /// The ECN bits of the IP header.
     pub ecn: u8,
     /// Its flags.
@@ -31,25 +31,22 @@ pub struct Peek<'a> {
 }
 
 impl<'a> Peek<'a> {
-    /// Reads a packet; `None` when it is not TCP over IPv4. Checksums are not looked at.
+    /// Reads a packet; `None` when it is not TCP right behind an IP header. Checksums are not looked at.
     #[must_use]
     pub fn new(packet: &'a [u8]) -> Option<Self> {
-        let ip: &[u8; 20] = packet.first_chunk()?;
-        if ip[0] >> 4 != 4 || ip[9] != 6 {
-            return None;
-        }
-        let ip_header = usize::from(ip[0] & 15) * 4;
-        let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
-        let transport = packet.get(ip_header..total)?;
+        let (source, destination, traffic_class, transport) = match packet.first()? >> 4 {
+            4 => read_v4(packet)?,
+            6 => read_v6(packet)?,
+            _ => return None,
+        };
         let tcp: &[u8; 20] = transport.first_chunk()?;
         let half = |at: usize| u16::from_be_bytes([tcp[at], tcp[at + 1]]);
         let word = |at: usize| u32::from(half(at)) << 16 | u32::from(half(at + 2));
         let data_offset = usize::from(tcp[12] >> 4) * 4;
-        let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
         Some(Self {
-            source: SocketAddrV4::new(address(12), half(0)),
-            destination: SocketAddrV4::new(address(16), half(2)),
-            ecn: ip[1] & 3,
+            source: SocketAddr::new(source, half(0)),
+            destination: SocketAddr::new(destination, half(2)),
+            ecn: traffic_class & 3,
             flags: Flags(tcp[13]),
             seq: word(4),
             ack: word(8),
@@ -94,6 +91,28 @@ impl<'a> Peek<'a> {
     }
 }
 
+/// Source, destination, traffic class, and what follows.
+type Envelope<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+
+fn read_v4(packet: &[u8]) -> Option<Envelope<'_>> {
+    let ip: &[u8; 20] = packet.first_chunk()?;
+    let header = usize::from(ip[0] & 15) * 4;
+    let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]).into();
+    (ip[9] == 6).then_some((address(12), address(16), ip[1], packet.get(header..total)?))
+}
+
+fn read_v6(packet: &[u8]) -> Option<Envelope<'_>> {
+    let (ip, rest) = packet.split_first_chunk::<40>()?;
+    let length = usize::from(u16::from_be_bytes([ip[4], ip[5]]));
+    let address = |at: usize| {
+        let bytes = ip[at..at + 16].try_into().unwrap_or([0; 16]);
+        Ipv6Addr::from(bytes).into()
+    };
+    let traffic_class = ip[0] << 4 | ip[1] >> 4;
+    (ip[6] == 6).then_some((address(8), address(24), traffic_class, rest.get(..length)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +120,12 @@ mod tests {
 
     #[test]
     fn it_reads_what_the_other_reader_reads() {
+        for pair in [["10.0.0.1:5", "10.0.0.2:6"], ["[fd77::1]:5", "[fd77::2]:6"]] {
+            reads_what_the_other_reads(pair);
+        }
+    }
+
+    fn reads_what_the_other_reads([source, destination]: [&str; 2]) {
         let segment = Segment {
             flags: Flags::FIN.with(Flags::ACK),
             seq: 0xffff_fff0,
@@ -109,7 +134,7 @@ mod tests {
             options: vec![TcpOption::Nop, TcpOption::Nop, TcpOption::Sack(vec![(5, 9), (20, 30)])],
             payload: vec![1, 2, 3],
             traffic_class: 2,
-            ..Segment::new("10.0.0.1:5".parse().unwrap(), "10.0.0.2:6".parse().unwrap())
+            ..Segment::new(source.parse().unwrap(), destination.parse().unwrap())
         };
         let packet = segment.to_packet();
         let peek = Peek::new(&packet).unwrap();

@@ -4,7 +4,7 @@
 //! stack forgets is a world that never ends.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use stack::{ConnectionId, Error, KeepAlive, Ready, Shutdown, SocketId, Stack, TcpOptions};
@@ -156,13 +156,13 @@ impl Program {
     pub(super) fn connect(
         &mut self,
         turn: &mut Turn<'_>,
-        from: SocketAddrV4,
-        to: SocketAddrV4,
+        from: SocketAddr,
+        to: SocketAddr,
     ) -> Result<(), String> {
         let options = self.plan.options.clone();
         let id = turn
             .stack
-            .connect(turn.now, Some(from.into()), to.into(), options)
+            .connect(turn.now, Some(from), to, options)
             .map_err(|error| format!("connect failed: {error}"))?;
         self.phase = Phase::Connecting(id);
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use stack::{ConnectionId, Error, SocketId};
 use wire::time::Instant;
@@ -16,7 +16,7 @@ use super::scenario::{Scenario, end_of};
 #[derive(Debug)]
 pub struct Programs {
     programs: Vec<Program>,
-    addresses: Vec<SocketAddrV4>,
+    addresses: Vec<SocketAddr>,
     simultaneous: Vec<bool>,
     /// Whose a socket is, by its host.
     owners: HashMap<(usize, ConnectionId), usize>,
@@ -258,7 +258,7 @@ impl Programs {
     /// The server program for a client's address.
     fn server_of(&self, client: SocketAddr) -> Option<usize> {
         let (flow, 0) = end_of(client.port(), 0)? else { return None };
-        let known = self.addresses.get(flow * 2).is_some_and(|a| SocketAddr::V4(*a) == client);
+        let known = self.addresses.get(flow * 2).is_some_and(|a| *a == client);
         (known && !self.simultaneous[flow]).then_some(flow * 2 + 1)
     }
 

@@ -4,13 +4,13 @@
 //! person writes one down ([`study`](crate::study)).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use link::Impairment;
 use stack::{Config, TcpOptions};
 use wire::time::Instant;
 
-use super::host;
+use super::host::{self, Family};
 use super::program::Plan;
 
 /// The port of every server.
@@ -23,6 +23,8 @@ const FIRST_CLIENT_PORT: u16 = 20_000;
 pub struct Scenario {
     /// Decides every chance in the world.
     pub seed: u64,
+    /// Which IP the hosts speak.
+    pub family: Family,
     /// Who is there.
     pub hosts: Vec<HostPlan>,
     /// What carries their packets.
@@ -82,13 +84,13 @@ pub struct Flow {
 impl Scenario {
     /// The addresses of a flow: the client's, the server's.
     #[must_use]
-    pub fn addresses(&self, number: usize) -> Option<[SocketAddrV4; 2]> {
+    pub fn addresses(&self, number: usize) -> Option<[SocketAddr; 2]> {
         let flow = self.flows.get(number)?;
         let port = FIRST_CLIENT_PORT.checked_add(u16::try_from(number * 2).ok()?)?;
         let server_port = if flow.simultaneous { port + 1 } else { PORT };
         Some([
-            SocketAddrV4::new(host::address(flow.client), port),
-            SocketAddrV4::new(host::address(flow.server), server_port),
+            SocketAddr::new(host::address(self.family, flow.client), port),
+            SocketAddr::new(host::address(self.family, flow.server), server_port),
         ])
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Autoconf {
     pub(super) random: ChaCha12Rng,
     /// The secret that opaque identifiers are made with.
     secret: [u8; 16],
+    /// Some Ethernet link has an address of IPv6, or had one.
+    pub(super) active: bool,
     /// Another shard of the host speaks.
     pub(super) silent: bool,
     pub(super) links: Vec<Link>,
@@ -77,6 +79,7 @@ impl Default for Autoconf {
         Self {
             random: ChaCha12Rng::from_seed([0; 32]),
             secret: [0; 16],
+            active: false,
             silent: false,
             links: Vec::new(),
             probes: Vec::new(),
@@ -98,6 +101,12 @@ impl Autoconf {
         rng.fill_bytes(&mut self.secret);
         self.secret = secret.unwrap_or(self.secret);
         self.silent = silent;
+    }
+
+    /// Whether there is anything to do at any time: most links have no IPv6 to discover.
+    #[inline]
+    pub(super) fn is_active(&self) -> bool {
+        self.active
     }
 
     /// When [`Interfaces::autoconf_timeout`] has something to do.
@@ -180,6 +189,7 @@ impl Interfaces {
         if self.autoconf.link_mut(interface).is_some() {
             return Ok(());
         }
+        self.autoconf.active = true;
         let link = Link { interface, mtu: None, solicitation: None, default_router: None };
         self.autoconf.links.push(link);
         match self.link_local(interface) {

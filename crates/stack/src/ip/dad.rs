@@ -55,6 +55,7 @@ impl Interfaces {
         if self.ethernet_address(id).is_none() {
             return;
         }
+        self.autoconf.active = true;
         self.autoconf.reports.joined(shared, id, ipv6::solicited_node(address));
         if added.state == AddressState::Tentative {
             let mut nonce = [0; 6];

@@ -94,6 +94,17 @@ impl Assigned {
         self.state == AddressState::Deprecated
     }
 
+    #[inline]
+    fn is_v4(&self, address: Ipv4Addr) -> bool {
+        matches!(self.address, IpAddr::V4(own) if own == address)
+    }
+
+    /// Of IPv6 only what is not another's, perhaps.
+    #[inline]
+    fn is_v6(&self, address: Ipv6Addr) -> bool {
+        matches!(self.address, IpAddr::V6(own) if own == address) && self.is_usable()
+    }
+
     fn is_broadcast(&self, other: Ipv4Addr) -> bool {
         self.prefix().broadcast() == Some(other)
     }
@@ -134,17 +145,15 @@ impl Interfaces {
 
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
         self.neighbors.handle_timeout(shared);
-        self.autoconf_timeout(shared);
+        if self.autoconf.is_active() {
+            self.autoconf_timeout(shared);
+        }
         self.paths.expire(shared.now);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [
-            self.neighbors.poll_timeout(),
-            self.autoconf.poll_timeout(),
-            self.paths.poll_timeout(),
-        ];
-        deadlines.into_iter().flatten().min()
+        let often = earlier(self.neighbors.poll_timeout(), self.paths.poll_timeout());
+        if self.autoconf.is_active() { earlier(often, self.autoconf.poll_timeout()) } else { often }
     }
 
     /// The next waiter that can try again, or that must give up.
@@ -154,10 +163,9 @@ impl Interfaces {
 
     /// Whether a packet of its own waits for the link, or a waiter for its turn.
     pub(crate) fn has_work(&self) -> bool {
-        !self.arp_replies.is_empty()
-            || !self.pieces.is_empty()
-            || !self.discovery.is_empty()
-            || self.neighbors.has_work()
+        // Asked for every packet: one question about all of them.
+        let own = self.arp_replies.len() | self.pieces.len() | self.discovery.len();
+        own | self.neighbors.work() != 0
     }
 
     /// Changes with every change of addresses and routes.
@@ -202,8 +210,11 @@ impl Interfaces {
 
     /// Whether packets to `address` stay inside: our own addresses, 127.0.0.0/8 and ::1.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
-        let ours = |assigned: Assigned| assigned.address == address && assigned.is_usable();
-        address.is_loopback() || self.all_assigned().any(ours)
+        let mut all = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        match address {
+            IpAddr::V4(v4) => v4.is_loopback() || all.any(|own| own.is_v4(v4)),
+            IpAddr::V6(v6) => v6.is_loopback() || all.any(|own| own.is_v6(v6)),
+        }
     }
 
     /// Whether `address` is the broadcast address of any of our networks, or of all.
@@ -608,6 +619,14 @@ impl Stack {
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
         self.interfaces.is_local(address)
+    }
+}
+
+/// The first of two moments, where there are any.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -296,9 +296,10 @@ impl Neighbors {
         self.resolved.pop_front()
     }
 
-    /// Whether a question waits for the link, or a waiter for its turn.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.to_ask.is_empty() || !self.resolved.is_empty()
+    /// How many questions wait for the link, or waiters for their turn: zero when nothing does.
+    #[inline]
+    pub(crate) fn work(&self) -> usize {
+        self.to_ask.len() | self.resolved.len()
     }
 
     /// The next question for the link.

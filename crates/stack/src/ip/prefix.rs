@@ -44,6 +44,7 @@ impl Prefix {
     }
 
     /// Whether `address` begins with them.
+    #[inline]
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

@@ -125,6 +125,9 @@ impl Interfaces {
         destination: IpAddr,
     ) -> Result<Route, Error> {
         let source = source.filter(|ip| !ip.is_unspecified());
+        if source.is_some_and(|source| source.is_ipv4() != destination.is_ipv4()) {
+            return Err(Error::NetworkUnreachable);
+        }
         if self.is_local(destination) {
             return Ok(self.route_to_self(source.unwrap_or(destination), destination));
         }

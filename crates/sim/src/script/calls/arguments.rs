@@ -1,6 +1,6 @@
 //! The arguments of a call, by their place.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::script::ast::Expression;
 use crate::script::{Problem, constants, not_supported};
@@ -34,11 +34,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A `struct sockaddr_in`, or `default` for `...`.
-    pub(super) fn address(
-        self,
-        index: usize,
-        default: SocketAddrV4,
-    ) -> Result<SocketAddrV4, Problem> {
+    pub(super) fn address(self, index: usize, default: SocketAddr) -> Result<SocketAddr, Problem> {
         let fields = match self.get(index)? {
             Expression::Ellipsis => return Ok(default),
             Expression::Record(fields) => fields,
@@ -64,7 +60,10 @@ impl<'a> Arguments<'a> {
                     address.set_ip(ip);
                 }
                 ("sin_addr", Expression::Names(names)) if names[..] == ["INADDR_ANY"] => {
-                    address.set_ip(Ipv4Addr::UNSPECIFIED);
+                    address.set_ip(match address.ip() {
+                        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                    });
                 }
                 _ => return Err(not_supported(format!("the field {name} of an address"))),
             }

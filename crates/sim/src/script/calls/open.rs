@@ -1,6 +1,6 @@
 //! Calls that open and close: socket, bind, listen, accept, connect, shutdown, close, fcntl.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use stack::{ConnectionId, Error, Ready, Shutdown, SocketId};
 
@@ -25,7 +25,7 @@ impl Runner {
     }
 
     pub(super) fn bind(&mut self, arguments: Arguments<'_>) -> Attempt {
-        let default = SocketAddrV4::new(self.settings.local, self.settings.bind_port);
+        let default = SocketAddr::new(self.settings.local, self.settings.bind_port);
         let address = arguments.address(1, default)?;
         self.sockets.get(arguments.integer(0)?)?.bound = Some(address);
         returned(0)
@@ -34,7 +34,12 @@ impl Runner {
     pub(super) fn listen(&mut self, arguments: Arguments<'_>) -> Attempt {
         let backlog = usize::try_from(arguments.integer(1)?).unwrap_or(0);
         let socket = self.sockets.get(arguments.integer(0)?)?;
-        let (local, options) = (socket.local().into(), socket.options.clone());
+        let any = match self.settings.local {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = socket.bound.unwrap_or(SocketAddr::new(any, 0));
+        let options = socket.options.clone();
         match self.stack.listen(self.now, local, backlog, options) {
             Err(error) => failed(errno::name(error)),
             Ok(id) => {
@@ -55,7 +60,7 @@ impl Runner {
             Err(error) => failed(errno::name(error)),
             Ok((connection, remote)) => {
                 let mut socket = Socket::new(Kind::Connection(connection), options);
-                socket.peer = self.peer_of_any(remote);
+                socket.peer = self.peer_of(remote);
                 socket.nonblocking = flags.contains(&"SOCK_NONBLOCK");
                 let fd = returned_fd(call)?;
                 self.sockets.open(fd, socket)?;
@@ -66,7 +71,7 @@ impl Runner {
 
     pub(super) fn connect(&mut self, arguments: Arguments<'_>) -> Attempt {
         let fd = arguments.integer(0)?;
-        let default = SocketAddrV4::new(self.settings.remote, self.settings.connect_port);
+        let default = SocketAddr::new(self.settings.remote, self.settings.connect_port);
         let remote = arguments.address(1, default)?;
         let peer = self.peer_of(remote);
         let socket = self.sockets.get(fd)?;
@@ -75,14 +80,14 @@ impl Runner {
             Kind::Connection(id) => return self.connecting(fd, id),
             Kind::Fresh => {}
         }
-        let local = socket.bound.map(SocketAddr::V4);
+        let local = socket.bound;
         let (options, nonblocking) = (socket.options.clone(), socket.nonblocking);
-        match self.stack.connect(self.now, local, remote.into(), options) {
+        match self.stack.connect(self.now, local, remote, options) {
             Err(error) => return failed(errno::name(error)),
             Ok(id) => {
                 self.sockets.connects(fd, id, peer);
                 let local = self.stack.local_address(id).map_err(|error| error.to_string())?;
-                if let (Some(peer), SocketAddr::V4(local)) = (peer, local) {
+                if let Some(peer) = peer {
                     self.flow(peer).connects_from(local);
                     self.connects_to(peer);
                 }

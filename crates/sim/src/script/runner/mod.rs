@@ -4,13 +4,13 @@ mod outbound;
 mod pending;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use stack::{HeaderBuf, InterfaceId, SocketId, Stack};
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};
-use wire::icmpv4;
 use wire::ip::Protocol;
 use wire::time::{Duration, Instant};
+use wire::{icmpv4, icmpv6};
 
 use super::ast::{Action, Event, Icmp, Moment, Packet, Script, When};
 use super::calls::Activity;
@@ -112,8 +112,12 @@ impl Runner {
             checksum: false,
             segmentation: false,
         });
-        stack.add_address(interface, settings.local.into(), 16)?;
-        stack.set_gateway(interface, settings.remote.into())?;
+        stack.add_address(
+            interface,
+            settings.local,
+            if settings.local.is_ipv4() { 16 } else { 64 },
+        )?;
+        stack.set_gateway(interface, settings.remote)?;
         Ok(Self {
             stack,
             now: ORIGIN,
@@ -312,7 +316,7 @@ impl Runner {
         }
         let mut bytes = segment.to_packet();
         if packet.bad_checksum {
-            bytes[36] ^= 0x55;
+            bytes[self.ip_header_len() + 16] ^= 0x55;
         }
         self.inject(bytes);
     }
@@ -327,13 +331,27 @@ impl Runner {
         quoted.payload = vec![0; icmp.length as usize];
         // A router quotes the IP header and at least 8 bytes (RFC 792).
         let mut quoted = quoted.to_packet();
-        quoted.truncate(28);
+        quoted.truncate(self.ip_header_len() + 8);
         let [high, low] = icmp.mtu.to_be_bytes();
-        let mut message = vec![icmp.kind, icmp.code, 0, 0, 0, 0, high, low];
-        message.extend(quoted);
-        icmpv4::fill_checksum(&mut message);
         let (router, host) = (self.settings.remote, self.settings.local);
-        self.inject(segment::ip_packet(router, host, Protocol::ICMP, 0, &message));
+        let (kind, code, protocol) = match (router, icmp.kind, icmp.code) {
+            (IpAddr::V4(_), kind, code) => (kind, code, Protocol::ICMP),
+            (IpAddr::V6(_), kind, code) => {
+                let (kind, code) = in_icmpv6(kind, code);
+                (kind, code, Protocol::ICMPV6)
+            }
+        };
+        let mut message = vec![kind, code, 0, 0, 0, 0, high, low];
+        message.extend(quoted);
+        match (router, host) {
+            (IpAddr::V6(from), IpAddr::V6(to)) => icmpv6::fill_checksum(from, to, &mut message),
+            _ => icmpv4::fill_checksum(&mut message),
+        }
+        self.inject(segment::ip_packet(router, host, protocol, 0, &message));
+    }
+
+    fn ip_header_len(&self) -> usize {
+        if self.settings.local.is_ipv4() { 20 } else { 40 }
     }
 
     fn code(&mut self, code: &str) -> Result<(), Problem> {
@@ -380,23 +398,15 @@ impl Runner {
         let settings = &self.settings;
         self.flows.entry(peer).or_insert_with(|| {
             let port = settings.connect_port.wrapping_add(peer);
-            let local = SocketAddrV4::new(settings.local, settings.bind_port);
-            Flow::new(local, SocketAddrV4::new(settings.remote, port))
+            let local = SocketAddr::new(settings.local, settings.bind_port);
+            Flow::new(local, SocketAddr::new(settings.remote, port))
         })
     }
 
     /// The number of a remote end, if it is on the remote host.
-    pub(super) fn peer_of(&self, remote: SocketAddrV4) -> Option<u16> {
-        let on_host = *remote.ip() == self.settings.remote;
+    pub(super) fn peer_of(&self, remote: SocketAddr) -> Option<u16> {
+        let on_host = remote.ip() == self.settings.remote;
         on_host.then(|| remote.port().wrapping_sub(self.settings.connect_port))
-    }
-
-    /// As [`Runner::peer_of`], for what the stack says.
-    pub(super) fn peer_of_any(&self, remote: SocketAddr) -> Option<u16> {
-        match remote {
-            SocketAddr::V4(v4) => self.peer_of(v4),
-            SocketAddr::V6(_) => None,
-        }
     }
 }
 
@@ -408,4 +418,20 @@ fn shown(time: Instant) -> String {
 /// The place of a failure, when it has none of its own.
 fn placed(failure: Failure, position: Position) -> Failure {
     Failure { position: failure.position.or(Some(position)), ..failure }
+}
+
+/// The type and code of ICMPv6 for what a script says in those of ICMP (RFC 792, RFC 4443 3).
+fn in_icmpv6(kind: u8, code: u8) -> (u8, u8) {
+    match (kind, code) {
+        // Fragmentation needed is a type of its own.
+        (3, 4) => (2, 0),
+        (3, 0 | 6) => (1, 0),
+        (3, 3) => (1, 4),
+        (3, 9 | 10 | 13) => (1, 1),
+        // A protocol that is not spoken is a problem with the header that names it.
+        (3, 2) => (4, 1),
+        (3, _) => (1, 3),
+        (11, code) => (3, code),
+        (_, code) => (4, code),
+    }
 }
