@@ -36,13 +36,20 @@ pub struct Config {
     /// How long a SYN waits for the decision of a program that decides first. 75 s: longer than a
     /// client's SYNs go on in most systems, so that a far end that is silent looks silent.
     pub decision_timeout: Duration,
-    /// How many flows one source may have that a program decides, or decided, about; a further SYN
-    /// is dropped. 16,384: no host needs more at a time, and one alone cannot fill the tables.
+    /// How many flows to any address one source may have, of TCP (those that a program decides, or
+    /// decided, about) and of UDP each; what would begin a further one is dropped. 16,384: no host
+    /// needs more at a time, and one alone cannot fill the tables.
     pub flows_per_source: u32,
+    /// How many UDP flows to any address there may be; a datagram that would begin a further one is
+    /// dropped. 65,536 of some 400 bytes, and what they have not read.
+    pub udp_flow_limit: usize,
+    /// How many bytes all UDP flows to any address may pin that were not read; further datagrams are
+    /// dropped. 64 MiB: one flow alone is bounded by `udp_receive_buffer`, and there are many.
+    pub udp_flow_memory: usize,
     /// Answer with SYN cookies when a listener's SYN queue is full (RFC 4987 3.6). On: a flood
     /// must not keep real clients out.
     pub syn_cookies: bool,
-    /// The largest backlog of a listener; larger ones are cut to it. 4096, as Linux's `somaxconn`.
+    /// The largest backlog of a listener, or of who takes UDP flows; larger ones are cut to it. 4096, as Linux's `somaxconn`.
     pub backlog_limit: usize,
     /// How often an unanswered SYN is sent again. 6: about 2 minutes (RFC 9293 3.8.3 asks for 3).
     pub syn_retries: u8,
@@ -136,6 +143,8 @@ impl Default for Config {
             syn_queue_limit: 4096,
             decision_timeout: Duration::from_secs(75),
             flows_per_source: 16_384,
+            udp_flow_limit: 65_536,
+            udp_flow_memory: 64 << 20,
             syn_cookies: true,
             backlog_limit: 4096,
             syn_retries: 6,
@@ -174,7 +183,7 @@ impl Config {
     /// The part of each of `count` shards in the limits of a host.
     ///
     /// What the whole host may use is divided evenly, rounded up: memory, connections, TIME-WAITs,
-    /// SYN queues, answers, fragments, ICMP errors per second. So no shard needs to ask another, and one may
+    /// SYN queues, UDP flows, answers, fragments, ICMP errors per second. So no shard needs to ask another, and one may
     /// reach its part while others have room. What bounds one connection, one listener's backlog,
     /// or what each shard needs for itself (neighbours, the trace, handovers) stays as it is.
     #[must_use]
@@ -186,6 +195,8 @@ impl Config {
             &mut self.connection_limit,
             &mut self.time_wait_limit,
             &mut self.syn_queue_limit,
+            &mut self.udp_flow_limit,
+            &mut self.udp_flow_memory,
             &mut self.reply_limit,
             &mut self.loopback_limit,
             &mut self.reassembly_memory,

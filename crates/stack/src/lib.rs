@@ -69,6 +69,7 @@ pub mod reason;
 mod shard;
 mod shared;
 mod short_queue;
+mod sources;
 mod stack;
 pub mod tcp;
 mod timers;
@@ -92,6 +93,7 @@ pub use tcp::state::State;
 pub use tcp::{PendingId, PendingSyn};
 pub use trace::TraceEvent;
 pub use transmit::{HeaderBuf, MAX_SLICES, Transmit};
+pub use udp::NewFlow;
 
 slotmap::new_key_type! {
     /// A TCP listener of one stack. Never used again for another after it was closed.

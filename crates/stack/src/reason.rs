@@ -165,6 +165,10 @@ reasons! {
         MalformedUdp: "malformed UDP header", "RFC 768";
         UdpChecksum: "wrong UDP checksum", "RFC 1122 4.1.3.4";
         UdpNobody: "no UDP socket has this port", "RFC 1122 4.1.3.1";
+        UdpFlowLimit: "there are too many UDP flows already", "Config::udp_flow_limit";
+        UdpFlowMemory: "what UDP flows have not read takes too much memory", "Config::udp_flow_memory";
+        UdpBacklogFull: "too many UDP flows wait to be taken", "Stack::udp_take_flows";
+        UdpFlowUntaken: "nobody took the UDP flow while it was not idle", "Stack::udp_take_flows";
         UdpQueueFull: "the UDP socket's receive queue is full", "RFC 8085 3.1";
         PingNobody: "an echo reply that nobody asked for", "RFC 792";
         MalformedTcp: "malformed TCP header", "RFC 9293 3.1";

@@ -118,6 +118,7 @@ impl Stack {
         self.shared.set_time(now);
         self.interfaces.handle_timeout(&mut self.shared);
         self.give_up_fragments();
+        self.udp.handle_timeout(&mut self.shared);
         self.tcp.handle_timeout(&mut self.shared);
     }
 
@@ -128,6 +129,7 @@ impl Stack {
         let deadlines = [
             self.interfaces.poll_timeout(),
             self.reassembly.poll_timeout(),
+            self.udp.poll_timeout(),
             self.tcp.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()

@@ -5,12 +5,12 @@ extern crate estab_stack as stack;
 mod common;
 
 use common::{A, Pair, plain};
-use stack::reason::Dropped;
+use stack::reason::{Dropped, Sent};
 use stack::{
     Config, ConnectionId, Error, Event, Family, ListenerId, PendingSyn, Ready, SocketId, State,
     TcpOptions,
 };
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A host that is not there.
@@ -180,6 +180,66 @@ fn a_full_syn_queue_drops_and_sends_no_cookie() {
         (1..=3).map(|port| world.connect(&format!("203.0.113.9:{port}"))).collect();
     assert_eq!(world.dropped(Dropped::SynQueueFull), 1);
     assert_eq!(world.pair.a.stack.state(clients[2]), Ok(State::SynSent));
+}
+
+/// Ten thousand addresses and ports of both families, all at once and each its own.
+#[test]
+fn ten_thousand_flows_of_both_families_are_taken_without_a_reset() {
+    const FLOWS: u16 = 10_000;
+    let mut pair = Pair::new(plain());
+    let (interface, b) = (pair.b.interface, &mut pair.b.stack);
+    b.set_config(Config { syn_queue_limit: FLOWS.into(), ..Config::default() });
+    b.set_any_address(interface, true).unwrap();
+    for (ours, theirs) in [("10.0.0.2", "10.0.0.1"), ("fd77::2", "fd77::1")] {
+        let (ours, theirs): (IpAddr, IpAddr) = (ours.parse().unwrap(), theirs.parse().unwrap());
+        if ours.is_ipv6() {
+            pair.a.stack.add_address(pair.a.interface, theirs, 64).unwrap();
+            b.add_address(interface, ours, 64).unwrap();
+        }
+        pair.a.stack.set_gateway(pair.a.interface, ours).unwrap();
+        b.set_gateway(interface, theirs).unwrap();
+    }
+    let families = [Family::V4, Family::V6];
+    let listeners = families.map(|family| {
+        let listener = b.listen_any(pair.now, family, 4096, TcpOptions::default()).unwrap();
+        b.decide_first(listener, true).unwrap();
+        listener
+    });
+    let far = |n: u16| -> SocketAddr {
+        let [high, low] = n.to_be_bytes();
+        let ip: IpAddr = match n % 2 {
+            0 => [198, 18 + u8::from(n.is_multiple_of(3)), high, low].into(),
+            _ => [0x2001, 0xdb8, n % 7, 0, 0, 0, 0, n].into(),
+        };
+        SocketAddr::new(ip, n.wrapping_mul(6) + 1)
+    };
+    let mut clients = Vec::new();
+    for wave in 0..FLOWS / 1000 {
+        for n in wave * 1000..(wave + 1) * 1000 {
+            let options = TcpOptions::default();
+            let client = pair.a.stack.connect(pair.now, None, far(n), options).unwrap();
+            clients.push((client, far(n)));
+        }
+        pair.settle();
+        for listener in listeners {
+            while let Ok(syn) = pair.b.stack.next_pending(listener) {
+                pair.b.stack.accept_pending(pair.now, syn.id).unwrap();
+            }
+        }
+        pair.settle();
+    }
+    for (client, to) in clients {
+        assert_eq!(pair.a.stack.state(client), Ok(State::Established), "{to}");
+    }
+    let established = |entry: &stack::SocketEntry| entry.state == State::Established;
+    let taken = pair.b.stack.sockets().iter().filter(|entry| established(entry)).count();
+    assert_eq!(taken, usize::from(FLOWS));
+    for host in [&pair.a.stack, &pair.b.stack] {
+        let counters = host.counters();
+        let resets = Sent::ALL.iter().filter(|sent| format!("{sent:?}").starts_with("Reset"));
+        assert_eq!(resets.map(|reset| counters.sent(*reset)).sum::<u64>(), 0);
+        assert_eq!(Dropped::ALL.iter().map(|why| counters.dropped(*why)).sum::<u64>(), 0);
+    }
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Stack {
         let conn = &mut *tcp.connections[connection];
         entry.begin(conn, shared);
         conn.counted = true;
-        tcp.count_source(tuple.remote.ip());
+        tcp.sources.count(tuple.remote.ip());
         tcp.settle(shared, connection);
         Ok(connection)
     }
@@ -155,7 +155,7 @@ impl Tcp {
     pub(super) fn wait_for_decision(&mut self, shared: &mut Shared, id: HalfOpenId) {
         let Some(entry) = self.half_open.get(id) else { return };
         let (tuple, listener) = (entry.tuple(), entry.listener);
-        self.count_source(tuple.remote.ip());
+        self.sources.count(tuple.remote.ip());
         self.start_waiting(shared, id);
         if let Some(listening) = self.listeners.get_mut(listener) {
             listening.undecided.push_back(id);
@@ -191,22 +191,7 @@ impl Tcp {
 
     /// Whether one source has as many flows already as one may have.
     pub(super) fn is_source_full(&self, shared: &Shared, source: IpAddr) -> bool {
-        self.sources.get(&source).is_some_and(|flows| *flows >= shared.config.flows_per_source)
-    }
-
-    /// A source has one flow more that the program decides, or decided, about.
-    fn count_source(&mut self, source: IpAddr) {
-        *self.sources.entry(source).or_insert(0) += 1;
-    }
-
-    /// It has one less.
-    pub(crate) fn uncount_source(&mut self, source: IpAddr) {
-        if let Some(flows) = self.sources.get_mut(&source) {
-            *flows -= 1;
-            if *flows == 0 {
-                self.sources.remove(&source);
-            }
-        }
+        self.sources.is_full(source, shared.config.flows_per_source)
     }
 
     /// The entry that waits for a decision.
