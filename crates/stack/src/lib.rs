@@ -83,6 +83,7 @@ pub use counters::Counters;
 pub use error::Error;
 pub use event::{AddressChange, AddressFate, Event, Ready, SocketId};
 pub use flow::{Family, FourTuple};
+pub use icmp::{Refusal, Unreachable};
 pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;
 pub use ping::PingReply;

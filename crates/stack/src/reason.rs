@@ -89,6 +89,7 @@ reasons! {
         TimeWaitAck: "TIME-WAIT: their FIN came again, our ACK was lost", "RFC 9293 3.6";
         ResetNobody: "nobody listens here", "RFC 9293 3.10.7.1";
         ResetRefused: "the program decided to refuse the connection", "RFC 9293 3.10.7.2";
+        UnreachableRefused: "the program decided to refuse the flow as unreachable", "RFC 792";
         ResetListen: "an ACK without a connection", "RFC 9293 3.10.7.2";
         ResetHandshake: "the handshake acknowledges something never sent", "RFC 9293 3.5.2";
         ResetHalfOpen: "an old connection's segment in a new handshake", "RFC 9293 3.5.2";

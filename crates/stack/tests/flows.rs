@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Family, Pair, plain};
 use proptest::prelude::*;
 use stack::reason::Dropped;
-use stack::{Config, Error, Event, NewFlow, Ready, SocketId, UdpId};
+use stack::{Config, Error, Event, NewFlow, Ready, SocketId, UdpId, Unreachable};
 use wire::time::Instant;
 
 const IDLE: Duration = Duration::from_secs(30);
@@ -94,6 +94,7 @@ for_both_families!(
     a_datagram_to_any_address_begins_a_flow,
     answers_may_come_from_anywhere,
     what_comes_back_as_an_error_reaches_the_flow,
+    a_refused_flow_is_an_unreachable_port,
     closing_gives_everything_back,
 );
 
@@ -157,6 +158,21 @@ fn what_comes_back_as_an_error_reaches_the_flow(family: Family) {
     assert_eq!(world.reads(flow), Err(Error::ConnectionRefused));
     assert_eq!(world.reads(flow), Ok(b"and away".to_vec()), "an error is told once");
     assert_eq!(world.answers(flow, b"hello?"), Ok(6), "and the flow goes on");
+}
+
+fn a_refused_flow_is_an_unreachable_port(family: Family) {
+    let mut world = World::new(family);
+    let far = world.far(1);
+    world.pair.a.stack.udp_connect(world.client, far).unwrap();
+    world.sends(far, b"hello?");
+    let flow = world.next().unwrap().id;
+    let (now, b) = (world.pair.now, &mut world.pair.b.stack);
+    assert_eq!(b.udp_refuse_flow(now, flow, Unreachable::Port), Ok(()));
+    assert_eq!(b.udp_refuse_flow(now, flow, Unreachable::Port), Err(Error::NoSuchSocket));
+    assert_eq!(b.udp_refuse_flow(now, world.taker, Unreachable::Port), Err(Error::NotConnected));
+    world.pair.settle();
+    assert_eq!(world.client_reads(), Err(Error::ConnectionRefused));
+    assert_eq!(world.pair.b.stack.sockets().len(), 1);
 }
 
 fn closing_gives_everything_back(family: Family) {

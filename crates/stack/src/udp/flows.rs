@@ -31,6 +31,7 @@ use super::socket::{Role, Socket, cost};
 use crate::demux::Demux;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
+use crate::icmp::{Refused, Unreachable};
 use crate::ip::{Incoming, InterfaceId};
 use crate::reason::Dropped;
 use crate::shared::Shared;
@@ -83,6 +84,8 @@ struct Taker {
 /// What a flow is beside a socket.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// The packet that began it.
+    began: Refused,
     idle: Duration,
     /// When the last datagram came or went.
     used: Instant,
@@ -149,6 +152,25 @@ impl Stack {
             return Err(Error::InvalidInput);
         }
         self.send_datagram(now, id, source, payload, remote)
+    }
+
+    /// Closes a flow and tells its peer that nobody hears it, with an ICMP error, which is rate-limited
+    /// like all of them.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] on a socket that is no flow; [`Error::NoSuchSocket`] when it is closed.
+    pub fn udp_refuse_flow(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        what: Unreachable,
+    ) -> Result<(), Error> {
+        self.shared.set_time(now);
+        let socket = self.udp.socket(id)?;
+        let began = socket.flow().ok_or(Error::NotConnected)?.began;
+        let packet = Refused { flow: socket.tuple(), ..began };
+        self.icmp.refuse_datagram(&mut self.shared, &packet, what);
+        self.udp_close(id)
     }
 
     /// How long a flow may be idle from now on.
@@ -226,20 +248,17 @@ impl Udp {
         let mut socket = Socket::new(tuple.local, config.tcp.ttl);
         socket.remote = Some(tuple.remote);
         let id = self.sockets.insert(socket);
-        let mut flow = Flow { idle: taker.idle, used: shared.now, timer: None };
+        let received = &packet.received;
+        let (interface, ttl, traffic_class) =
+            (received.interface, received.ttl, received.traffic_class);
+        let began = Refused { flow: *tuple, interface, ttl, traffic_class };
+        let mut flow = Flow { began, idle: taker.idle, used: shared.now, timer: None };
         flows.wheel.arm(&mut flow.timer, shared.now.after(taker.idle), id);
         self.sockets[id].role = Role::Flow(flow);
         let sockets = &self.sockets;
         flows.table.insert(tuple, id, |id| sockets[id].tuple());
         flows.sources.count(source);
-        let received = &packet.received;
-        taker.waiting.push_back(NewFlow {
-            id,
-            flow: *tuple,
-            interface: received.interface,
-            ttl: received.ttl,
-            traffic_class: received.traffic_class,
-        });
+        taker.waiting.push_back(NewFlow { id, flow: *tuple, interface, ttl, traffic_class });
         let (taker, announce) = (taker.id, Ready::READ);
         if let Some(socket) = self.sockets.get_mut(taker) {
             shared.events.push(SocketId::Udp(taker), &mut socket.pending, announce);

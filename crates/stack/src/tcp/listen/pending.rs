@@ -20,6 +20,7 @@ use wire::time::Instant;
 
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
+use crate::icmp::Refusal;
 use crate::ip::InterfaceId;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -124,15 +125,27 @@ impl Stack {
         Ok(connection)
     }
 
-    /// Refuses a SYN with a reset, as if nobody listened.
+    /// Refuses a SYN: with a reset, as if nobody listened, or with an ICMP error.
     ///
     /// # Errors
     /// [`Error::NoSuchSocket`] when nothing waits any more.
-    pub fn refuse_pending(&mut self, now: Instant, id: PendingId) -> Result<(), Error> {
+    pub fn refuse_pending(
+        &mut self,
+        now: Instant,
+        id: PendingId,
+        refusal: Refusal,
+    ) -> Result<(), Error> {
         self.shared.set_time(now);
         let entry = self.tcp.undecided(id)?;
-        let reset = Reply::refusal(entry.tuple(), entry.irs, Sent::ResetRefused);
-        self.tcp.replies.push(&mut self.shared, reset);
+        match (refusal, entry.pending(id.0)) {
+            (Refusal::Unreachable(what), Some(syn)) => {
+                self.icmp.refuse_syn(&mut self.shared, &syn, what);
+            }
+            _ => {
+                let reset = Reply::refusal(entry.tuple(), entry.irs, Sent::ResetRefused);
+                self.tcp.replies.push(&mut self.shared, reset);
+            }
+        }
         self.tcp.remove_half_open(&mut self.shared, id.0, Event::Abort);
         Ok(())
     }
