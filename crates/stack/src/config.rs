@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 use wire::time::Duration;
 
 use crate::error::Error;
+use crate::packets::{Echo, OtherProtocols};
 use crate::tcp::congestion::{Controller, Cubic};
 use crate::tcp::ecn::EcnMode;
 
@@ -113,6 +114,14 @@ pub struct Config {
     pub reassembly_time_v4: Duration,
     /// The same for IPv6. 60 s, of which RFC 8200 4.5 leaves no choice.
     pub reassembly_time_v6: Duration,
+    /// What becomes of ICMP echo requests. Answered: RFC 1122 3.2.2.6 demands it of a host.
+    pub echo: Echo,
+    /// What becomes of packets of protocols that are not spoken here. Refused, as RFC 1122 3.2.2.1
+    /// says.
+    pub other_protocols: OtherProtocols,
+    /// How many packets may wait to be handed over, and how many of the program's own for the link.
+    /// 256: some turns of a driver.
+    pub packet_limit: usize,
     /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
     /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
     pub icmp_errors_per_second: u32,
@@ -169,6 +178,9 @@ impl Default for Config {
             fragments_per_datagram: 2048,
             reassembly_time_v4: Duration::from_secs(30),
             reassembly_time_v6: Duration::from_secs(60),
+            echo: Echo::Answer,
+            other_protocols: OtherProtocols::Refuse,
+            packet_limit: 256,
             icmp_errors_per_second: 1000,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },

@@ -106,6 +106,7 @@ reasons! {
         ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
         ReassemblyTimeExceeded: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
         TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
+        OfProgram: "a packet that the program made itself", "Stack::send_packet";
         Datagram: "a datagram of a program", "RFC 768";
         Fragment: "a further piece of a datagram that is longer than its way takes", "RFC 791 3.2";
         ArpRequest: "asks who has the next hop's address", "RFC 826";
@@ -163,6 +164,8 @@ reasons! {
         IcmpUnsolicited: "an ICMP error about nothing that we sent", "RFC 5927 4";
         IcmpIgnored: "an ICMP message that needs no answer", "RFC 1122 3.2.2";
         IcmpRateLimited: "too many ICMP answers: this one is withheld", "RFC 1812 4.3.2.8";
+        EchoIgnored: "echo requests are to be ignored", "Config::echo";
+        PacketQueueFull: "too many packets wait to be handed over", "Config::packet_limit";
         MalformedUdp: "malformed UDP header", "RFC 768";
         UdpChecksum: "wrong UDP checksum", "RFC 1122 4.1.3.4";
         UdpNobody: "no UDP socket has this port", "RFC 1122 4.1.3.1";
