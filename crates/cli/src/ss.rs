@@ -199,6 +199,7 @@ const fn timer_word(timer: Timer) -> &'static str {
         Timer::LossProbe => "tlp",
         Timer::Reordering => "reordering",
         Timer::Pacing => "pacing",
+        Timer::FlowIdle => "idle",
     }
 }
 

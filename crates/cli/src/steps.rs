@@ -236,5 +236,6 @@ pub(crate) const fn timer_name(timer: Timer) -> &'static str {
         Timer::LossProbe => "loss probe timer",
         Timer::Reordering => "reordering timer",
         Timer::Pacing => "pacing timer",
+        Timer::FlowIdle => "idle timer",
     }
 }

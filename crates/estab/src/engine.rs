@@ -228,7 +228,7 @@ pub(crate) fn abort_all(stack: &mut Stack, now: Instant) {
         match entry.id {
             Some(SocketId::Listener(id)) => stack.close_listener(now, id),
             Some(SocketId::Connection(id)) => stack.abort(now, id),
-            Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
+            Some(SocketId::Udp(_) | SocketId::Ping(_) | SocketId::Packets) | None => {}
         }
     }
 }
@@ -242,7 +242,7 @@ pub(crate) fn shutdown_all(stack: &mut Stack, now: Instant) {
             Some(SocketId::Connection(id)) => {
                 let _ = stack.shutdown(now, id, stack::Shutdown::Write);
             }
-            Some(SocketId::Udp(_) | SocketId::Ping(_)) | None => {}
+            Some(SocketId::Udp(_) | SocketId::Ping(_) | SocketId::Packets) | None => {}
         }
     }
 }

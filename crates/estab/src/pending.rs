@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use stack::{PendingSyn, SocketId};
+use stack::{PendingSyn, Refusal, SocketId};
 
 use crate::connection::Connection;
 use crate::error::from_stack;
@@ -45,7 +45,7 @@ impl Pending {
         let refused = self
             .shard
             .shared()
-            .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id))?;
+            .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id, Refusal::Reset))?;
         refused.map_err(from_stack)
     }
 
@@ -64,7 +64,7 @@ impl Drop for Pending {
             let _ = self
                 .shard
                 .shared()
-                .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id));
+                .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id, Refusal::Reset));
         }
     }
 }

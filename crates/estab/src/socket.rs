@@ -219,6 +219,7 @@ impl Drop for Socket {
                 SocketId::Connection(id) => engine.stack.close(now, id),
                 SocketId::Udp(id) => drop(engine.stack.udp_close(id)),
                 SocketId::Ping(id) => drop(engine.stack.ping_close(id)),
+                SocketId::Packets => while engine.stack.poll_packet().is_some() {},
             }
         });
     }

@@ -213,6 +213,7 @@ pub(crate) struct WaitTable {
     connections: SecondaryMap<ConnectionId, Arc<Waiters>>,
     udp: SecondaryMap<UdpId, Arc<Waiters>>,
     pings: SecondaryMap<PingId, Arc<Waiters>>,
+    packets: Option<Arc<Waiters>>,
 }
 
 impl WaitTable {
@@ -223,6 +224,7 @@ impl WaitTable {
             SocketId::Connection(id) => drop(self.connections.insert(id, waiters)),
             SocketId::Udp(id) => drop(self.udp.insert(id, waiters)),
             SocketId::Ping(id) => drop(self.pings.insert(id, waiters)),
+            SocketId::Packets => self.packets = Some(waiters),
         }
     }
 
@@ -233,6 +235,7 @@ impl WaitTable {
             SocketId::Connection(id) => self.connections.get(id),
             SocketId::Udp(id) => self.udp.get(id),
             SocketId::Ping(id) => self.pings.get(id),
+            SocketId::Packets => self.packets.as_ref(),
         }
     }
 
@@ -243,13 +246,15 @@ impl WaitTable {
             SocketId::Connection(id) => drop(self.connections.remove(id)),
             SocketId::Udp(id) => drop(self.udp.remove(id)),
             SocketId::Ping(id) => drop(self.pings.remove(id)),
+            SocketId::Packets => self.packets = None,
         }
     }
 
     /// Everybody's.
     pub(crate) fn all(&self) -> Vec<Arc<Waiters>> {
         let listeners = self.listeners.values().chain(self.connections.values());
-        listeners.chain(self.udp.values()).chain(self.pings.values()).cloned().collect()
+        let datagrams = self.udp.values().chain(self.pings.values());
+        listeners.chain(datagrams).chain(&self.packets).cloned().collect()
     }
 }
 

@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 use wire::time::Duration;
 
 use crate::error::Error;
+use crate::packets::{Echo, OtherProtocols};
 use crate::tcp::congestion::{Controller, Cubic};
 use crate::tcp::ecn::EcnMode;
 
@@ -36,13 +37,20 @@ pub struct Config {
     /// How long a SYN waits for the decision of a program that decides first. 75 s: longer than a
     /// client's SYNs go on in most systems, so that a far end that is silent looks silent.
     pub decision_timeout: Duration,
-    /// How many flows one source may have that a program decides, or decided, about; a further SYN
-    /// is dropped. 16,384: no host needs more at a time, and one alone cannot fill the tables.
+    /// How many flows to any address one source may have, of TCP (those that a program decides, or
+    /// decided, about) and of UDP each; what would begin a further one is dropped. 16,384: no host
+    /// needs more at a time, and one alone cannot fill the tables.
     pub flows_per_source: u32,
+    /// How many UDP flows to any address there may be; a datagram that would begin a further one is
+    /// dropped. 65,536 of some 400 bytes, and what they have not read.
+    pub udp_flow_limit: usize,
+    /// How many bytes all UDP flows to any address may pin that were not read; further datagrams are
+    /// dropped. 64 MiB: one flow alone is bounded by `udp_receive_buffer`, and there are many.
+    pub udp_flow_memory: usize,
     /// Answer with SYN cookies when a listener's SYN queue is full (RFC 4987 3.6). On: a flood
     /// must not keep real clients out.
     pub syn_cookies: bool,
-    /// The largest backlog of a listener; larger ones are cut to it. 4096, as Linux's `somaxconn`.
+    /// The largest backlog of a listener, or of who takes UDP flows; larger ones are cut to it. 4096, as Linux's `somaxconn`.
     pub backlog_limit: usize,
     /// How often an unanswered SYN is sent again. 6: about 2 minutes (RFC 9293 3.8.3 asks for 3).
     pub syn_retries: u8,
@@ -106,6 +114,14 @@ pub struct Config {
     pub reassembly_time_v4: Duration,
     /// The same for IPv6. 60 s, of which RFC 8200 4.5 leaves no choice.
     pub reassembly_time_v6: Duration,
+    /// What becomes of ICMP echo requests. Answered: RFC 1122 3.2.2.6 demands it of a host.
+    pub echo: Echo,
+    /// What becomes of packets of protocols that are not spoken here. Refused, as RFC 1122 3.2.2.1
+    /// says.
+    pub other_protocols: OtherProtocols,
+    /// How many packets may wait to be handed over, and how many of the program's own for the link.
+    /// 256: some turns of a driver.
+    pub packet_limit: usize,
     /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
     /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
     pub icmp_errors_per_second: u32,
@@ -136,6 +152,8 @@ impl Default for Config {
             syn_queue_limit: 4096,
             decision_timeout: Duration::from_secs(75),
             flows_per_source: 16_384,
+            udp_flow_limit: 65_536,
+            udp_flow_memory: 64 << 20,
             syn_cookies: true,
             backlog_limit: 4096,
             syn_retries: 6,
@@ -160,6 +178,9 @@ impl Default for Config {
             fragments_per_datagram: 2048,
             reassembly_time_v4: Duration::from_secs(30),
             reassembly_time_v6: Duration::from_secs(60),
+            echo: Echo::Answer,
+            other_protocols: OtherProtocols::Refuse,
+            packet_limit: 256,
             icmp_errors_per_second: 1000,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
@@ -174,7 +195,7 @@ impl Config {
     /// The part of each of `count` shards in the limits of a host.
     ///
     /// What the whole host may use is divided evenly, rounded up: memory, connections, TIME-WAITs,
-    /// SYN queues, answers, fragments, ICMP errors per second. So no shard needs to ask another, and one may
+    /// SYN queues, UDP flows, answers, fragments, ICMP errors per second. So no shard needs to ask another, and one may
     /// reach its part while others have room. What bounds one connection, one listener's backlog,
     /// or what each shard needs for itself (neighbours, the trace, handovers) stays as it is.
     #[must_use]
@@ -186,6 +207,8 @@ impl Config {
             &mut self.connection_limit,
             &mut self.time_wait_limit,
             &mut self.syn_queue_limit,
+            &mut self.udp_flow_limit,
+            &mut self.udp_flow_memory,
             &mut self.reply_limit,
             &mut self.loopback_limit,
             &mut self.reassembly_memory,

@@ -17,6 +17,8 @@ pub enum SocketId {
     Udp(UdpId),
     /// An ICMP echo socket.
     Ping(PingId),
+    /// Whole packets that are handed over (`Stack::poll_packet`), or sent (`Stack::send_packet`).
+    Packets,
 }
 
 bitflags::bitflags! {

@@ -63,12 +63,14 @@ mod icmp;
 pub mod info;
 pub mod ip;
 mod memory;
+mod packets;
 mod ping;
 mod pool;
 pub mod reason;
 mod shard;
 mod shared;
 mod short_queue;
+mod sources;
 mod stack;
 pub mod tcp;
 mod timers;
@@ -82,8 +84,10 @@ pub use counters::Counters;
 pub use error::Error;
 pub use event::{AddressChange, AddressFate, Event, Ready, SocketId};
 pub use flow::{Family, FourTuple};
+pub use icmp::{Refusal, Unreachable};
 pub use info::{Repair, SocketEntry, TcpInfo};
 pub use ip::InterfaceId;
+pub use packets::{Echo, OtherProtocols};
 pub use ping::PingReply;
 pub use shard::{Handover, Shard};
 pub use stack::Stack;
@@ -92,6 +96,7 @@ pub use tcp::state::State;
 pub use tcp::{PendingId, PendingSyn};
 pub use trace::TraceEvent;
 pub use transmit::{HeaderBuf, MAX_SLICES, Transmit};
+pub use udp::NewFlow;
 
 slotmap::new_key_type! {
     /// A TCP listener of one stack. Never used again for another after it was closed.

@@ -89,6 +89,7 @@ reasons! {
         TimeWaitAck: "TIME-WAIT: their FIN came again, our ACK was lost", "RFC 9293 3.6";
         ResetNobody: "nobody listens here", "RFC 9293 3.10.7.1";
         ResetRefused: "the program decided to refuse the connection", "RFC 9293 3.10.7.2";
+        UnreachableRefused: "the program decided to refuse the flow as unreachable", "RFC 792";
         ResetListen: "an ACK without a connection", "RFC 9293 3.10.7.2";
         ResetHandshake: "the handshake acknowledges something never sent", "RFC 9293 3.5.2";
         ResetHalfOpen: "an old connection's segment in a new handshake", "RFC 9293 3.5.2";
@@ -105,6 +106,7 @@ reasons! {
         ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
         ReassemblyTimeExceeded: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
         TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
+        OfProgram: "a packet that the program made itself", "Stack::send_packet";
         Datagram: "a datagram of a program", "RFC 768";
         Fragment: "a further piece of a datagram that is longer than its way takes", "RFC 791 3.2";
         ArpRequest: "asks who has the next hop's address", "RFC 826";
@@ -162,9 +164,15 @@ reasons! {
         IcmpUnsolicited: "an ICMP error about nothing that we sent", "RFC 5927 4";
         IcmpIgnored: "an ICMP message that needs no answer", "RFC 1122 3.2.2";
         IcmpRateLimited: "too many ICMP answers: this one is withheld", "RFC 1812 4.3.2.8";
+        EchoIgnored: "echo requests are to be ignored", "Config::echo";
+        PacketQueueFull: "too many packets wait to be handed over", "Config::packet_limit";
         MalformedUdp: "malformed UDP header", "RFC 768";
         UdpChecksum: "wrong UDP checksum", "RFC 1122 4.1.3.4";
         UdpNobody: "no UDP socket has this port", "RFC 1122 4.1.3.1";
+        UdpFlowLimit: "there are too many UDP flows already", "Config::udp_flow_limit";
+        UdpFlowMemory: "what UDP flows have not read takes too much memory", "Config::udp_flow_memory";
+        UdpBacklogFull: "too many UDP flows wait to be taken", "Stack::udp_take_flows";
+        UdpFlowUntaken: "nobody took the UDP flow while it was not idle", "Stack::udp_take_flows";
         UdpQueueFull: "the UDP socket's receive queue is full", "RFC 8085 3.1";
         PingNobody: "an echo reply that nobody asked for", "RFC 792";
         MalformedTcp: "malformed TCP header", "RFC 9293 3.1";

@@ -13,6 +13,7 @@ use crate::event::{Event, Ready, SocketId};
 use crate::icmp::Icmp;
 use crate::info::SocketEntry;
 use crate::ip::{FlowLabels, InterfaceId, Interfaces, Reassembly, Waiter};
+use crate::packets::Packets;
 use crate::ping::Pings;
 use crate::reason::Dropped;
 use crate::shard::{Shard, Steering};
@@ -34,6 +35,7 @@ pub struct Stack {
     pub(crate) reassembly: Reassembly,
     pub(crate) icmp: Icmp,
     pub(crate) pings: Pings,
+    pub(crate) packets: Packets,
     pub(crate) udp: Udp,
     pub(crate) tcp: Tcp,
     /// Frames on their way from the stack to itself.
@@ -65,6 +67,7 @@ impl Stack {
             interfaces: Interfaces::new(&mut rng),
             icmp: Icmp::new(&config),
             pings: Pings::new(),
+            packets: Packets::default(),
             udp: Udp::new(&config, &mut rng),
             tcp: Tcp::new(&config, &mut rng),
             steering: Steering::new(shard, [rng.next_u64(), rng.next_u64()]),
@@ -118,6 +121,7 @@ impl Stack {
         self.shared.set_time(now);
         self.interfaces.handle_timeout(&mut self.shared);
         self.give_up_fragments();
+        self.udp.handle_timeout(&mut self.shared);
         self.tcp.handle_timeout(&mut self.shared);
     }
 
@@ -128,6 +132,7 @@ impl Stack {
         let deadlines = [
             self.interfaces.poll_timeout(),
             self.reassembly.poll_timeout(),
+            self.udp.poll_timeout(),
             self.tcp.poll_timeout(),
         ];
         deadlines.into_iter().flatten().min()
@@ -224,6 +229,7 @@ impl Stack {
             SocketId::Connection(id) => self.tcp.connection_readiness(id),
             SocketId::Udp(id) => self.udp.readiness(id),
             SocketId::Ping(id) => self.pings.readiness(id),
+            SocketId::Packets => self.packets.readiness(self.shared.config.packet_limit),
         }
     }
 
@@ -243,6 +249,7 @@ impl Stack {
             SocketId::Connection(id) => self.tcp.take_connection_pending(id),
             SocketId::Udp(id) => self.udp.take_pending(id),
             SocketId::Ping(id) => self.pings.take_pending(id),
+            SocketId::Packets => self.packets.take_pending(),
         }
     }
 
@@ -283,6 +290,11 @@ impl Stack {
         {
             return Some(packet);
         }
+        if self.packets.has_work()
+            && let Some(packet) = self.packets.next_packet(shared, interfaces, header)
+        {
+            return Some(packet);
+        }
         if self.udp.has_work() { self.udp.next_packet(shared, interfaces, header) } else { None }
     }
 
@@ -294,6 +306,7 @@ impl Stack {
                 Waiter::Tcp(ready) => self.tcp.next_hop_known(shared, ready, outcome),
                 Waiter::Udp(parked) => self.udp.next_hop_known(shared, parked, outcome),
                 Waiter::Ping(parked) => self.pings.next_hop_known(shared, parked, outcome),
+                Waiter::Packet(parked) => self.packets.next_hop_known(shared, parked, outcome),
                 Waiter::Icmp(reply) => self.icmp.next_hop_known(shared, reply, outcome),
             }
         }

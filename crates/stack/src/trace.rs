@@ -144,6 +144,8 @@ pub enum Timer {
     Reordering,
     /// The sending rate lets the next segment out.
     Pacing,
+    /// A UDP flow had no datagram for as long as it may be idle (RFC 4787 4.3).
+    FlowIdle,
 }
 
 /// The events that wait to be fetched.

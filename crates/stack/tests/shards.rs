@@ -519,6 +519,39 @@ fn fragments_that_come_to_different_queues_are_put_together_for_their_owner() {
     }
 }
 
+/// Each shard takes the flows to its ports, and answers them.
+#[test]
+fn a_udp_flow_belongs_to_the_shard_of_its_port() {
+    let mut ours = Shards::new(4);
+    let idle = Duration::from_secs(30);
+    let takers: Vec<_> =
+        ours.stacks.iter_mut().map(|stack| stack.udp_take_flows(idle, 64).unwrap()).collect();
+    for port in 1..=64_u16 {
+        for queue in 0..4_u8 {
+            let payload = [queue];
+            ours.arrives(queue.into(), &datagram(&header(Protocol::UDP), (9, port), &payload));
+        }
+    }
+    let mut busy = BTreeSet::new();
+    for port in 1..=64_u16 {
+        let owner = usize::from(ours.stacks[0].owner_of_udp_port(port));
+        busy.insert(owner);
+        let (now, stack) = (ours.now, &mut ours.stacks[owner]);
+        let new = stack.udp_next_flow(takers[owner]).expect("one flow for each port");
+        assert_eq!((new.flow.local, new.flow.remote), (v4(US, port), v4(THEM, 9)));
+        for queue in 0..4_u8 {
+            let mut buffer = [0xff; 4];
+            assert_eq!(stack.udp_receive_from(new.id, &mut buffer), Ok((1, v4(THEM, 9))));
+            assert_eq!(buffer[0], queue);
+        }
+        assert_eq!(stack.udp_send(now, new.id, b"answer"), Ok(6));
+    }
+    assert_eq!(busy.len(), 4);
+    for (stack, taker) in ours.stacks.iter_mut().zip(takers) {
+        assert_eq!(stack.udp_next_flow(taker), Err(Error::WouldBlock));
+    }
+}
+
 #[test]
 fn the_limits_of_a_host_are_divided() {
     let whole = Config::default();

@@ -66,7 +66,7 @@ impl Application {
                 }
             }
             SocketId::Connection(id) => self.serve(core, now, id, event.ready),
-            SocketId::Udp(_) | SocketId::Ping(_) => {}
+            SocketId::Udp(_) | SocketId::Ping(_) | SocketId::Packets => {}
         }
     }
 

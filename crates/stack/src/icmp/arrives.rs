@@ -9,6 +9,7 @@ use wire::ip::Protocol;
 use super::{IcmpError, Reply, TTL};
 use crate::FourTuple;
 use crate::ip::{Incoming, InterfaceId};
+use crate::packets::Echo;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
 use crate::tcp::seq::Seq;
@@ -58,6 +59,11 @@ impl Stack {
     fn echo_request_arrives(&mut self, packet: Incoming) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
+        }
+        match self.shared.config.echo {
+            Echo::Answer => {}
+            Echo::Ignore => return self.discard(packet.received.frame, Dropped::EchoIgnored),
+            Echo::HandOver => return self.hand_over(packet),
         }
         let mut message = packet.received.frame;
         message[0] = kind::ECHO_REPLY;

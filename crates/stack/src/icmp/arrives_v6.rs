@@ -9,6 +9,7 @@ use wire::ip::Protocol;
 use super::arrives::{About, Quote};
 use super::{IcmpError, Reply, TTL};
 use crate::ip::Incoming;
+use crate::packets::Echo;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
 use crate::trace::What;
@@ -81,6 +82,11 @@ impl Stack {
         let Some(IpAddr::V6(from)) = from.filter(|_| !source.is_unspecified()) else {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         };
+        match self.shared.config.echo {
+            Echo::Answer => {}
+            Echo::Ignore => return self.discard(packet.received.frame, Dropped::EchoIgnored),
+            Echo::HandOver => return self.hand_over(packet),
+        }
         let mut message = packet.received.frame;
         message[0] = kind::ECHO_REPLY;
         icmpv6::fill_checksum(from, source, &mut message);

@@ -21,7 +21,7 @@ use crate::shared::Shared;
 const LONGEST_ERROR: usize = 576;
 
 /// Precedence "internetwork control" (RFC 1812 4.3.2.5), as Linux sends it.
-const ERROR_TRAFFIC_CLASS: u8 = 0xc0;
+pub(super) const ERROR_TRAFFIC_CLASS: u8 = 0xc0;
 
 /// What an error has of the packet that it is about (RFC 1122 3.2.2).
 const TYPE_OF_SERVICE: u8 = 0x1c;

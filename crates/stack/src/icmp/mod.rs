@@ -6,12 +6,14 @@
 //! | `arrives` | what each message means to us | RFC 1122 3.2.2 |
 //! | `arrives_v6` | the same for IPv6 | RFC 4443 |
 //! | `errors` | the errors that we send, and when not to | RFC 1122 3.2.2, RFC 1812 4.3.2.8 |
+//! | `refusal` | the errors that a program asks for | RFC 792, RFC 4443 3.1 |
 //! | `received` | what a received error means to a socket | RFC 1122 4.2.3.9, RFC 5927 |
 
 mod arrives;
 mod arrives_v6;
 mod errors;
 mod received;
+mod refusal;
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
@@ -29,6 +31,8 @@ use crate::transmit::{HeaderBuf, Packet};
 
 pub(crate) use errors::Problem;
 pub(crate) use received::IcmpError;
+pub(crate) use refusal::Refused;
+pub use refusal::{Refusal, Unreachable};
 
 use errors::TokenBucket;
 

@@ -12,6 +12,7 @@ use crate::icmp::Problem;
 use crate::ip::input_v6::without_fragment_header;
 use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
 use crate::ip::{InterfaceId, Interfaces, Received};
+use crate::packets::OtherProtocols;
 use crate::reason::Dropped;
 use crate::stack::Stack;
 
@@ -184,6 +185,9 @@ impl Stack {
                 self.udp.datagram_arrives(shared, &mut self.icmp, &self.interfaces, packet);
             }
             Protocol::ICMP => self.icmp_arrives(packet),
+            _ if shared.config.other_protocols == OtherProtocols::HandOver => {
+                self.hand_over(packet);
+            }
             _ => {
                 self.icmp.report(shared, &self.interfaces, &packet, Problem::ProtocolUnreachable);
                 self.discard(packet.received.frame, Dropped::UnknownProtocol);

@@ -12,6 +12,7 @@ use crate::icmp::Problem;
 use crate::ip::input::{Came, Incoming};
 use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
 use crate::ip::{InterfaceId, Interfaces, Received};
+use crate::packets::OtherProtocols;
 use crate::reason::Dropped;
 use crate::stack::Stack;
 
@@ -116,6 +117,9 @@ impl Stack {
             Protocol::ICMPV6 => self.icmpv6_arrives(packet),
             Protocol::NO_NEXT_HEADER => {
                 self.discard(packet.received.frame, Dropped::NoNextHeader);
+            }
+            _ if shared.config.other_protocols == OtherProtocols::HandOver => {
+                self.hand_over(packet);
             }
             _ => {
                 let answer = Answer {

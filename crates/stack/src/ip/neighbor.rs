@@ -54,6 +54,8 @@ pub(crate) enum Waiter {
     Udp(crate::udp::Parked),
     /// An echo request of a program.
     Ping(crate::ping::Parked),
+    /// A packet of the program's own.
+    Packet(crate::packets::Parked),
     /// An ICMP answer.
     Icmp(crate::icmp::Reply),
 }

@@ -89,7 +89,7 @@ fn place(timer: Timer) -> Place {
         Timer::Pacing => Place::Send(5),
         Timer::KeepAlive => Place::KeepAlive,
         Timer::FinWait2 => Place::FinWait2,
-        Timer::DelayedAck | Timer::TimeWait => Place::Ack,
+        Timer::DelayedAck | Timer::TimeWait | Timer::FlowIdle => Place::Ack,
     }
 }
 

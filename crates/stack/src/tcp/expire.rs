@@ -50,7 +50,7 @@ impl Connection {
             Timer::LossProbe => self.loss_probe_expired(shared),
             Timer::Reordering => sack::reordering_expired(self, shared),
             // What waited for it may leave: the connection queues up for output.
-            Timer::Pacing | Timer::TimeWait => {}
+            Timer::Pacing | Timer::TimeWait | Timer::FlowIdle => {}
         }
     }
 

@@ -108,7 +108,7 @@ impl Tcp {
             shared.memory.charge(&mut conn.charge, 0);
             conn.rest(shared);
             if conn.counted {
-                self.uncount_source(conn.tuple().remote.ip());
+                self.sources.uncount(conn.tuple().remote.ip());
             }
         }
     }

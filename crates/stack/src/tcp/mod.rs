@@ -81,6 +81,7 @@ use crate::ip::keyed::KeyedState;
 use crate::ip::{Interfaces, Received};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
+use crate::sources::Sources;
 use crate::timers::Wheel;
 use crate::trace::What;
 use crate::{ConnectionId, FourTuple, ListenerId};
@@ -121,7 +122,7 @@ pub(crate) struct Tcp {
     starved: VecDeque<ConnectionId>,
     replies: Replies,
     /// How many flows each source has that the program decides, or decided, about.
-    sources: HashMap<IpAddr, u32, KeyedState>,
+    sources: Sources,
     /// What programs set, kept once for all that set the same.
     options: SharedOptions,
     isn: IsnGenerator,
@@ -165,7 +166,7 @@ impl Tcp {
             ready: VecDeque::new(),
             starved: VecDeque::new(),
             replies: Replies::default(),
-            sources: HashMap::with_hasher(KeyedState::new(rng)),
+            sources: Sources::new(rng),
             options: SharedOptions::default(),
             isn: IsnGenerator::new(key(rng)),
             ports: PortAllocator::new(key(rng), config.ephemeral_ports.clone()),

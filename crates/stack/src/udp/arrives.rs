@@ -6,14 +6,14 @@ use wire::frame::{FrameBuf, ReceiveChecksum};
 use wire::udp;
 
 use super::Udp;
-use super::socket::Datagram;
-use crate::FourTuple;
+use super::socket::{Datagram, Socket, cost};
 use crate::event::{Ready, SocketId};
 use crate::icmp::{Icmp, IcmpError, Problem};
 use crate::ip::{Incoming, Interfaces, with_scope};
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::trace::What;
+use crate::{FourTuple, UdpId};
 
 impl Udp {
     /// A datagram for one of our addresses, or for everybody on the link.
@@ -31,7 +31,7 @@ impl Udp {
                 return shared.recycle(packet.received.frame);
             }
         };
-        let received = &mut packet.received;
+        let received = &packet.received;
         let local = SocketAddr::new(received.destination, header.destination_port);
         let remote = SocketAddr::new(received.source, header.source_port);
         let flow = FourTuple { local, remote };
@@ -44,24 +44,30 @@ impl Udp {
                 length: u32::from(header.payload_len),
             },
         );
-        let found = self.ports.find(local);
-        let hears = |id: &_| {
-            self.sockets.get(*id).is_some_and(|socket| socket.remote.is_none_or(|r| r == remote))
+        let id = match self.receiver(shared, &flow, &packet) {
+            Ok(id) => id,
+            Err(reason) => {
+                if reason == Dropped::UdpNobody {
+                    // RFC 1122 4.1.3.1; not about a broadcast.
+                    icmp.report(shared, interfaces, &packet, Problem::PortUnreachable);
+                }
+                shared.drop_packet(Some(flow), reason);
+                return shared.recycle(packet.received.frame);
+            }
         };
-        let Some(id) = found.filter(hears) else {
-            // RFC 1122 4.1.3.1; not about a broadcast.
-            icmp.report(shared, interfaces, &packet, Problem::PortUnreachable);
-            shared.drop_packet(Some(flow), Dropped::UdpNobody);
-            return shared.recycle(packet.received.frame);
-        };
+        let received = &mut packet.received;
         let source = with_scope(remote, received.interface);
         received.frame.truncate(udp::HEADER_LEN + usize::from(header.payload_len));
         received.frame.advance(udp::HEADER_LEN);
         let payload = keep(shared, packet.received.frame);
+        let pins = cost(&payload);
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let limit = shared.config.udp_receive_buffer;
         match socket.push_received(limit, Datagram { source, payload }) {
-            Ok(()) => shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::READ),
+            Ok(()) => {
+                shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::READ);
+                self.flow_received(shared, id, pins);
+            }
             Err(refused) => {
                 shared.drop_packet(Some(flow), Dropped::UdpQueueFull);
                 shared.recycle(refused.payload);
@@ -72,8 +78,27 @@ impl Udp {
     /// Whether a socket could have sent a datagram on `tuple`: it has the port, and is connected to
     /// nobody else.
     pub(crate) fn may_have_sent(&self, tuple: FourTuple) -> bool {
-        let socket = self.ports.find(tuple.local).and_then(|id| self.sockets.get(id));
+        let found = self.flow_of(&tuple).or_else(|| self.ports.find(tuple.local));
+        let socket = found.and_then(|id| self.sockets.get(id));
         socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == tuple.remote))
+    }
+
+    /// The socket that a datagram is for: the flow that it belongs to, the socket that is bound to
+    /// where it goes, or a new flow.
+    fn receiver(
+        &mut self,
+        shared: &mut Shared,
+        flow: &FourTuple,
+        packet: &Incoming,
+    ) -> Result<UdpId, Dropped> {
+        if let Some(id) = self.flow_of(flow) {
+            return self.is_there_room(shared, id);
+        }
+        let Some(id) = self.ports.find(flow.local) else {
+            return self.begin_flow(shared, flow, packet);
+        };
+        let hears = |socket: &Socket| socket.remote.is_none_or(|remote| remote == flow.remote);
+        self.sockets.get(id).filter(|socket| hears(socket)).map(|_| id).ok_or(Dropped::UdpNobody)
     }
 
     /// ICMP says that a datagram of ours did not get through. Only a connected socket hears of it:
@@ -84,7 +109,8 @@ impl Udp {
         tuple: FourTuple,
         error: IcmpError,
     ) -> Result<(), Dropped> {
-        let id = self.ports.find(tuple.local).ok_or(Dropped::IcmpUnsolicited)?;
+        let found = self.flow_of(&tuple).or_else(|| self.ports.find(tuple.local));
+        let id = found.ok_or(Dropped::IcmpUnsolicited)?;
         let socket = self.sockets.get_mut(id).ok_or(Dropped::IcmpUnsolicited)?;
         if socket.remote != Some(tuple.remote) {
             return Err(Dropped::IcmpUnsolicited);

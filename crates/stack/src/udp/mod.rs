@@ -3,17 +3,20 @@
 //! | place | holds |
 //! |---|---|
 //! | `ports` | which socket has which address and port |
+//! | `flows` | who takes datagrams to any address, and the flows that come of it |
 //! | `socket` | one socket: what it received, what it will send |
 //! | `user` | the calls of the program |
 //! | `arrives` | datagrams and errors that come |
 //! | `output` | datagrams that go |
 
 mod arrives;
+mod flows;
 mod output;
 mod ports;
 mod socket;
 mod user;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,9 +29,12 @@ use crate::config::Config;
 use crate::event::{Ready, SocketId};
 use crate::info::SocketEntry;
 use crate::tcp::state::State;
+use crate::trace::Timer;
 
+pub use flows::NewFlow;
 pub(crate) use output::Parked;
 
+use flows::Flows;
 use ports::Ports;
 use socket::Socket;
 
@@ -37,6 +43,8 @@ use socket::Socket;
 pub(crate) struct Udp {
     sockets: SlotMap<UdpId, Socket>,
     ports: Ports,
+    /// Flows to any address, once somebody takes them.
+    flows: Option<Box<Flows>>,
     /// One entry for each datagram in a socket's queue, in the order of the programs' calls.
     ready: VecDeque<UdpId>,
     /// Datagrams whose next hop became known: they go first.
@@ -48,6 +56,7 @@ impl Udp {
         Self {
             sockets: SlotMap::with_key(),
             ports: Ports::new(config.ephemeral_ports.clone(), rng),
+            flows: None,
             ready: VecDeque::new(),
             returned: VecDeque::new(),
         }
@@ -55,7 +64,11 @@ impl Udp {
 
     /// What a socket is ready for; nothing when it is gone.
     pub(crate) fn readiness(&self, id: UdpId) -> Ready {
-        self.sockets.get(id).map_or_else(Ready::empty, Socket::readiness)
+        let Some(socket) = self.sockets.get(id) else { return Ready::empty() };
+        if socket.takes_flows() {
+            return if self.waiting_flows() > 0 { Ready::READ } else { Ready::empty() };
+        }
+        socket.readiness()
     }
 
     /// What was announced for a socket and not fetched yet.
@@ -69,11 +82,14 @@ impl Udp {
             id: Some(SocketId::Udp(id)),
             protocol: "udp",
             state: if socket.remote.is_some() { State::Established } else { State::Closed },
-            receive_queue: socket.received_bytes(),
+            receive_queue: match socket.takes_flows() {
+                true => self.waiting_flows(),
+                false => socket.received_bytes(),
+            },
             send_queue: socket.outgoing_bytes(),
             local: socket.local,
             remote: socket.remote.unwrap_or(UNSPECIFIED),
-            timer: None,
+            timer: socket.flow().and_then(|flow| Some((Timer::FlowIdle, flow.ends_at()?))),
             retries: 0,
             info: None,
         }));

@@ -35,6 +35,11 @@ impl Ports {
         }
     }
 
+    /// Where further secrets come from.
+    pub(super) fn rng(&mut self) -> &mut impl Rng {
+        &mut self.rng
+    }
+
     /// The socket that a datagram to `local` is for: one with this very address goes first.
     pub(super) fn find(&self, local: SocketAddr) -> Option<UdpId> {
         let exact = self.bound.get(&local);

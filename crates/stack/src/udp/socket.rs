@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use wire::frame::FrameBuf;
 
+use super::flows::Flow;
 use crate::error::Error;
 use crate::event::{Pending, Ready};
 
@@ -32,6 +33,18 @@ pub(super) struct Socket {
     outgoing_cost: usize,
     /// A `send` was refused for want of room: the program waits to be told.
     pub(super) wants_room: bool,
+    pub(super) role: Role,
+}
+
+/// How a socket came to be.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// The program bound it.
+    Bound,
+    /// The program takes flows with it.
+    Taker,
+    /// A datagram to any address began it.
+    Flow(Flow),
 }
 
 /// A datagram that came.
@@ -66,15 +79,36 @@ impl Socket {
             outgoing: VecDeque::new(),
             outgoing_cost: 0,
             wants_room: false,
+            role: Role::Bound,
         }
+    }
+
+    /// What it is beside a socket, if it is a flow.
+    pub(super) fn flow(&self) -> Option<&Flow> {
+        if let Role::Flow(flow) = &self.role { Some(flow) } else { None }
+    }
+
+    pub(super) fn flow_mut(&mut self) -> Option<&mut Flow> {
+        if let Role::Flow(flow) = &mut self.role { Some(flow) } else { None }
+    }
+
+    /// It was idle for too long.
+    pub(super) fn is_over(&self) -> bool {
+        self.flow().is_some_and(Flow::is_over)
+    }
+
+    /// It gets flows, and no datagrams.
+    pub(super) fn takes_flows(&self) -> bool {
+        matches!(self.role, Role::Taker)
     }
 
     /// What it is ready for. Room for sending is announced when it comes back.
     pub(super) fn readiness(&self) -> Ready {
         let mut ready = Ready::empty();
-        ready.set(Ready::READ, !self.received.is_empty() || self.error.is_some());
-        ready.set(Ready::WRITE, !self.wants_room);
-        ready.set(Ready::ERROR, self.error.is_some());
+        let failed = self.error.is_some() || self.is_over();
+        ready.set(Ready::READ, !self.received.is_empty() || failed);
+        ready.set(Ready::WRITE, !self.wants_room || failed);
+        ready.set(Ready::ERROR, failed);
         ready
     }
 
@@ -137,6 +171,7 @@ impl Socket {
     }
 }
 
-fn cost(payload: &FrameBuf) -> usize {
+/// What a queued payload pins in memory, in bytes.
+pub(super) fn cost(payload: &FrameBuf) -> usize {
     payload.capacity() + OVERHEAD
 }

@@ -6,7 +6,7 @@ use wire::frame::FrameBuf;
 use wire::time::Instant;
 
 use super::Udp;
-use super::socket::{Outgoing, Socket};
+use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
 use crate::error::Error;
 use crate::ip::without_scope;
@@ -51,11 +51,14 @@ impl Stack {
     /// What was received from others before stays in the queue.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for port 0, an unspecified address or another family;
-    /// [`Error::NetworkUnreachable`] when no route leads there; [`Error::AddressInUse`] when
+    /// [`Error::InvalidInput`] for port 0, an unspecified address or another family, and for a flow,
+    /// which is connected; [`Error::NetworkUnreachable`] when no route leads there; [`Error::AddressInUse`] when
     /// another socket has the port on the address that the route gives.
     pub fn udp_connect(&mut self, id: UdpId, remote: SocketAddr) -> Result<(), Error> {
         let socket = self.udp.socket(id)?;
+        if !matches!(socket.role, Role::Bound) {
+            return Err(Error::InvalidInput);
+        }
         let (bound, before) = (socket.bound, socket.local);
         check_peer(remote, bound)?;
         let source = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
@@ -84,11 +87,34 @@ impl Stack {
     /// fragments);
     /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
     /// without a route; [`Error::InvalidInput`] for an impossible peer; on a connected socket,
-    /// whatever ICMP reported before, once.
+    /// whatever ICMP reported before, once; on a flow that was idle for too long,
+    /// [`Error::TimedOut`].
     pub fn udp_send_to(
         &mut self,
         now: Instant,
         id: UdpId,
+        payload: &[u8],
+        remote: SocketAddr,
+    ) -> Result<usize, Error> {
+        let local = self.udp.socket(id)?.local;
+        self.send_datagram(now, id, local, payload, remote)
+    }
+
+    /// Queues a datagram to the peer of a connected socket.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] without a peer, and those of [`Stack::udp_send_to`].
+    pub fn udp_send(&mut self, now: Instant, id: UdpId, payload: &[u8]) -> Result<usize, Error> {
+        let remote = self.udp.socket(id)?.remote.ok_or(Error::NotConnected)?;
+        self.udp_send_to(now, id, payload, remote)
+    }
+
+    /// Queues a datagram of a socket as one from `local`.
+    pub(super) fn send_datagram(
+        &mut self,
+        now: Instant,
+        id: UdpId,
+        local: SocketAddr,
         payload: &[u8],
         remote: SocketAddr,
     ) -> Result<usize, Error> {
@@ -97,7 +123,12 @@ impl Stack {
         if let Some(error) = socket.error.take() {
             return Err(error);
         }
-        let local = socket.local;
+        if socket.is_over() {
+            return Err(Error::TimedOut);
+        }
+        if socket.takes_flows() {
+            return Err(Error::InvalidInput);
+        }
         check_peer(remote, local)?;
         let source = (!local.ip().is_unspecified()).then_some(local.ip());
         let source = self.interfaces.source_in_scope(source, remote)?;
@@ -114,17 +145,11 @@ impl Stack {
             payload: FrameBuf::copy_from(payload),
         };
         socket.push_outgoing(self.shared.config.udp_send_buffer, datagram)?;
+        if let Some(flow) = socket.flow_mut() {
+            flow.is_used(self.shared.now);
+        }
         self.udp.ready.push_back(id);
         Ok(payload.len())
-    }
-
-    /// Queues a datagram to the peer of a connected socket.
-    ///
-    /// # Errors
-    /// [`Error::NotConnected`] without a peer, and those of [`Stack::udp_send_to`].
-    pub fn udp_send(&mut self, now: Instant, id: UdpId, payload: &[u8]) -> Result<usize, Error> {
-        let remote = self.udp.socket(id)?.remote.ok_or(Error::NotConnected)?;
-        self.udp_send_to(now, id, payload, remote)
     }
 
     /// Takes the next datagram: how many of its bytes fitted into `buffer`, the others being lost
@@ -132,7 +157,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::WouldBlock`] when there is none; on a connected socket, whatever ICMP reported
-    /// before, once.
+    /// before, once; [`Error::TimedOut`] when there is none and a flow was idle for too long.
     pub fn udp_receive_from(
         &mut self,
         id: UdpId,
@@ -142,7 +167,8 @@ impl Stack {
         if let Some(error) = socket.error.take() {
             return Err(error);
         }
-        let datagram = socket.pop_received().ok_or(Error::WouldBlock)?;
+        let datagram = socket.pop_received().ok_or_else(|| socket.nothing())?;
+        self.udp.flow_was_read(id, &datagram.payload);
         let length = copy(&datagram.payload, buffer);
         self.shared.recycle(datagram.payload);
         Ok((length, datagram.source))
@@ -161,7 +187,7 @@ impl Stack {
         if let Some(error) = socket.error.take() {
             return Err(error);
         }
-        let datagram = socket.first_received().ok_or(Error::WouldBlock)?;
+        let datagram = socket.first_received().ok_or_else(|| socket.nothing())?;
         Ok((copy(&datagram.payload, buffer), datagram.source))
     }
 
@@ -206,13 +232,17 @@ impl Stack {
     }
 
     /// Closes a socket. What it queued for the link before is still sent; what it did not read is
-    /// gone.
+    /// gone. With a socket that takes flows go those that nobody took yet.
     ///
     /// # Errors
     /// [`Error::NoSuchSocket`] when it is closed already.
     pub fn udp_close(&mut self, id: UdpId) -> Result<(), Error> {
         let mut socket = self.udp.sockets.remove(id).ok_or(Error::NoSuchSocket)?;
-        self.udp.ports.release(socket.local);
+        match &socket.role {
+            Role::Bound => self.udp.ports.release(socket.local),
+            Role::Taker => self.udp.stop_taking(&mut self.shared),
+            Role::Flow(_) => self.udp.forget_flow(&mut self.shared, id, &mut socket),
+        }
         while let Some(datagram) = socket.pop_received() {
             self.shared.recycle(datagram.payload);
         }
@@ -221,12 +251,19 @@ impl Stack {
     }
 }
 
+impl Socket {
+    /// Why there is no datagram.
+    fn nothing(&self) -> Error {
+        if self.is_over() { Error::TimedOut } else { Error::WouldBlock }
+    }
+}
+
 impl Udp {
-    fn socket(&self, id: UdpId) -> Result<&Socket, Error> {
+    pub(super) fn socket(&self, id: UdpId) -> Result<&Socket, Error> {
         self.sockets.get(id).ok_or(Error::NoSuchSocket)
     }
 
-    fn socket_mut(&mut self, id: UdpId) -> Result<&mut Socket, Error> {
+    pub(super) fn socket_mut(&mut self, id: UdpId) -> Result<&mut Socket, Error> {
         self.sockets.get_mut(id).ok_or(Error::NoSuchSocket)
     }
 }

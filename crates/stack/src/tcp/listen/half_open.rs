@@ -506,7 +506,7 @@ impl Tcp {
             listener.half_open = listener.half_open.saturating_sub(1);
         }
         if entry.is_undecided() {
-            self.uncount_source(tuple.remote.ip());
+            self.sources.uncount(tuple.remote.ip());
         }
         debug_assert!(self.find(&tuple) != Some(Target::HalfOpen(id)));
         entry

@@ -20,6 +20,7 @@ use wire::time::Instant;
 
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
+use crate::icmp::Refusal;
 use crate::ip::InterfaceId;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -119,20 +120,32 @@ impl Stack {
         let conn = &mut *tcp.connections[connection];
         entry.begin(conn, shared);
         conn.counted = true;
-        tcp.count_source(tuple.remote.ip());
+        tcp.sources.count(tuple.remote.ip());
         tcp.settle(shared, connection);
         Ok(connection)
     }
 
-    /// Refuses a SYN with a reset, as if nobody listened.
+    /// Refuses a SYN: with a reset, as if nobody listened, or with an ICMP error.
     ///
     /// # Errors
     /// [`Error::NoSuchSocket`] when nothing waits any more.
-    pub fn refuse_pending(&mut self, now: Instant, id: PendingId) -> Result<(), Error> {
+    pub fn refuse_pending(
+        &mut self,
+        now: Instant,
+        id: PendingId,
+        refusal: Refusal,
+    ) -> Result<(), Error> {
         self.shared.set_time(now);
         let entry = self.tcp.undecided(id)?;
-        let reset = Reply::refusal(entry.tuple(), entry.irs, Sent::ResetRefused);
-        self.tcp.replies.push(&mut self.shared, reset);
+        match (refusal, entry.pending(id.0)) {
+            (Refusal::Unreachable(what), Some(syn)) => {
+                self.icmp.refuse_syn(&mut self.shared, &syn, what);
+            }
+            _ => {
+                let reset = Reply::refusal(entry.tuple(), entry.irs, Sent::ResetRefused);
+                self.tcp.replies.push(&mut self.shared, reset);
+            }
+        }
         self.tcp.remove_half_open(&mut self.shared, id.0, Event::Abort);
         Ok(())
     }
@@ -155,7 +168,7 @@ impl Tcp {
     pub(super) fn wait_for_decision(&mut self, shared: &mut Shared, id: HalfOpenId) {
         let Some(entry) = self.half_open.get(id) else { return };
         let (tuple, listener) = (entry.tuple(), entry.listener);
-        self.count_source(tuple.remote.ip());
+        self.sources.count(tuple.remote.ip());
         self.start_waiting(shared, id);
         if let Some(listening) = self.listeners.get_mut(listener) {
             listening.undecided.push_back(id);
@@ -191,22 +204,7 @@ impl Tcp {
 
     /// Whether one source has as many flows already as one may have.
     pub(super) fn is_source_full(&self, shared: &Shared, source: IpAddr) -> bool {
-        self.sources.get(&source).is_some_and(|flows| *flows >= shared.config.flows_per_source)
-    }
-
-    /// A source has one flow more that the program decides, or decided, about.
-    fn count_source(&mut self, source: IpAddr) {
-        *self.sources.entry(source).or_insert(0) += 1;
-    }
-
-    /// It has one less.
-    pub(crate) fn uncount_source(&mut self, source: IpAddr) {
-        if let Some(flows) = self.sources.get_mut(&source) {
-            *flows -= 1;
-            if *flows == 0 {
-                self.sources.remove(&source);
-            }
-        }
+        self.sources.is_full(source, shared.config.flows_per_source)
     }
 
     /// The entry that waits for a decision.
