@@ -26,9 +26,12 @@ pub(crate) fn block_on<T>(
         // A timeout beyond the clock's end is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            match shared.lead.take() {
+            let looks_again = match shared.lead.take() {
                 Some(leading) => lead(shared, leading, sleeper, deadline),
-                None => sleeper.sleep(deadline),
+                None => false,
+            };
+            if !looks_again {
+                sleeper.sleep(deadline);
             }
             sleeper.begin();
             if let Poll::Ready(value) = poll(waker) {
@@ -41,35 +44,47 @@ pub(crate) fn block_on<T>(
     })
 }
 
-/// Takes turns until this thread is woken or its time is over, or until the driver is to go on.
-fn lead(shared: &Shared, mut leading: Leading<'_>, sleeper: &Sleeper, deadline: Option<Instant>) {
+/// Takes turns until this thread is woken or its time is over, or until another is to go on. False:
+/// that is a thread that was woken, and this one has nothing to look at.
+fn lead(
+    shared: &Shared,
+    mut leading: Leading<'_>,
+    sleeper: &Sleeper,
+    deadline: Option<Instant>,
+) -> bool {
     loop {
         match shared.turn_of_blocked(&mut leading.turner) {
             Next::Go => {}
-            Next::StepDown => return,
+            Next::StepDown => return true,
             Next::End(why) => {
                 leading.turner.woken.wake();
-                return shared.end(why);
+                shared.end(why);
+                return true;
             }
         }
-        leading.turner.woken.wake();
+        let woken = leading.turner.woken.wake();
         let limit = left(deadline);
         if sleeper.is_woken() || limit.is_some_and(|limit| limit.is_zero()) {
-            return;
+            return true;
         }
-        let Some(wait) = shared.prepare_wait() else { return };
+        // One thread was woken, and waits again soon: it shall take its turns itself, or each of them
+        // costs a change of threads. Several share what one turn brings them.
+        if woken == 1 && leading.may_rest() {
+            return false;
+        }
+        let Some(wait) = shared.prepare_wait() else { return true };
         if !sleeper.enter(&wait.poller) {
-            return;
+            return true;
         }
         let waited = shared.wait(&wait, limit);
         let woken = !sleeper.leave();
         match waited {
             Ok(waited) => leading.turner.waited = waited,
             // The driver will find the same, and end the stack.
-            Err(_) => return,
+            Err(_) => return true,
         }
         if woken {
-            return;
+            return true;
         }
     }
 }

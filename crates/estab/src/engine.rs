@@ -286,12 +286,8 @@ impl Woken {
         self.owners.drain(..)
     }
 
-    /// Wakes who waits for a socket, and says how many. The list keeps its memory.
+    /// Wakes who waits for a socket, and says how many that were. The list keeps its memory.
     pub(crate) fn wake(&mut self) -> usize {
-        let count = self.waiters.len();
-        for (waiters, ready) in self.waiters.drain(..) {
-            waiters.wake(ready);
-        }
-        count
+        self.waiters.drain(..).map(|(waiters, ready)| waiters.wake(ready)).sum()
     }
 }

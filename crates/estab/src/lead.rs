@@ -5,6 +5,9 @@
 //! takes the lead, if nobody has it: it sleeps on the links itself, takes the turns, wakes the others,
 //! and lets go as soon as it has got what it waits for.
 //!
+//! It also lets go when it has woken one other thread and got nothing itself, as one that accepts
+//! connections does: the other is to carry its own frames.
+//!
 //! Then nobody leads. Whoever waits next does, and that is most often the same thread, some
 //! microseconds later; waking another one each time would cost what was to be saved. The driver looks
 //! every [`WATCH`] whether somebody took a turn, and takes the lead when nobody did. While a thread
@@ -49,6 +52,8 @@ pub(crate) struct Lead {
     reserved: AtomicBool,
     /// How many threads wait for a socket.
     blocked: AtomicUsize,
+    /// Whoever was left the lead last did not take it.
+    vain: AtomicBool,
 }
 
 /// What a turn needs besides the stack; its lists keep their memory.
@@ -80,6 +85,7 @@ impl Lead {
             driver: OnceLock::new(),
             reserved: AtomicBool::new(reserved),
             blocked: AtomicUsize::new(0),
+            vain: AtomicBool::new(false),
         }
     }
 
@@ -159,6 +165,13 @@ impl Lead {
     }
 }
 
+impl Leading<'_> {
+    /// Whether a thread that was woken can be expected to take the lead soon.
+    pub(crate) fn may_rest(&self) -> bool {
+        !self.lead.vain.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
         if !self.is_driver {
@@ -210,6 +223,7 @@ impl Retreat {
         }
         drop(leading);
         let paid = lead.watch();
+        lead.vain.store(!paid, Ordering::Relaxed);
         self.learn(paid);
         None
     }
@@ -253,6 +267,7 @@ mod tests {
         }
         assert!(kept > 950, "it learns: it left the lead {} times", 1000 - kept);
         assert!(retreat.consider(lead.take_for_driver(), 0).is_some(), "nobody was woken");
+        assert!(!lead.take().unwrap().may_rest(), "nor does a thread leave it");
         drop(blocked);
         retreat = Retreat::default();
         assert!(retreat.consider(lead.take_for_driver(), 1).is_some(), "only tasks were woken");

@@ -107,30 +107,31 @@ impl Waiters {
         polled.replace(waker.clone())
     }
 
-    /// Wakes everybody who waits for something of `ready`.
-    pub(crate) fn wake(&self, ready: Ready) {
-        for side in [Side::Read, Side::Write] {
-            if ready.intersects(side.events()) {
-                self.wake_side(side);
-            }
-        }
+    /// Wakes everybody who waits for something of `ready`, and says how many.
+    pub(crate) fn wake(&self, ready: Ready) -> usize {
+        let sides = [Side::Read, Side::Write].into_iter();
+        sides.filter(|side| ready.intersects(side.events())).map(|side| self.wake_side(side)).sum()
     }
 
     /// Wakes outside of the lock, because a waker may do anything.
-    fn wake_side(&self, side: Side) {
+    fn wake_side(&self, side: Side) -> usize {
         let mut lists = self.lock();
         let polled = lists.polled(side).take();
         let count = lists.waiting().iter().filter(|waiting| waiting.side == side).count();
         drop(lists);
+        let mut woken = 0;
         if let Some(waker) = polled {
             waker.wake();
+            woken += 1;
         }
         for _ in 0..count {
             let mut lists = self.lock();
-            let Some(waker) = lists.take(|waiting| waiting.side == side) else { return };
+            let Some(waker) = lists.take(|waiting| waiting.side == side) else { break };
             drop(lists);
             waker.wake();
+            woken += 1;
         }
+        woken
     }
 
     /// Nothing is left half-done under this lock, so a panic elsewhere does not spoil it.

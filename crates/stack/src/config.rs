@@ -131,6 +131,10 @@ pub struct Config {
     /// The send buffer of a TCP socket that set none. From 64 KiB, one super-segment (what Linux's
     /// 16 KiB of `tcp_wmem` come to with the first window), to its 4 MiB.
     pub send_buffer: BufferRange,
+    /// What such a send buffer may grow to however short the path is; beyond that, to eight times what
+    /// the path carries in its least round trip. 1 MiB, the second-level cache of a core: what waits
+    /// longer has left it when it is sent, and over a device of this host more waiting moves nothing.
+    pub send_buffer_short_path: usize,
     /// Datagrams' bytes a UDP socket queues for its reader. 208 KiB, Linux's `rmem_default`.
     pub udp_receive_buffer: usize,
     /// Datagrams' bytes a UDP socket queues for the link. 208 KiB, Linux's `wmem_default`.
@@ -184,6 +188,7 @@ impl Default for Config {
             icmp_errors_per_second: 1000,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
+            send_buffer_short_path: 1 << 20,
             udp_receive_buffer: 208 << 10,
             udp_send_buffer: 208 << 10,
             trace_limit: 65_536,
@@ -245,7 +250,7 @@ pub struct TcpOptions {
     /// another time is for the socket layer, whose `close` waits that long for `DRAINED`.
     pub linger: Option<Duration>,
     /// `SO_SNDBUF`: how many bytes `write` takes before it says `WouldBlock`. `None`, the default,
-    /// lets it grow with the congestion window, within [`Config::send_buffer`].
+    /// lets it follow the congestion window and the path, within [`Config::send_buffer`].
     pub send_buffer: Option<usize>,
     /// `SO_RCVBUF`: how many unread bytes the peer may send, in all. `None`, the default, lets it
     /// grow with what the program reads in a round trip, within [`Config::receive_buffer`]. What a

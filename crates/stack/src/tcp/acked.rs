@@ -300,6 +300,10 @@ fn tell_controller(conn: &mut Connection, shared: &Shared, news: &News, was_fast
         ..AckSample::default()
     };
     snd.controller.on_ack(&sample);
+    let rate = sample.delivery.filter(|_| sample.round_start).and_then(|delivery| delivery.rate());
+    if let Some(rate) = rate {
+        conn.fit_send_buffer(shared, rate);
+    }
 }
 
 /// RFC 6582 3.2: an ACK of new data from a peer that does not say what it has.

@@ -4,6 +4,7 @@ use wire::time::Instant;
 
 use crate::tcp::deadlines::SendDeadlines;
 use crate::tcp::recovery::Repair;
+use crate::tcp::send::autotune::PathWorth;
 use crate::tcp::send::inflight::InFlight;
 use crate::tcp::send::queue::SendQueue;
 use crate::tcp::send::rate::RateClock;
@@ -21,6 +22,8 @@ pub(crate) struct SendWork {
     pub(crate) inflight: InFlight,
     /// When the samples of the delivery rate began.
     pub(crate) clock: RateClock,
+    /// How large a buffer the path is worth.
+    pub(crate) worth: PathWorth,
     /// The course of a repair.
     pub(crate) repair: Repair,
     /// When its timers fire.
@@ -34,6 +37,7 @@ impl Work for SendWork {
             syn_sent: None,
             inflight: InFlight::new(),
             clock: RateClock::new(),
+            worth: PathWorth::new(),
             repair: Repair::new(),
             deadlines: SendDeadlines::new(),
         };
@@ -50,5 +54,6 @@ impl Work for SendWork {
 
     fn tidy(&mut self) {
         self.repair = Repair::new();
+        self.worth = PathWorth::new();
     }
 }
