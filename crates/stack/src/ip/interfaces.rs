@@ -43,6 +43,9 @@ pub(crate) struct Interfaces {
     identifications: Identifications,
     /// Datagrams of which some pieces are still to be sent.
     pub(super) pieces: VecDeque<Pieces>,
+    /// The addresses of all interfaces that are ours, to be looked through for each new conversation.
+    own_v4: Vec<Ipv4Addr>,
+    own_v6: Vec<Ipv6Addr>,
     /// Changes with every change of addresses and routes: cached routes hold as long as it.
     generation: u32,
     /// The interface, source and destination of the last packet whose addresses were in order.
@@ -94,17 +97,6 @@ impl Assigned {
         self.state == AddressState::Deprecated
     }
 
-    #[inline]
-    fn is_v4(&self, address: Ipv4Addr) -> bool {
-        matches!(self.address, IpAddr::V4(own) if own == address)
-    }
-
-    /// Of IPv6 only what is not another's, perhaps.
-    #[inline]
-    fn is_v6(&self, address: Ipv6Addr) -> bool {
-        matches!(self.address, IpAddr::V6(own) if own == address) && self.is_usable()
-    }
-
     fn is_broadcast(&self, other: Ipv4Addr) -> bool {
         self.prefix().broadcast() == Some(other)
     }
@@ -129,6 +121,8 @@ impl Interfaces {
             paths: Paths::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             pieces: VecDeque::new(),
+            own_v4: Vec::new(),
+            own_v6: Vec::new(),
             generation: 0,
             in_order: None,
             in_order_v6: None,
@@ -210,10 +204,9 @@ impl Interfaces {
 
     /// Whether packets to `address` stay inside: our own addresses, 127.0.0.0/8 and ::1.
     pub(crate) fn is_local(&self, address: IpAddr) -> bool {
-        let mut all = self.interfaces.iter().flat_map(|interface| &interface.addresses);
         match address {
-            IpAddr::V4(v4) => v4.is_loopback() || all.any(|own| own.is_v4(v4)),
-            IpAddr::V6(v6) => v6.is_loopback() || all.any(|own| own.is_v6(v6)),
+            IpAddr::V4(v4) => v4.is_loopback() || self.own_v4.contains(&v4),
+            IpAddr::V6(v6) => v6.is_loopback() || self.own_v6.contains(&v6),
         }
     }
 
@@ -394,6 +387,15 @@ impl Interfaces {
     pub(super) fn changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
         (self.in_order, self.in_order_v6) = (None, None);
+        self.own_v4.clear();
+        self.own_v6.clear();
+        for own in self.interfaces.iter().flat_map(|interface| &interface.addresses) {
+            match own.address {
+                IpAddr::V4(v4) => self.own_v4.push(v4),
+                IpAddr::V6(v6) if own.is_usable() => self.own_v6.push(v6),
+                IpAddr::V6(_) => {}
+            }
+        }
     }
 
     fn interface_mut(&mut self, interface: InterfaceId) -> Result<&mut Interface, Error> {
