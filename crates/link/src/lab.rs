@@ -28,6 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -135,6 +136,7 @@ impl Lab {
         let Some((program, arguments)) = command.split_first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command for the lab"));
         };
+        check(program)?;
         if let Some(name) = std::env::var_os(VARIABLE) {
             self.become_command(&name, program, arguments);
         }
@@ -328,6 +330,21 @@ fn receive_device(stream: &UnixStream) -> io::Result<OwnedFd> {
         }
         _ => Err(io::Error::other("the program's copy sent no device")),
     }
+}
+
+/// Says early that a command cannot be run.
+fn check(program: &OsStr) -> io::Result<()> {
+    let path = Path::new(program);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = match path.components().count() {
+        0 | 1 => std::env::split_paths(&paths).any(|directory| directory.join(path).is_file()),
+        _ => path.is_file(),
+    };
+    if found {
+        return Ok(());
+    }
+    let what = format!("{}: no such program: install it, or give its path", program.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, what))
 }
 
 /// A name that nobody guesses, so that nobody is there before us.
