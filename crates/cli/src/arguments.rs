@@ -129,6 +129,7 @@ Examples:
   estab lab --serve http:80 -- curl -sS 'http://[fd77::2]/'
   estab lab --serve http:80=. --loss 2% --delay 5ms -- curl -o /dev/null http://10.77.0.2/big
   estab lab --serve echo:7 -- bash
+  estab lab --any --serve http:80 -- curl -sS http://203.0.113.7/
   estab lab --serve http:80=. --congestion bbr --rate 10mbit --delay 20ms -- bash
   estab lab -- sh -c 'nc -l 10.77.0.1 5000 & sleep 1; echo hello | estab nc 10.77.0.1 5000'
   estab lab --serve http:80 --tap --pcap lab.pcapng --trace -- curl http://10.77.0.2/")]
@@ -145,6 +146,10 @@ pub(crate) struct Lab {
     /// The same of IPv6; it is fd77::1/64 where the MTU allows it.
     #[arg(long, value_name = "ADDRESS/LENGTH")]
     pub(crate) cidr6: Option<Cidr6>,
+    /// The stack is the whole world: the default route leads to it, it takes packets to any address,
+    /// and its servers listen on all of them.
+    #[arg(long)]
+    pub(crate) any: bool,
     #[command(flatten)]
     pub(crate) run: Run,
     /// What to run on the kernel's side.

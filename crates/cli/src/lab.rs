@@ -1,6 +1,6 @@
 //! `estab lab` and `estab up`: a running stack with servers, watchers and a control socket.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use estab::{Config, Stack};
 use link::{Layer, Link, Netlink};
+use wire::frame::Medium;
 
 use crate::arguments::{Lab, Run, Up};
 use crate::control::{self, Place, VARIABLE};
@@ -31,7 +32,10 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
     let queues = arguments.run.queues;
     let links = device::open_queues_in_namespace(device::NAME, &wanted, queues, arguments.cidr)?;
     let v6 = add_ipv6(&links, device::NAME, arguments.cidr6)?;
-    let networks = Networks { v4: arguments.cidr, v6 };
+    let networks = Networks { v4: arguments.cidr, v6, any: arguments.any };
+    if arguments.any {
+        networks.lead_everywhere(&links, device::NAME)?;
+    }
     let place = Place::in_lab();
     let running = Running::start(links, networks, &arguments.run, &place)?;
     let mut environment = vec![
@@ -74,7 +78,7 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
             add_ipv6(&links, &name, arguments.cidr6)?;
         }
     }
-    let networks = Networks { v4: arguments.cidr, v6: arguments.cidr6 };
+    let networks = Networks { v4: arguments.cidr, v6: arguments.cidr6, any: false };
     let socket = PrivateSocket::new()?;
     let place = Place::File(socket.path.clone());
     let signals = signal_hook::iterator::Signals::new([
@@ -97,6 +101,8 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
 struct Networks {
     v4: Cidr,
     v6: Option<Cidr6>,
+    /// The stack takes what is for any other address, too.
+    any: bool,
 }
 
 impl Networks {
@@ -104,6 +110,33 @@ impl Networks {
     fn stack_addresses(self) -> impl Iterator<Item = IpAddr> {
         let v6 = self.v6.map(|cidr| IpAddr::V6(cidr.stack_address()));
         std::iter::once(IpAddr::V4(self.v4.stack_address())).chain(v6)
+    }
+
+    /// Where servers listen.
+    fn served(self) -> impl Iterator<Item = IpAddr> {
+        self.stack_addresses().map(move |address| match address {
+            _ if !self.any => address,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
+    }
+
+    /// The kernel's default routes to the stack.
+    fn lead_everywhere(self, links: &[Box<dyn Link>], name: &str) -> anyhow::Result<()> {
+        let mut netlink = Netlink::open()?;
+        // On Ethernet somebody must have a hardware address.
+        let on_ethernet =
+            links.iter().any(|link| matches!(link.capabilities().medium, Medium::Ethernet(_)));
+        for (stack, everywhere) in self.stack_addresses().zip(self.everywhere()) {
+            let through = on_ethernet.then_some(stack);
+            netlink.add_route(everywhere, 0, through, name)?;
+        }
+        Ok(())
+    }
+
+    /// The unspecified addresses of the families that there are.
+    fn everywhere(self) -> impl Iterator<Item = IpAddr> {
+        Self { any: true, ..self }.served()
     }
 }
 
@@ -168,7 +201,7 @@ impl Running {
         place: &Place,
     ) -> anyhow::Result<Self> {
         let links = device::wrap(links, run)?;
-        let Networks { v4, v6 } = networks;
+        let Networks { v4, v6, .. } = networks;
         let address = IpAddr::V4(v4.stack_address());
         let mut builder = Stack::builder()
             .config(Config {
@@ -183,6 +216,9 @@ impl Running {
         if let Some(cidr) = v6 {
             builder = builder.address(cidr.stack_address(), cidr.prefix).gateway(cidr.address);
         }
+        if networks.any {
+            builder = builder.any_address();
+        }
         let mut watcher = None;
         if run.trace || run.diagram.is_some() {
             let lines = if run.trace { Lines::Errors } else { Lines::Nowhere };
@@ -192,7 +228,7 @@ impl Running {
         }
         let stack = builder.start_queues(links).context("cannot start the stack")?;
         for serve in &run.serve {
-            for address in networks.stack_addresses() {
+            for address in networks.served() {
                 serve::start(&stack, address, serve)?;
             }
         }

@@ -69,6 +69,23 @@ fn the_kernel_fetches_a_page_over_ipv6() {
     }
 }
 
+/// The stack is the whole world, on every kind of link.
+#[test]
+fn any_address_is_served() {
+    for options in [&[][..], &["--tap"], &["--packet"], &["--mtu", "576"]] {
+        let narrow = options.contains(&"576");
+        let far: &[&str] = match narrow {
+            true => &["203.0.113.7:80", "10.77.0.2:80"],
+            false => &["203.0.113.7:80", "[2001:db8::7]:80", "198.51.100.1:80", "[fd77::2]:80"],
+        };
+        let fetch = |to: &&str| format!("\"$ESTAB\" __fetch {to} / | grep -c 'It works'");
+        let script = far.iter().map(fetch).collect::<Vec<_>>().join("\n");
+        let output = lab(&[&["--any", "--serve", "http:80"], options].concat(), &script);
+        let expected = "1\n".repeat(far.len());
+        assert_eq!(stdout(&output), expected, "{options:?}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn a_link_too_narrow_for_ipv6_is_ipv4_alone() {
     let output = lab(&["--mtu", "576"], r#"echo "$ESTAB_STACK ${ESTAB_STACK6:-none}""#);

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use link::Link;
-use stack::{Config, Shard, TraceEvent};
+use stack::{Config, Family, Shard, TraceEvent};
+use wire::frame::Medium;
 
 use crate::Stack;
 use crate::busy::BusyPoll;
@@ -163,7 +164,8 @@ impl StackBuilder {
     /// Takes every packet that comes by the link that [`start`](StackBuilder::start) is given for ours,
     /// whatever host it is addressed to: flows to any address, as a proxy needs them
     /// ([`net::TcpFlows`](crate::net::TcpFlows), [`blocking::TcpFlows`](crate::blocking::TcpFlows)).
-    /// What answers them needs a way back: see [`gateway`](StackBuilder::gateway).
+    /// Neither an address nor a gateway is needed for that on a link without hardware addresses (TUN):
+    /// there it is a default route of both families. On Ethernet give the stack both.
     pub fn any_address(mut self) -> Self {
         self.addressing.any = true;
         self
@@ -364,8 +366,28 @@ fn add_interface(
     }
     if addressing.any {
         core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;
+        answer_everybody(core, id, link.capabilities().medium, &addressing.gateways)?;
     }
     Port::new(id, link, poller)
+}
+
+/// What comes from everywhere is answered over the link that it came by. Without a gateway that is a
+/// default route, where nobody's hardware address has to be known for it.
+fn answer_everybody(
+    core: &mut stack::Stack,
+    id: stack::InterfaceId,
+    medium: Medium,
+    gateways: &[IpAddr],
+) -> io::Result<()> {
+    for family in [Family::V4, Family::V6] {
+        let everywhere = family.unspecified();
+        let has_one = gateways.iter().any(|other| other.is_ipv4() == everywhere.is_ipv4());
+        if medium == Medium::Ip && !has_one {
+            core.add_route(id, everywhere, 0, None)
+                .map_err(|error| explain(error, "no default route"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts a thread for each shard. When one cannot be had, none is left behind.

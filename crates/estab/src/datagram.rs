@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use stack::{Error, SocketId, UdpId};
+use stack::{Error, SocketId, UdpId, Unreachable};
 use wire::time::Instant;
 
 use crate::Stack;
+use crate::shards::Hold;
 use crate::socket::Socket;
 
 type Answer<T> = Result<T, Error>;
@@ -26,6 +29,30 @@ impl Datagrams {
         let shard = stack.hold(asked);
         let (socket, id) = Socket::open(shard, SocketId::Udp, |core, _| core.udp_bind(local))?;
         Ok(Self { socket, id })
+    }
+
+    /// A socket of a flow that began.
+    pub(crate) fn adopt(shard: &Arc<Hold>, id: UdpId) -> io::Result<Self> {
+        let (socket, id) = Socket::open(shard, SocketId::Udp, |_, _| Ok(id))?;
+        Ok(Self { socket, id })
+    }
+
+    /// Sends to a flow's peer as if from `source`.
+    pub(crate) fn send_from(
+        &self,
+        payload: &[u8],
+        source: SocketAddr,
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<usize> {
+        let id = self.id;
+        move |core, now| core.udp_send_from(now, id, source, payload)
+    }
+
+    pub(crate) fn set_idle(&self, idle: Duration) -> io::Result<()> {
+        self.socket.call(|core, _| core.udp_set_idle(self.id, idle))
+    }
+
+    pub(crate) fn refuse_flow(&self, what: Unreachable) -> io::Result<()> {
+        self.socket.call(|core, now| core.udp_refuse_flow(now, self.id, what))
     }
 
     pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {

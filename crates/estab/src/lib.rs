@@ -169,6 +169,8 @@ mod listener;
 #[cfg(feature = "tokio")]
 pub mod net;
 mod owned;
+mod packets;
+mod parts;
 mod pending;
 mod ping;
 mod poller;
@@ -177,6 +179,7 @@ mod ports;
 mod shards;
 mod shared;
 mod socket;
+mod udp_flows;
 mod wait;
 
 pub use activity::Activity;
@@ -186,8 +189,8 @@ pub use owned::Frame;
 pub use ping::{Pinger, Pong};
 pub use stack::tcp::congestion;
 pub use stack::{
-    BufferRange, Config, Counters, EcnMode, KeepAlive, PendingSyn, RtoLimits, SocketEntry, State,
-    TcpInfo, TcpOptions, TraceEvent,
+    BufferRange, Config, Counters, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols, PendingSyn,
+    Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent, Unreachable,
 };
 
 /// The protocols without I/O, by the name that they have for who runs them [`inline`].

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use stack::{PendingSyn, Refusal, SocketId};
+use stack::{PendingSyn, Refusal, SocketId, Unreachable};
 
 use crate::connection::Connection;
 use crate::error::from_stack;
@@ -40,12 +40,12 @@ impl Pending {
         Ok(Connection::with_waiters(&self.shard, id, waiters))
     }
 
-    pub(crate) fn refuse(mut self) -> io::Result<()> {
+    pub(crate) fn refuse(mut self, refusal: Refusal) -> io::Result<()> {
         self.decided = true;
         let refused = self
             .shard
             .shared()
-            .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id, Refusal::Reset))?;
+            .call(|engine, now| engine.stack.refuse_pending(now, self.syn.id, refusal))?;
         refused.map_err(from_stack)
     }
 
@@ -55,6 +55,18 @@ impl Pending {
             self.shard.shared().call(|engine, now| engine.stack.drop_pending(now, self.syn.id))?;
         dropped.map_err(from_stack)
     }
+}
+
+/// What refuses a flow as whoever was asked in its stead was refused; `None` where nobody answered.
+pub(crate) fn refusal_for(error: &io::Error) -> Option<Refusal> {
+    Some(match error.kind() {
+        io::ErrorKind::TimedOut => return None,
+        io::ErrorKind::HostUnreachable => Unreachable::Host.into(),
+        io::ErrorKind::NetworkUnreachable => Unreachable::Network.into(),
+        io::ErrorKind::Unsupported => Unreachable::Protocol.into(),
+        io::ErrorKind::PermissionDenied => Unreachable::Prohibited.into(),
+        _ => Refusal::Reset,
+    })
 }
 
 impl Drop for Pending {
@@ -96,7 +108,29 @@ macro_rules! pending_accessors {
         /// `NotConnected` when it does not wait any more: the peer gave up, or the decision took longer
         /// than [`Config::decision_timeout`](crate::Config); `NetworkDown` when the stack has ended.
         pub fn refuse(self) -> io::Result<()> {
-            self.pending.refuse()
+            self.pending.refuse(stack::Refusal::Reset)
+        }
+
+        /// Refuses it with a reset or with an ICMP error:
+        /// `flow.refuse_with(stack::Unreachable::Host)`.
+        ///
+        /// # Errors
+        /// As [`refuse`](Self::refuse).
+        pub fn refuse_with(self, refusal: impl Into<stack::Refusal>) -> io::Result<()> {
+            self.pending.refuse(refusal.into())
+        }
+
+        /// Answers it as somebody else was answered: with what the far end said to a proxy that dialled
+        /// there first. An unreachable host or network and what a filter forbids are told by ICMP;
+        /// where nobody answered (`TimedOut`), nobody answers here; all else is a reset.
+        ///
+        /// # Errors
+        /// As [`refuse`](Self::refuse).
+        pub fn fail(self, error: &io::Error) -> io::Result<()> {
+            match crate::pending::refusal_for(error) {
+                Some(refusal) => self.pending.refuse(refusal),
+                None => self.pending.discard(),
+            }
         }
 
         /// Drops it without an answer, as a firewall does. It is new when it comes again.

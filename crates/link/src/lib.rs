@@ -13,7 +13,8 @@
 //! | [`Capture`] | what the link below carries, and writes it down | [`capture`] |
 //!
 //! Beside them: [`split`] does in software what offload does in hardware, [`netlink`] gives
-//! interfaces their addresses and routes, and [`namespace`] makes a network of one's own.
+//! interfaces their addresses and routes, [`namespace`] makes a network of one's own, and
+//! [`lab`] one for a command whose packets come to a program outside.
 //!
 //! # What every link promises
 //! - **Nothing blocks.** [`Link::receive`] says "nothing now" and [`Link::send`] says
@@ -49,6 +50,7 @@ pub mod capture;
 mod check;
 mod frame_device;
 pub mod impair;
+pub mod lab;
 pub mod namespace;
 pub mod netlink;
 pub mod packet;
@@ -66,6 +68,7 @@ use wire::time::Instant;
 pub use crate::batch::Batching;
 pub use crate::capture::{Capture, CaptureOptions, QueueCapture};
 pub use crate::impair::{Impair, Impairment, Loss, QueueManagement};
+pub use crate::lab::Lab;
 pub use crate::netlink::Netlink;
 pub use crate::packet::PacketSocket;
 pub use crate::pair::{PairConfig, PairEnd, pair};

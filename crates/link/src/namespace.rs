@@ -6,7 +6,10 @@
 
 use std::{fs, io};
 
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set,
+    set_capabilities,
+};
 
 use crate::sys;
 
@@ -53,6 +56,64 @@ pub fn enter_network() -> io::Result<()> {
         let what = format!("cannot keep the user's id in the namespace: {error}");
         io::Error::new(error.kind(), what)
     })
+}
+
+/// The same for a lab: everybody inside may use low ports and echo sockets, and the message of an error
+/// says what to do. Where /proc/sys is read-only, as in some containers, the network is still of use.
+///
+/// # Errors
+/// As [`enter_network`].
+pub fn enter_lab() -> io::Result<()> {
+    let group = rustix::process::getegid().as_raw();
+    enter_network().map_err(|error| explain(&error))?;
+    let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{group} {group}"));
+    Ok(())
+}
+
+/// Lets the programs that this one starts, or becomes, configure the network and capture packets,
+/// although they are not root's: as ambient capabilities (capabilities(7)).
+///
+/// # Errors
+/// When this process does not have these capabilities itself.
+pub fn keep_capabilities() -> io::Result<()> {
+    let set = CapabilitySet::NET_ADMIN | CapabilitySet::NET_RAW;
+    let now = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { inheritable: set, ..now })?;
+    for capability in set.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
+}
+
+/// Whether this kernel has IPv6.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    std::path::Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// IPv6 on an interface, where it may be off from the start.
+pub fn allow_ipv6(interface: &str) {
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0");
+}
+
+fn explain(error: &io::Error) -> io::Error {
+    let what_to_do = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "this user may not make namespaces: allow it (sysctl kernel.unprivileged_userns_clone=1, \
+             or kernel.apparmor_restrict_unprivileged_userns=0; in a container its security \
+             profile), or run as root"
+        }
+        io::ErrorKind::StorageFull => {
+            "too many namespaces: raise user.max_user_namespaces and user.max_net_namespaces"
+        }
+        io::ErrorKind::InvalidInput => {
+            "the process has several threads, or the kernel offers no user and network namespaces"
+        }
+        _ => "this kernel offers no user and network namespaces",
+    };
+    let text = format!("cannot make a network namespace: {error}: {what_to_do}");
+    io::Error::new(error.kind(), text)
 }
 
 /// Whether this process may make namespaces, and interfaces in them, as it is.

@@ -5,11 +5,15 @@
 //! there is more to ask ([`TcpStream::info`], [`TcpStream::options`]).
 
 mod flows;
+mod packets;
 mod tcp;
 mod tcp_split;
 mod udp;
+mod udp_flows;
 
 pub use flows::{PendingTcp, TcpFlows};
+pub use packets::Packets;
 pub use tcp::{Incoming, TcpListener, TcpStream};
 pub use tcp_split::{ReadHalf, ReuniteError, WriteHalf};
 pub use udp::UdpSocket;
+pub use udp_flows::{UdpFlow, UdpFlows};

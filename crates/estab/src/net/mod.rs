@@ -7,12 +7,16 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod flows;
+mod packets;
 pub mod tcp;
 mod tcp_listener;
 mod tcp_stream;
 mod udp;
+mod udp_flows;
 
 pub use flows::{PendingTcp, TcpFlows};
+pub use packets::Packets;
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp::UdpSocket;
+pub use udp_flows::{UdpFlow, UdpFlows};

@@ -1,0 +1,52 @@
+//! A host that is everybody: every TCP and UDP port of every address answers, and says which it is.
+//!
+//! ```sh
+//! cargo run --release -p estab --example any_port -- nc 203.0.113.7 4711
+//! cargo run --release -p estab --example any_port -- bash
+//! ```
+//!
+//! COMMAND runs in a network of its own, without privileges, whose default route is our stack.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use estab::Stack;
+use estab::link::Lab;
+use estab::net::{PendingTcp, TcpFlows, UdpFlow, UdpFlows};
+use tokio::io::AsyncWriteExt;
+
+fn main() -> io::Result<ExitCode> {
+    // First of all: it starts this program again, and there must be no thread yet.
+    let (device, mut inside) = Lab::new().any().command(std::env::args_os().skip(1))?;
+    let stack = Stack::builder().any_address().start(device)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.spawn(answer_all(stack));
+    let status = inside.wait()?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+async fn answer_all(stack: Stack) -> io::Result<()> {
+    let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, Duration::from_secs(30))?);
+    loop {
+        tokio::select! {
+            flow = tcp.next() => drop(tokio::spawn(answer_tcp(flow?))),
+            flow = udp.next() => drop(tokio::spawn(answer_udp(flow?))),
+        }
+    }
+}
+
+async fn answer_tcp(flow: PendingTcp) -> io::Result<()> {
+    let greeting = format!("{}\n", flow.local_addr());
+    let mut stream = flow.accept().await?;
+    stream.write_all(greeting.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn answer_udp(flow: UdpFlow) -> io::Result<()> {
+    let answer = format!("{}\n", flow.local_addr());
+    loop {
+        flow.recv(&mut [0; 1]).await?;
+        flow.send(answer.as_bytes()).await?;
+    }
+}
