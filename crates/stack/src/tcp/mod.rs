@@ -87,7 +87,7 @@ use crate::trace::What;
 use crate::{ConnectionId, FourTuple, ListenerId};
 
 use arrives::Arrival;
-use connection::{Connection, Turn};
+use connection::Turn;
 use isn::IsnGenerator;
 use listen::half_open::{HalfOpenId, HalfOpenTable};
 use listen::listener::Listener;
@@ -98,6 +98,7 @@ use seq::Seq;
 use shared_options::SharedOptions;
 use timewait::{TimeWaitId, TimeWaitTable};
 
+pub(crate) use connection::Connection;
 pub use listen::pending::{PendingId, PendingSyn};
 pub(crate) use recv::work::ReceiveWork;
 pub(crate) use segment::{Origin, Segment};
@@ -243,6 +244,17 @@ impl Tcp {
             Target::HalfOpen(_) | Target::TimeWait(_) => false,
         };
         match self.demux.find_v4(local, remote, is_it)? {
+            Target::Connection(id) => Some((id, self.connections.get(id)?)),
+            Target::HalfOpen(_) | Target::TimeWait(_) => None,
+        }
+    }
+
+    /// The same for addresses of either family.
+    pub(crate) fn connection_between(
+        &self,
+        tuple: &FourTuple,
+    ) -> Option<(ConnectionId, &Connection)> {
+        match self.find(tuple)? {
             Target::Connection(id) => Some((id, self.connections.get(id)?)),
             Target::HalfOpen(_) | Target::TimeWait(_) => None,
         }
