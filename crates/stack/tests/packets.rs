@@ -80,7 +80,7 @@ fn other_protocols_are_refused_or_handed_over_from_the_link_or_behind_extensions
     assert_eq!(host.sends().len(), 1, "RFC 1122 3.2.2.1");
     assert_eq!(host.dropped(Dropped::UnknownProtocol), 1);
 
-    let mut host = v6::tap_with(handing_over());
+    let mut host = v6::ready_tap(handing_over());
     // A padded hop-by-hop header, and 10 bytes behind it.
     let behind = [&[SCTP.0, 0, 1, 4, 0, 0, 0, 0][..], &[9; 10]].concat();
     let extended = v6::packet(&v6::header(Protocol::HOP_BY_HOP), &behind);

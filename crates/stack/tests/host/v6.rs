@@ -35,7 +35,12 @@ pub(crate) fn with(config: Config) -> Host {
 /// The same on a TAP, where the address needs no detection of duplicates; what it says of its groups
 /// is sent already.
 pub(crate) fn tap() -> Host {
-    let mut host = tap_with(Config { duplicate_address_probes: 0, ..Config::default() });
+    ready_tap(Config::default())
+}
+
+/// The same with other limits and defaults.
+pub(crate) fn ready_tap(config: Config) -> Host {
+    let mut host = tap_with(Config { duplicate_address_probes: 0, ..config });
     host.stack.add_address(host.interface, US.into(), 64).unwrap();
     for _ in 0..2 {
         host.later_millis(1000);
