@@ -16,16 +16,20 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use estab::link::Lab;
 use estab::net::{PendingTcp, TcpFlows, UdpFlow, UdpFlows};
 use estab::{Config, Echo, Stack};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How long a UDP flow may be silent (RFC 4787 4.3: at least two minutes).
 const IDLE: Duration = Duration::from_secs(120);
+
+/// How long connections may go on when COMMAND has ended.
+const DRAIN: Duration = Duration::from_secs(5);
 
 fn main() -> io::Result<ExitCode> {
     // First of all: it starts this program again, and there must be no thread yet.
@@ -34,20 +38,32 @@ fn main() -> io::Result<ExitCode> {
     let config = Config { echo: Echo::Ignore, ..Config::default() };
     let stack = Stack::builder().config(config).any_address().start(device)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.spawn(carry(stack));
-    let status = inside.wait()?;
+    let status = runtime.block_on(async {
+        let command = tokio::task::spawn_blocking(move || inside.wait());
+        carry(&stack, command).await
+    })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// Carries all flows, each in a task of its own.
-async fn carry(stack: Stack) -> io::Result<()> {
-    let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, IDLE)?);
-    loop {
+/// Carries all flows, each in a task of its own, until COMMAND ends.
+async fn carry(
+    stack: &Stack,
+    mut command: JoinHandle<io::Result<ExitStatus>>,
+) -> io::Result<ExitStatus> {
+    let (tcp, udp) = (TcpFlows::bind(stack)?, UdpFlows::bind(stack, IDLE)?);
+    let mut connections = JoinSet::new();
+    let status = loop {
         tokio::select! {
-            flow = tcp.next() => drop(tokio::spawn(carry_tcp(flow?))),
+            flow = tcp.next() => drop(connections.spawn(carry_tcp(flow?))),
             flow = udp.next() => drop(tokio::spawn(carry_udp(flow?))),
+            Some(_) = connections.join_next() => {}
+            status = &mut command => break status?,
         }
-    }
+    };
+    // What it said last is on its way still.
+    let to_the_end = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, to_the_end).await;
+    status
 }
 
 /// Dials first, and answers as the far end did.

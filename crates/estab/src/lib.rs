@@ -83,6 +83,14 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
+//! # Flows to any address
+//!
+//! With [`StackBuilder::any_address`] a stack takes what is for others, too. [`net::TcpFlows`] and
+//! [`net::UdpFlows`] (and those of [`blocking`]) give every flow to any address and port to the program,
+//! which decides about a connection [before it is answered](net::PendingTcp). [`net::Packets`] has what
+//! else comes. [`link::Lab`] makes a network whose packets come to a program that stays outside of it;
+//! the examples `transparent_proxy` and `any_port` show all of it.
+//!
 //! # How fast it sends
 //!
 //! Each socket has a [congestion controller](congestion), by the names of `TCP_CONGESTION`, and its

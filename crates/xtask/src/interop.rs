@@ -5,6 +5,7 @@
 
 mod bench;
 mod fetch;
+mod flows;
 mod half_close;
 mod load;
 mod needs;
@@ -85,6 +86,7 @@ fn all() -> Vec<Case> {
         fetch::files(),
         fetch::from_servers(),
         half_close::cases(),
+        flows::cases(),
         redis::cases(),
         load::cases(),
     ]

@@ -33,6 +33,10 @@ pub(super) struct Bench {
     pub(super) estab: PathBuf,
     /// The example `resp`.
     pub(super) resp: PathBuf,
+    /// The example `any_port`.
+    pub(super) any_port: PathBuf,
+    /// The example `transparent_proxy`.
+    pub(super) transparent_proxy: PathBuf,
     /// Removed at the end; every case has a directory of its own in it.
     scratch: PathBuf,
     /// The directory of the case that runs.
@@ -53,6 +57,10 @@ impl Bench {
             "estab",
             "--example",
             "resp",
+            "--example",
+            "any_port",
+            "--example",
+            "transparent_proxy",
         ])?;
         let find = |name: &str| {
             let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
@@ -62,7 +70,16 @@ impl Bench {
         fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;
         let deadline = Instant::now();
         let (estab, resp) = (find("estab")?, find("resp")?);
-        Ok(Self { estab, resp, here: scratch.clone(), scratch, deadline })
+        let (any_port, transparent_proxy) = (find("any_port")?, find("transparent_proxy")?);
+        Ok(Self {
+            estab,
+            resp,
+            any_port,
+            transparent_proxy,
+            here: scratch.clone(),
+            scratch,
+            deadline,
+        })
     }
 
     /// Makes an empty directory for a case and starts its clock.
