@@ -24,10 +24,23 @@ pub(crate) struct Datagrams {
 impl Datagrams {
     /// A port belongs to one shard, and so does its socket; port 0 is one of another shard each time.
     pub(crate) fn bind(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
+        Self::open(stack, local, stack::Stack::udp_bind)
+    }
+
+    /// The same with a port that others may have, too.
+    pub(crate) fn bind_shared(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
+        Self::open(stack, local, stack::Stack::udp_bind_shared)
+    }
+
+    fn open(
+        stack: &Stack,
+        local: SocketAddr,
+        bind: fn(&mut stack::Stack, SocketAddr) -> Answer<UdpId>,
+    ) -> io::Result<Self> {
         let asked =
             (local.port() != 0).then(|| stack.owner_of_udp_port(local.port())).transpose()?;
         let shard = stack.hold(asked);
-        let (socket, id) = Socket::open(shard, SocketId::Udp, |core, _| core.udp_bind(local))?;
+        let (socket, id) = Socket::open(shard, SocketId::Udp, |core, _| bind(core, local))?;
         Ok(Self { socket, id })
     }
 
@@ -53,6 +66,22 @@ impl Datagrams {
 
     pub(crate) fn refuse_flow(&self, what: Unreachable) -> io::Result<()> {
         self.socket.call(|core, now| core.udp_refuse_flow(now, self.id, what))
+    }
+
+    /// Carries out a call about this socket that does not wait.
+    pub(crate) fn set(
+        &self,
+        f: impl FnOnce(&mut stack::Stack, UdpId) -> Answer<()>,
+    ) -> io::Result<()> {
+        self.socket.call(|core, _| f(core, self.id))
+    }
+
+    /// The same for what is asked.
+    pub(crate) fn get<T>(
+        &self,
+        f: impl FnOnce(&stack::Stack, UdpId) -> Answer<T>,
+    ) -> io::Result<T> {
+        self.socket.call(|core, _| f(core, self.id))
     }
 
     pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
@@ -142,6 +171,136 @@ macro_rules! datagram_accessors {
         /// `InvalidInput` for another number, `NetworkDown` when the stack has ended.
         pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
             self.datagrams.set_ttl(ttl)
+        }
+
+        /// Joins a group on the interface that has the address `interface`, an unspecified one leaving
+        /// the choice to the routes; the routers of the link are told (RFC 9776). From then on it hears
+        /// what goes to the group and the socket's port there. Filters by source are not offered.
+        ///
+        /// # Errors
+        /// `InvalidInput` when it is no group or the socket is one of IPv6, `AddrNotAvailable` when no
+        /// interface has the address, `AddrInUse` when it has joined already, `QuotaExceeded` beyond
+        /// [`Config::groups_per_socket`](crate::Config), `NetworkDown` when the stack has ended.
+        pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_join_v4(id, group, interface))
+        }
+
+        /// Joins a group on the interface with this number, as a link-local address has it for its scope
+        /// (links are counted from 1); 0 leaves the choice to the routes. The routers of the link are
+        /// told (RFC 9777).
+        ///
+        /// # Errors
+        /// As [`join_multicast_v4`](Self::join_multicast_v4).
+        pub fn join_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_join_v6(id, *group, interface))
+        }
+
+        /// Leaves a group that was joined with the same arguments.
+        ///
+        /// # Errors
+        /// `AddrNotAvailable` when it was not, `NetworkDown` when the stack has ended.
+        pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_leave_v4(id, group, interface))
+        }
+
+        /// The same for IPv6.
+        ///
+        /// # Errors
+        /// As [`leave_multicast_v4`](Self::leave_multicast_v4).
+        pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_leave_v6(id, *group, interface))
+        }
+
+        /// Datagrams to groups leave by the interface that has this address (`IP_MULTICAST_IF`); an
+        /// unspecified one lets routes decide.
+        ///
+        /// # Errors
+        /// `AddrNotAvailable` when no interface has it, `NetworkDown` when the stack has ended.
+        pub fn set_multicast_if_v4(&self, interface: &Ipv4Addr) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_multicast_interface_v4(id, *interface))
+        }
+
+        /// The same for IPv6, by the interface's number; 0 lets routes decide.
+        ///
+        /// # Errors
+        /// As [`set_multicast_if_v4`](Self::set_multicast_if_v4).
+        pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_multicast_interface_v6(id, interface))
+        }
+
+        /// How far datagrams to groups go (`IP_MULTICAST_TTL`): 1, unless it is set, stays on the link.
+        ///
+        /// # Errors
+        /// `InvalidInput` above 255, `NetworkDown` when the stack has ended.
+        pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+            let ttl = u8::try_from(ttl).map_err(|_| io::ErrorKind::InvalidInput)?;
+            self.datagrams.set(|core, id| core.udp_set_multicast_ttl(id, ttl))
+        }
+
+        /// How far datagrams to groups go.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+            self.datagrams.get(stack::Stack::udp_multicast_ttl).map(u32::from)
+        }
+
+        /// The same for IPv6 (`IPV6_MULTICAST_HOPS`).
+        ///
+        /// # Errors
+        /// As [`set_multicast_ttl_v4`](Self::set_multicast_ttl_v4).
+        pub fn set_multicast_hops_v6(&self, hops: u32) -> io::Result<()> {
+            self.set_multicast_ttl_v4(hops)
+        }
+
+        /// Whether this stack's own sockets hear what this one sends to groups (`IP_MULTICAST_LOOP`):
+        /// they do, unless it is set.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_multicast_loop(id, on))
+        }
+
+        /// Whether they do.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+            self.datagrams.get(stack::Stack::udp_multicast_loop)
+        }
+
+        /// The same for IPv6.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
+            self.set_multicast_loop_v4(on)
+        }
+
+        /// The same for IPv6.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+            self.multicast_loop_v4()
+        }
+
+        /// Whether the socket may send to everybody on a link (`SO_BROADCAST`): it may not, unless it is
+        /// set, and then `send_to` says `PermissionDenied`.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_broadcast(id, on))
+        }
+
+        /// Whether it may.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn broadcast(&self) -> io::Result<bool> {
+            self.datagrams.get(stack::Stack::udp_broadcast)
         }
     };
 }

@@ -30,6 +30,7 @@ fn kind(error: stack::Error) -> ErrorKind {
         stack::Error::HostUnreachable => ErrorKind::HostUnreachable,
         stack::Error::NetworkUnreachable => ErrorKind::NetworkUnreachable,
         stack::Error::ProtocolUnreachable => ErrorKind::Unsupported,
+        stack::Error::PermissionDenied => ErrorKind::PermissionDenied,
         _ => ErrorKind::Other,
     }
 }

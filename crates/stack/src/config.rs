@@ -125,6 +125,9 @@ pub struct Config {
     /// ICMP errors per second that the stack sends in all, with a burst of a tenth more. 1000, as
     /// Linux's `icmp_msgs_per_sec` (RFC 1812 4.3.2.8 asks for a limit).
     pub icmp_errors_per_second: u32,
+    /// How many groups one UDP socket may be in. 20, Linux's `igmp_max_memberships`: each is looked
+    /// through for every datagram to a group.
+    pub groups_per_socket: usize,
     /// The receive buffer of a TCP socket that set none. From 128 KiB, Linux's `tcp_rmem`, so that
     /// the first round trips of slow start fit, to its 6 MiB: 480 Mbit/s over 100 ms.
     pub receive_buffer: BufferRange,
@@ -186,6 +189,7 @@ impl Default for Config {
             other_protocols: OtherProtocols::Refuse,
             packet_limit: 256,
             icmp_errors_per_second: 1000,
+            groups_per_socket: 20,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
             send_buffer_short_path: 1 << 20,

@@ -41,6 +41,8 @@ pub enum Error {
     NetworkUnreachable,
     /// ICMP said that the host does not speak the protocol.
     ProtocolUnreachable,
+    /// A datagram to everybody on a link, from a socket that may not send such.
+    PermissionDenied,
 }
 
 impl Error {
@@ -63,6 +65,7 @@ impl Error {
             Error::TimedOut => "connection timed out",
             Error::HostUnreachable => "no route to host",
             Error::NetworkUnreachable => "network is unreachable",
+            Error::PermissionDenied => "the socket may not send broadcasts",
             Error::ProtocolUnreachable => "protocol not available at the peer",
         }
     }

@@ -115,6 +115,7 @@ reasons! {
         NeighborAdvertisement: "answers who has our address", "RFC 4861 7.2.4";
         AddressProbe: "asks whether somebody else has our address", "RFC 4862 5.4.2";
         RouterSolicitation: "asks which routers there are", "RFC 4861 6.3.7";
+        MembershipReport: "tells which groups we are in", "RFC 9776 4.2";
         ListenerReport: "tells which groups we are in", "RFC 9777 5.2";
     }
 }
@@ -136,6 +137,9 @@ reasons! {
         ArpNotForUs: "an ARP packet about other hosts", "RFC 826";
         MalformedNdp: "a message of neighbour discovery that may not be believed", "RFC 4861 6.1, 7.1";
         MalformedMld: "a message of listener discovery that may not be believed", "RFC 9777 6.2";
+        MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
+        IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
+        NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";
         NdpConflict: "somebody else says that it has our address", "RFC 4862 5.4.4";
         NdpTentative: "about an address that is not ours yet", "RFC 4862 5.4.3";
         NdpNotForUs: "neighbour discovery about other hosts", "RFC 4861 7.2.5";

@@ -11,6 +11,7 @@
 //! | ICMP echo reply | by its identifier | it goes to the socket that asked |
 //! | ICMP error | as the packet that it quotes | it is about that |
 //! | other ICMP | whoever received it | any shard can answer |
+//! | IGMP, listener discovery | everybody | each shard speaks for its own sockets |
 //! | ARP, neighbour discovery | everybody; who received it answers | each shard knows its neighbours itself |
 //! | a fragment | by addresses and identification | it tells no ports; whole, it goes on to its owner |
 //!
@@ -74,8 +75,9 @@ pub struct Handover {
     /// The shard's number.
     pub to: u16,
     interface: InterfaceId,
-    /// It was put together from fragments: an IP packet, whatever the link carries.
-    reassembled: bool,
+    /// How it came, when it is an IP packet whatever the link carries: put together from fragments, or
+    /// from ourselves.
+    packet: Option<Came>,
     frame: FrameBuf,
     meta: ReceiveMeta,
 }
@@ -143,37 +145,36 @@ impl Steering {
         }
         match self.hash.of_frame(medium, &frame) {
             Owner::Shard(to) if to != self.shard.index => {
-                let reassembled = false;
-                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
+                self.keep(shared, Handover { to, interface, packet: None, frame, meta });
                 None
             }
             Owner::Shard(_) | Owner::Anybody => Some(frame),
             Owner::Everybody => {
                 let Shard { index, count } = self.shard;
                 for to in (0..count).filter(|to| *to != index) {
-                    let (frame, reassembled) = (FrameBuf::copy_from(&frame), false);
-                    self.keep(shared, Handover { to, interface, reassembled, frame, meta });
+                    let frame = FrameBuf::copy_from(&frame);
+                    self.keep(shared, Handover { to, interface, packet: None, frame, meta });
                 }
                 Some(frame)
             }
         }
     }
 
-    /// The same for a packet that was put together from fragments here.
+    /// The same for a packet that was put together from fragments here, or that we sent to a group.
     pub(crate) fn sort_packet(
         &mut self,
         shared: &mut Shared,
         interface: InterfaceId,
         frame: FrameBuf,
         meta: ReceiveMeta,
+        came: Came,
     ) -> Option<FrameBuf> {
         if self.is_alone() {
             return Some(frame);
         }
         match self.hash.of_packet(&frame) {
             Some(to) if to != self.shard.index => {
-                let reassembled = true;
-                self.keep(shared, Handover { to, interface, reassembled, frame, meta });
+                self.keep(shared, Handover { to, interface, packet: Some(came), frame, meta });
                 None
             }
             _ => Some(frame),
@@ -234,9 +235,9 @@ impl Stack {
     pub fn handle_handover(&mut self, now: Instant, handover: Handover) {
         self.shared.set_time(now);
         self.shared.counters.count_taken_over();
-        let Handover { interface, reassembled, frame, meta, .. } = handover;
-        if reassembled {
-            return self.packet_arrives(interface, frame, meta, Came::InFragments);
+        let Handover { interface, packet, frame, meta, .. } = handover;
+        if let Some(came) = packet {
+            return self.packet_arrives(interface, frame, meta, came);
         }
         let medium = self.interfaces.capabilities(interface).map(|link| link.medium);
         match medium.map(|medium| (medium, is_arp(medium, &frame))) {
@@ -302,6 +303,9 @@ const DISCOVERY_HOPS: u8 = 255;
 
 /// Whether an IP packet speaks of neighbours, routers or groups: each shard knows those itself.
 fn is_discovery(packet: &[u8]) -> bool {
+    if let Some(ip) = ipv4::View::new(packet).filter(|ip| ip.version() == 4) {
+        return ip.protocol() == Protocol::IGMP;
+    }
     // All of these go from hop to hop and no further, so their hop limit is one of two.
     let hops = ipv6::View::new(packet).filter(|ip| ip.version() == 6).map(|ip| ip.hop_limit());
     if !matches!(hops, Some(DISCOVERY_HOPS | 1)) {

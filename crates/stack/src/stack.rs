@@ -295,7 +295,11 @@ impl Stack {
         {
             return Some(packet);
         }
-        if self.udp.has_work() { self.udp.next_packet(shared, interfaces, header) } else { None }
+        if !self.udp.has_work() {
+            return None;
+        }
+        self.echo_datagrams();
+        self.udp.next_packet(&mut self.shared, &mut self.interfaces, header)
     }
 
     /// Whoever waited for a next hop's hardware address tries again, or gives up.

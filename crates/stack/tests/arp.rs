@@ -17,7 +17,9 @@ const NOBODY: EthernetAddress = EthernetAddress::UNSPECIFIED;
 const MOVED: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0x11]);
 
 fn socket(host: &mut Host) -> UdpId {
-    host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap()
+    let id = host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    host.stack.udp_set_broadcast(id, true).unwrap();
+    id
 }
 
 fn say(host: &mut Host, id: UdpId, to: Ipv4Addr, what: &[u8]) {

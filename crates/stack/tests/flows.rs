@@ -56,6 +56,7 @@ impl World {
     }
 
     fn sends_by(&mut self, client: UdpId, to: SocketAddr, payload: &[u8]) {
+        self.pair.a.stack.udp_set_broadcast(client, true).unwrap();
         let sent = self.pair.a.stack.udp_send_to(self.pair.now, client, payload, to);
         assert_eq!(sent, Ok(payload.len()));
         self.pair.settle();

@@ -92,8 +92,16 @@ fn impossible_sources_are_discarded() {
 #[test]
 fn packets_for_others_are_discarded() {
     let mut host = Host::tun();
-    for destination in [OTHER, FAR, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(224, 0, 0, 1)] {
+    for destination in [OTHER, FAR, Ipv4Addr::UNSPECIFIED] {
         host.drops(&echo(&ipv4::Header { destination, ..asked() }, b"x"), Dropped::NotOurAddress);
+    }
+    // RFC 1112 7.2: a group that nobody joined, and the one of all hosts.
+    for (group, reason) in [
+        (Ipv4Addr::new(224, 0, 0, 251), Dropped::NotInGroup),
+        (Ipv4Addr::new(224, 0, 0, 1), Dropped::IcmpIgnored),
+    ] {
+        let ip = ipv4::Header { destination: group, ..asked() };
+        host.drops(&echo(&ip, b"x"), reason);
     }
 }
 

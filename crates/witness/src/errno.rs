@@ -21,6 +21,7 @@ pub(crate) fn number(error: Error) -> i32 {
         Error::HostUnreachable => libc::EHOSTUNREACH,
         Error::NetworkUnreachable => libc::ENETUNREACH,
         Error::ProtocolUnreachable => libc::ENOPROTOOPT,
+        Error::PermissionDenied => libc::EACCES,
         _ => libc::EIO,
     }
 }

@@ -1,7 +1,7 @@
 //! UDP that blocks.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,19 @@ impl UdpSocket {
     /// has ended).
     pub fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
         let bind = |address| Ok(Self { datagrams: Arc::new(Datagrams::bind(stack, address)?) });
+        for_each_address(address, bind)
+    }
+
+    /// The same, with a port that others may have that are bound in this way (`SO_REUSEADDR`). Each of
+    /// them hears what goes to a group that it joined and to everybody; what goes to one host goes to
+    /// the one of them that was bound last. The address can also be a group's: then the socket hears
+    /// nothing else.
+    ///
+    /// # Errors
+    /// As [`bind`](UdpSocket::bind).
+    pub fn bind_shared<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
+        let bind =
+            |address| Ok(Self { datagrams: Arc::new(Datagrams::bind_shared(stack, address)?) });
         for_each_address(address, bind)
     }
 

@@ -1,7 +1,7 @@
 //! UDP for tasks.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll, ready};
 
 use stack::Ready;
@@ -28,6 +28,19 @@ impl UdpSocket {
     #[expect(clippy::unused_async, reason = "the signature is tokio's")]
     pub async fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
         let bind = |address| Ok(Self { datagrams: Datagrams::bind(stack, address)? });
+        for_each_address(address, bind)
+    }
+
+    /// The same, with a port that others may have that are bound in this way (`SO_REUSEADDR`). Each of
+    /// them hears what goes to a group that it joined and to everybody; what goes to one host goes to
+    /// the one of them that was bound last. The address can also be a group's: then the socket hears
+    /// nothing else.
+    ///
+    /// # Errors
+    /// As [`bind`](UdpSocket::bind).
+    #[expect(clippy::unused_async, reason = "the signature is tokio's")]
+    pub async fn bind_shared<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
+        let bind = |address| Ok(Self { datagrams: Datagrams::bind_shared(stack, address)? });
         for_each_address(address, bind)
     }
 

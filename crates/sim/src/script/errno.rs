@@ -21,6 +21,7 @@ pub(super) fn name(error: Error) -> &'static str {
         Error::HostUnreachable => "EHOSTUNREACH",
         Error::NetworkUnreachable => "ENETUNREACH",
         Error::ProtocolUnreachable => "ENOPROTOOPT",
+        Error::PermissionDenied => "EACCES",
         _ => "EIO",
     }
 }

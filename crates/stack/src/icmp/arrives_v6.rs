@@ -53,8 +53,8 @@ impl Stack {
                         let overheard = self.steering.is_overhearing();
                         self.discovery_arrives(&packet, overheard)
                     }
-                    kind::LISTENER_QUERY => {
-                        self.interfaces.listener_query_arrives(&self.shared, &packet)
+                    kind::LISTENER_QUERY | kind::LISTENER_REPORT_V1 => {
+                        self.interfaces.listener_message_arrives(&self.shared, &packet)
                     }
                     _ => self.error_v6_arrives(&packet, &header),
                 };

@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::event::{AddressChange, AddressFate};
 use crate::ip::InterfaceId;
 use crate::ip::dad::Probe;
+use crate::ip::groups::Groups;
 use crate::ip::interfaces::{AddressState, Interfaces};
-use crate::ip::mld::Reports;
 use crate::ip::neighbor::REACHABLE_TIME;
 use crate::ip::opaque::opaque_address;
 use crate::ip::prefix::Prefix;
@@ -37,7 +37,7 @@ pub(crate) struct Autoconf {
     pub(super) random: ChaCha12Rng,
     /// The secret that opaque identifiers are made with.
     secret: [u8; 16],
-    /// Some Ethernet link has an address of IPv6, or had one.
+    /// Some Ethernet link has or had an address of IPv6, or a socket joined a group.
     pub(super) active: bool,
     /// Another shard of the host speaks.
     pub(super) silent: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Autoconf {
     pub(super) leases: Vec<Lease>,
     pub(super) routers: Vec<Router>,
     pub(super) prefixes: Vec<OnLink>,
-    pub(super) reports: Reports,
+    pub(super) groups: Groups,
     changes: VecDeque<AddressChange>,
 }
 
@@ -86,7 +86,7 @@ impl Default for Autoconf {
             leases: Vec::new(),
             routers: Vec::new(),
             prefixes: Vec::new(),
-            reports: Reports::default(),
+            groups: Groups::default(),
             changes: VecDeque::new(),
         }
     }
@@ -119,7 +119,7 @@ impl Autoconf {
             .chain(leases)
             .chain(self.routers.iter().map(|router| router.until))
             .chain(self.prefixes.iter().filter_map(|prefix| prefix.until))
-            .chain(self.reports.poll_timeout())
+            .chain(self.groups.poll_timeout())
             .min()
     }
 
@@ -323,9 +323,10 @@ impl Stack {
     /// Sows the secrets of discovery, after all others.
     pub(crate) fn seed_autoconf(&mut self, rng: &mut impl Rng) {
         let secret = self.shared.config.stable_secret;
-        let silent = self.shard().index() != 0;
+        let (silent, alone) = (self.shard().index() != 0, self.shard().count() == 1);
         let interfaces = &mut self.interfaces;
         interfaces.autoconf.seed(rng, secret, silent);
+        interfaces.autoconf.groups.set_siblings(!alone);
         interfaces.neighbors.reachable_time = interfaces.autoconf.around(REACHABLE_TIME);
     }
 }

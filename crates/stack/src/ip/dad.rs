@@ -56,7 +56,7 @@ impl Interfaces {
             return;
         }
         self.autoconf.active = true;
-        self.autoconf.reports.joined(shared, id, ipv6::solicited_node(address));
+        self.autoconf.groups.joined(shared, id, ipv6::solicited_node(address).into());
         if added.state == AddressState::Tentative {
             let mut nonce = [0; 6];
             self.autoconf.random.fill_bytes(&mut nonce);
@@ -80,7 +80,7 @@ impl Interfaces {
         autoconf.leases.retain(|lease| (lease.interface, lease.address) != (id, address));
         let group = ipv6::solicited_node(address);
         if self.ethernet_address(id).is_some() && !self.is_in_group(id, group) {
-            self.autoconf.reports.left(shared, id, group);
+            self.autoconf.groups.left(shared, id, group.into());
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) enum Came {
     ToLinkGroup,
     /// In fragments, which were put together.
     InFragments,
+    /// Not at all: we sent it to a group that we may be in.
+    FromUs,
 }
 
 /// Why a packet goes no further, and what its sender is told.
@@ -132,7 +134,7 @@ impl Stack {
         };
         let addresses = (interface, header.source, header.destination);
         let known = !to_link_group && self.interfaces.is_like_the_last(addresses);
-        let group = !known && self.interfaces.is_broadcast_on(interface, header.destination);
+        let group = !known && is_for_group(&self.interfaces, interface, &header);
         let header_len = header.encoded_len();
         // What is behind the stated length is padding of the link (RFC 1122 3.2.1).
         frame.truncate(header_len + usize::from(header.payload_len));
@@ -152,7 +154,7 @@ impl Stack {
         let objection = if known {
             objection_to_options(&header.options)
         } else {
-            objection_to_addresses(&self.interfaces, &header, &packet, to_link_group)
+            objection_to_addresses(&self.interfaces, &header, &packet, came)
                 .or_else(|| objection_to_options(&header.options))
         };
         if let Some(Objection { reason, problem }) = objection {
@@ -185,6 +187,12 @@ impl Stack {
                 self.udp.datagram_arrives(shared, &mut self.icmp, &self.interfaces, packet);
             }
             Protocol::ICMP => self.icmp_arrives(packet),
+            Protocol::IGMP => {
+                if let Err(reason) = self.interfaces.igmp_arrives(shared, &packet) {
+                    shared.drop_packet(None, reason);
+                }
+                shared.recycle(packet.received.frame);
+            }
             _ if shared.config.other_protocols == OtherProtocols::HandOver => {
                 self.hand_over(packet);
             }
@@ -243,7 +251,8 @@ impl Stack {
         };
         // Nobody has summed all of it.
         let (packet, meta) = (FrameBuf::from(packet), ReceiveMeta::default());
-        let ours = self.steering.sort_packet(&mut self.shared, interface, packet, meta);
+        let ours =
+            self.steering.sort_packet(&mut self.shared, interface, packet, meta, Came::InFragments);
         if let Some(packet) = ours {
             self.packet_arrives(interface, packet, meta, Came::InFragments);
         }
@@ -325,10 +334,10 @@ fn objection_to_addresses(
     interfaces: &Interfaces,
     header: &ipv4::Header,
     packet: &Incoming,
-    to_link_group: bool,
+    came: Came,
 ) -> Option<Objection> {
     let interface = packet.received.interface;
-    if !is_possible_source(interfaces, interface, header.source) {
+    if came != Came::FromUs && !is_possible_source(interfaces, interface, header.source) {
         return Some(Dropped::ForbiddenSource.into());
     }
     let destination = header.destination;
@@ -337,13 +346,26 @@ fn objection_to_addresses(
     let takes_any = interfaces.takes_any(interface) && is_one_host(destination);
     let ours = !stray_loopback && (takes_any || interfaces.is_local(IpAddr::V4(destination)));
     if !ours && !packet.group {
-        return Some(Dropped::NotOurAddress.into());
+        let reason =
+            if destination.is_multicast() { Dropped::NotInGroup } else { Dropped::NotOurAddress };
+        return Some(reason.into());
     }
     // RFC 1122 3.3.6: what everybody on the link got must be for everybody, too.
-    if to_link_group && !packet.group {
+    if came == Came::ToLinkGroup && !packet.group {
         return Some(Dropped::LinkGroup.into());
     }
     None
+}
+
+/// Whether a packet is for everybody on the link, or for a group that we are in. Fragments may be for
+/// another shard.
+fn is_for_group(interfaces: &Interfaces, interface: InterfaceId, header: &ipv4::Header) -> bool {
+    let group = header.destination;
+    if !group.is_multicast() {
+        return interfaces.is_broadcast_on(interface, group);
+    }
+    interfaces.is_in_group_v4(interface, group)
+        || header.is_fragment() && interfaces.may_hear(interface, group.into())
 }
 
 /// Whether an address can be one host's: neither a group's, nor "this network", nor reserved.

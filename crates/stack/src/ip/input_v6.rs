@@ -195,13 +195,16 @@ fn objection_to_addresses(
     came: Came,
 ) -> Option<Dropped> {
     let from_outside = interface != InterfaceId::LOOPBACK;
-    if !is_possible_source(interfaces, from_outside, header.source) {
+    if came != Came::FromUs && !is_possible_source(interfaces, from_outside, header.source) {
         return Some(Dropped::ForbiddenSource);
     }
     let destination = header.destination;
     if destination.is_multicast() {
-        let ours = interfaces.is_in_group(interface, destination);
-        return (!ours).then_some(Dropped::NotOurAddress);
+        // Fragments may be for another shard.
+        let ours = interfaces.is_in_group(interface, destination)
+            || header.next_header == Protocol::FRAGMENT
+                && interfaces.may_hear(interface, destination.into());
+        return (!ours).then_some(Dropped::NotInGroup);
     }
     // RFC 4291 2.5.3 and 2.5.6: such addresses have a meaning on the host and on the link alone.
     let stray = from_outside && destination.is_loopback();

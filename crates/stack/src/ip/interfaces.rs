@@ -15,6 +15,7 @@ use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
 use crate::ip::autoconf::Autoconf;
 use crate::ip::fragment::Pieces;
+use crate::ip::igmp::Report;
 use crate::ip::ndp::Message;
 use crate::ip::neighbor::{Key, Neighbors, Question, Waiter};
 use crate::ip::output::{Envelope, Identifications, LinkHeader};
@@ -38,6 +39,8 @@ pub(crate) struct Interfaces {
     pub(super) arp_replies: VecDeque<ArpReply>,
     /// What IPv6 has to say to everybody on a link.
     pub(super) discovery: VecDeque<Message>,
+    /// What IPv4 has to say about groups.
+    pub(super) group_reports: VecDeque<Report>,
     pub(super) autoconf: Autoconf,
     pub(super) paths: Paths,
     identifications: Identifications,
@@ -117,6 +120,7 @@ impl Interfaces {
             neighbors: Neighbors::new(rng),
             arp_replies: VecDeque::new(),
             discovery: VecDeque::new(),
+            group_reports: VecDeque::new(),
             autoconf: Autoconf::default(),
             paths: Paths::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
@@ -159,7 +163,7 @@ impl Interfaces {
     pub(crate) fn has_work(&self) -> bool {
         // Asked for every packet: one question about all of them.
         let own = self.arp_replies.len() | self.pieces.len() | self.discovery.len();
-        own | self.neighbors.work() != 0
+        own | self.group_reports.len() | self.neighbors.work() != 0
     }
 
     /// Changes with every change of addresses and routes.
@@ -284,6 +288,7 @@ impl Interfaces {
         self.next_piece(shared, header)
             .or_else(|| self.next_arp_reply(shared, header))
             .or_else(|| self.next_discovery(shared, header))
+            .or_else(|| self.next_group_report(shared, header))
             .or_else(|| self.next_question(shared, header))
     }
 
@@ -337,14 +342,16 @@ impl Interfaces {
             || self.assigned(interface).any(|assigned| assigned.is_broadcast(address))
     }
 
-    /// Whether packets to the IPv6 group are for us, too: everybody's on the link, and those in which
-    /// somebody looks for one of our addresses (RFC 4291 2.8).
+    /// Whether packets to the IPv6 group are for us, too: everybody's on the link, those in which
+    /// somebody looks for one of our addresses (RFC 4291 2.8), and what sockets joined.
     pub(super) fn is_in_group(&self, interface: InterfaceId, group: Ipv6Addr) -> bool {
         let asks_for_us = |own: Assigned| match own.address {
             IpAddr::V6(address) => ipv6::solicited_node(address) == group,
             IpAddr::V4(_) => false,
         };
-        group == ipv6::group::ALL_NODES || self.assigned(interface).any(asks_for_us)
+        group == ipv6::group::ALL_NODES
+            || self.assigned(interface).any(asks_for_us)
+            || self.autoconf.groups.is_member(interface, group.into())
     }
 
     /// The first interface that has an address of the family, the loopback aside.
@@ -354,7 +361,7 @@ impl Interfaces {
     }
 
     /// The interface that has `address`.
-    pub(super) fn interface_of(&self, address: IpAddr) -> Option<InterfaceId> {
+    pub(crate) fn interface_of(&self, address: IpAddr) -> Option<InterfaceId> {
         self.ids().find(|&id| self.has_address(id, address))
     }
 

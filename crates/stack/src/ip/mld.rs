@@ -1,158 +1,177 @@
-//! Multicast listener discovery: telling routers, and bridges that listen, which groups we are in
-//! (RFC 9777, RFC 4861 7.2.1). The groups are those in which our addresses are asked for.
+//! Multicast listener discovery: telling routers, and bridges that listen, which groups of IPv6 we are
+//! in (RFC 9777, RFC 4861 7.2.1): those that sockets joined, and those in which our addresses are asked
+//! for.
 
 use alloc::vec::Vec;
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use wire::ipv6;
 use wire::membership::RecordKind;
-use wire::mld::{self, Record};
-use wire::time::{Duration, Instant};
+use wire::mld::{self, Message, Record};
+use wire::time::Duration;
 
+use crate::ip::groups::{Due, Question, is_never_told};
 use crate::ip::interfaces::Interfaces;
-use crate::ip::ndp::Message;
-use crate::ip::{Incoming, InterfaceId};
+use crate::ip::{Incoming, InterfaceId, ndp};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 
-/// How often a change is told (RFC 9777 9.14.1: Robustness Variable, 2).
-const ROBUSTNESS: u8 = 2;
+/// What a packet has before the records of a report, in bytes: IPv6, router alert, the report's header.
+const BEFORE_RECORDS: usize = ipv6::HEADER_LEN + 8 + 8;
 
-/// The most time between two reports of the same change (RFC 9777 9.11).
-const UNSOLICITED_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Reports that are to be sent.
-#[derive(Debug, Default)]
-pub(super) struct Reports {
-    changes: Vec<Change>,
-    /// Whom a query waits for, and when it is answered.
-    answers: Vec<(InterfaceId, Instant)>,
-}
-
-/// A change that is still to be told.
-#[derive(Debug)]
-struct Change {
-    interface: InterfaceId,
-    group: Ipv6Addr,
-    kind: RecordKind,
-    left: u8,
-    due: Instant,
-}
-
-impl Reports {
-    pub(super) fn joined(&mut self, shared: &Shared, interface: InterfaceId, group: Ipv6Addr) {
-        self.change(shared, interface, group, RecordKind::TO_EXCLUDE);
-    }
-
-    pub(super) fn left(&mut self, shared: &Shared, interface: InterfaceId, group: Ipv6Addr) {
-        self.change(shared, interface, group, RecordKind::TO_INCLUDE);
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let changes = self.changes.iter().map(|change| change.due);
-        changes.chain(self.answers.iter().map(|&(_, due)| due)).min()
-    }
-
-    /// RFC 9777 6.1: a new change takes the place of an older one about the same group.
-    fn change(
-        &mut self,
-        shared: &Shared,
-        interface: InterfaceId,
-        group: Ipv6Addr,
-        kind: RecordKind,
-    ) {
-        self.changes.retain(|other| (other.interface, other.group) != (interface, group));
-        let (left, due) = (ROBUSTNESS, shared.now);
-        self.changes.push(Change { interface, group, kind, left, due });
-    }
-}
+/// The length of a record without sources in bytes.
+const RECORD_LEN: usize = 20;
 
 impl Interfaces {
-    /// RFC 9777 6.2: a router asks who listens. Each link is answered once, after a random time.
-    pub(crate) fn listener_query_arrives(
+    /// A router asks who listens, or in version 1 somebody says that he does.
+    pub(crate) fn listener_message_arrives(
         &mut self,
         shared: &Shared,
         packet: &Incoming,
     ) -> Result<(), Dropped> {
         let interface = packet.received.interface;
-        self.ethernet_address(interface).ok_or(Dropped::IcmpIgnored)?;
+        if !self.autoconf.is_active() {
+            return Err(Dropped::IcmpIgnored);
+        }
         let headers = packet.received.frame.hidden(packet.header_len);
         let (ip, extensions) =
             ipv6::Header::parse_quoted(headers).map_err(|_| Dropped::MalformedMld)?;
         let chain = ipv6::Chain::walk(&ip, extensions, &ipv6::Limits::DEFAULT);
         let alert = chain.ok().and_then(|chain| chain.router_alert);
-        let message = mld::Message::parse(&ip, alert, &packet.received.frame);
-        let Ok(mld::Message::Query(query)) = message else { return Err(Dropped::MalformedMld) };
-        let most = Duration::from_millis(query.max_response_time().into());
-        let due = self.autoconf.soon(shared.now, most);
-        let answers = &mut self.autoconf.reports.answers;
-        match answers.iter_mut().find(|(other, _)| *other == interface) {
-            Some((_, earlier)) => *earlier = due.min(*earlier),
-            None => answers.push((interface, due)),
+        let message = Message::parse(&ip, alert, &packet.received.frame);
+        match message.map_err(|_| Dropped::MalformedMld)? {
+            Message::Query(query) => {
+                let question = Question {
+                    group: (!query.group.is_unspecified()).then_some(query.group.into()),
+                    version: if query.v2.is_some() { 2 } else { 1 },
+                    max_response: Duration::from_millis(query.max_response_time().into()),
+                };
+                let ours = self.groups_v6(interface);
+                let autoconf = &mut self.autoconf;
+                let (groups, random) = (&mut autoconf.groups, &mut autoconf.random);
+                groups.asked(shared, random, interface, false, question, &ours);
+            }
+            Message::ReportV1 { group } => {
+                self.autoconf.groups.overheard(shared.now, interface, group.into());
+            }
+            Message::Done { .. } | Message::Report(_) => return Err(Dropped::IcmpIgnored),
         }
         Ok(())
     }
 
-    /// Sends the reports that are due, one for each link and kind.
-    pub(super) fn report_groups(&mut self, shared: &Shared) {
-        for interface in self.ids() {
-            let is_due = |due: Instant| due <= shared.now;
-            let again = self.autoconf.soon(shared.now, UNSOLICITED_INTERVAL);
-            let mut told = Vec::new();
-            for change in &mut self.autoconf.reports.changes {
-                if change.interface == interface && is_due(change.due) {
-                    told.push((change.group, change.kind));
-                    (change.left, change.due) = (change.left - 1, again);
-                }
+    /// Says what is due.
+    pub(super) fn report_v6(&mut self, due: &Due) {
+        let ours = self.groups_v6(due.interface);
+        if due.version == 1 {
+            return self.report_v1(due, &ours);
+        }
+        self.report(due.interface, &due.changes);
+        let asked = if due.general { &ours } else { &due.specific };
+        let state = asked.iter().filter(|group| ours.contains(group));
+        let state: Vec<_> = state.map(|&group| (group, RecordKind::IS_EXCLUDE)).collect();
+        self.report(due.interface, &state);
+    }
+
+    /// A message for each group, which goes to the group itself (RFC 2710 3).
+    fn report_v1(&mut self, due: &Due, ours: &[IpAddr]) {
+        for &(group, kind) in &due.changes {
+            let IpAddr::V6(group) = group else { continue };
+            match kind {
+                RecordKind::TO_INCLUDE => self.say(
+                    due.interface,
+                    ipv6::group::ALL_ROUTERS,
+                    &Message::Done { group },
+                    "ICMPv6 listener done",
+                ),
+                _ => self.report_one(due.interface, group),
             }
-            self.autoconf.reports.changes.retain(|change| change.left > 0);
-            self.report(interface, &told);
-            let answers = &mut self.autoconf.reports.answers;
-            let before = answers.len();
-            answers.retain(|&(other, due)| other != interface || !is_due(due));
-            if answers.len() != before {
-                let groups = self.solicited_nodes(interface);
-                let kind = RecordKind::IS_EXCLUDE;
-                let state: Vec<_> = groups.into_iter().map(|group| (group, kind)).collect();
-                self.report(interface, &state);
+        }
+        for group in due.specific.iter().filter(|group| ours.contains(group)) {
+            if let IpAddr::V6(group) = *group {
+                self.report_one(due.interface, group);
             }
         }
     }
 
-    fn report(&mut self, interface: InterfaceId, said: &[(Ipv6Addr, RecordKind)]) {
-        if said.is_empty() || self.autoconf.is_silent() {
-            return;
+    fn report_one(&mut self, interface: InterfaceId, group: Ipv6Addr) {
+        self.say(interface, group, &Message::ReportV1 { group }, "ICMPv6 listener report");
+    }
+
+    fn report(&mut self, interface: InterfaceId, said: &[(IpAddr, RecordKind)]) {
+        let mtu = self.capabilities(interface).map_or(0, |link| usize::from(link.mtu));
+        let records: Vec<_> = said
+            .iter()
+            .filter_map(|&(group, kind)| match group {
+                IpAddr::V6(group) if self.speaks_for(group) => {
+                    Some(Record { kind, group, sources: &[] })
+                }
+                _ => None,
+            })
+            .collect();
+        for records in records.chunks((mtu.saturating_sub(BEFORE_RECORDS) / RECORD_LEN).max(1)) {
+            let mut bytes = alloc::vec![0; mld::report_len(records.iter().copied())];
+            mld::emit_report(records.iter().copied(), &mut bytes);
+            self.send(interface, ipv6::group::ALL_MLDV2_ROUTERS, bytes, "ICMPv6 listener report");
         }
+    }
+
+    fn say(
+        &mut self,
+        interface: InterfaceId,
+        to: Ipv6Addr,
+        message: &Message<'_>,
+        kind: &'static str,
+    ) {
+        let (Message::ReportV1 { group } | Message::Done { group }) = *message else { return };
+        if self.speaks_for(group) {
+            let mut bytes = alloc::vec![0; message.encoded_len()];
+            message.emit(&mut bytes);
+            self.send(interface, to, bytes, kind);
+        }
+    }
+
+    fn send(
+        &mut self,
+        interface: InterfaceId,
+        destination: Ipv6Addr,
+        mut bytes: Vec<u8>,
+        kind: &'static str,
+    ) {
         // Who has no address yet speaks as nobody (RFC 9777 5.2.13).
         let source = self.link_local(interface);
         let source = source.filter(|&address| self.has_address(interface, address.into()));
         let source = source.unwrap_or(Ipv6Addr::UNSPECIFIED);
-        let destination = ipv6::group::ALL_MLDV2_ROUTERS;
-        let records = said.iter().map(|&(group, kind)| Record { kind, group, sources: &[] });
-        let mut bytes = alloc::vec![0; mld::report_len(records.clone())];
-        mld::emit_report(records, &mut bytes);
         wire::icmpv6::fill_checksum(source, destination, &mut bytes);
-        self.discovery.push_back(Message {
+        self.discovery.push_back(ndp::Message {
             interface,
             source,
             destination,
             hop_limit: mld::HOP_LIMIT,
             router_alert: true,
             bytes,
-            kind: "ICMPv6 listener report",
+            kind,
             reason: Sent::ListenerReport,
         });
     }
 
-    /// The groups of the interface, each once.
-    fn solicited_nodes(&self, interface: InterfaceId) -> Vec<Ipv6Addr> {
-        let mut groups = Vec::new();
-        for own in self.assigned(interface) {
-            if let core::net::IpAddr::V6(address) = own.address {
-                let group = ipv6::solicited_node(address);
-                if !groups.contains(&group) {
-                    groups.push(group);
-                }
+    /// Of several shards one speaks for our addresses, and each for its sockets.
+    fn speaks_for(&self, group: Ipv6Addr) -> bool {
+        let asks_for_us = group == ipv6::solicited_node(group);
+        !(self.autoconf.is_silent() && asks_for_us)
+    }
+
+    /// The groups of the interface of which routers are told, each once.
+    fn groups_v6(&self, interface: InterfaceId) -> Vec<IpAddr> {
+        let mut groups: Vec<IpAddr> = Vec::new();
+        let solicited = self.assigned(interface).filter_map(|own| match own.address {
+            IpAddr::V6(address) if self.ethernet_address(interface).is_some() => {
+                Some(ipv6::solicited_node(address).into())
+            }
+            _ => None,
+        });
+        for group in solicited.chain(self.autoconf.groups.members(interface, false)) {
+            if !groups.contains(&group) && !is_never_told(group) {
+                groups.push(group);
             }
         }
         groups

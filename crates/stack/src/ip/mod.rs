@@ -20,12 +20,15 @@
 //! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
 //! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
 //! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
-//! | `mld` | which groups we are in | RFC 9777 |
+//! | `groups` | which groups we are in, and when routers are told | RFC 9776 5, RFC 9777 6 |
+//! | `igmp`, `mld` | how they are told | RFC 9776, RFC 9777 |
 
 mod arp;
 mod autoconf;
 mod dad;
 mod fragment;
+mod groups;
+mod igmp;
 mod input;
 mod input_v6;
 mod interfaces;
@@ -47,6 +50,7 @@ mod source;
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};
 
+pub(crate) use groups::is_never_told;
 pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;

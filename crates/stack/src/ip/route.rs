@@ -180,6 +180,14 @@ impl Interfaces {
             IpAddr::V6(v6) => (is_link_local(v6), v6.is_multicast() || is_link_local(v6)),
         };
         let found = if on_link_only { None } else { self.routes.find(destination) };
+        if destination.is_multicast() {
+            // A group is on the link itself, whoever is the gateway (RFC 1112 6.1): on the one that the
+            // source says, else the one that a route does.
+            let asked = source.and_then(|source| self.interface_of(source));
+            if let Some(interface) = asked.or(found.map(|(interface, _)| interface)) {
+                return Some((interface, destination));
+            }
+        }
         found.or_else(|| {
             // A group without a route: the link of the source address, else the first there is.
             let interface = source.map_or_else(

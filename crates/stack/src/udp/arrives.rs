@@ -44,11 +44,16 @@ impl Udp {
                 length: u32::from(header.payload_len),
             },
         );
+        if packet.group {
+            let source = with_scope(remote, received.interface);
+            let length = usize::from(header.payload_len);
+            return self.group_datagram_arrives(shared, &flow, source, packet, length);
+        }
         let id = match self.receiver(shared, &flow, &packet) {
             Ok(id) => id,
             Err(reason) => {
                 if reason == Dropped::UdpNobody {
-                    // RFC 1122 4.1.3.1; not about a broadcast.
+                    // RFC 1122 4.1.3.1.
                     icmp.report(shared, interfaces, &packet, Problem::PortUnreachable);
                 }
                 shared.drop_packet(Some(flow), reason);
@@ -138,7 +143,7 @@ fn read_header(packet: &Incoming) -> Result<udp::Header, Dropped> {
 
 /// The payload as the socket keeps it: the frame itself when most of its buffer is payload, else
 /// a copy, so that a small datagram does not pin a large buffer.
-fn keep(shared: &mut Shared, frame: FrameBuf) -> FrameBuf {
+pub(super) fn keep(shared: &mut Shared, frame: FrameBuf) -> FrameBuf {
     if frame.len() >= frame.capacity() / 2 {
         return frame;
     }

@@ -3,6 +3,7 @@
 //! | place | holds |
 //! |---|---|
 //! | `ports` | which socket has which address and port |
+//! | `casting` | groups and broadcasts: who hears them, and how they are sent |
 //! | `flows` | who takes datagrams to any address, and the flows that come of it |
 //! | `socket` | one socket: what it received, what it will send |
 //! | `user` | the calls of the program |
@@ -10,6 +11,7 @@
 //! | `output` | datagrams that go |
 
 mod arrives;
+mod casting;
 mod flows;
 mod output;
 mod ports;
@@ -23,11 +25,13 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rand_core::Rng;
 use slotmap::SlotMap;
+use wire::frame::FrameBuf;
 
 use crate::UdpId;
 use crate::config::Config;
 use crate::event::{Ready, SocketId};
 use crate::info::SocketEntry;
+use crate::ip::InterfaceId;
 use crate::tcp::state::State;
 use crate::trace::Timer;
 
@@ -49,6 +53,8 @@ pub(crate) struct Udp {
     ready: VecDeque<UdpId>,
     /// Datagrams whose next hop became known: they go first.
     returned: VecDeque<Parked>,
+    /// What we sent to groups and to everybody, for our own sockets.
+    echoes: VecDeque<(InterfaceId, FrameBuf)>,
 }
 
 impl Udp {
@@ -59,6 +65,7 @@ impl Udp {
             flows: None,
             ready: VecDeque::new(),
             returned: VecDeque::new(),
+            echoes: VecDeque::new(),
         }
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Parked {
 impl Udp {
     /// Whether a datagram waits.
     pub(crate) fn has_work(&self) -> bool {
-        !self.returned.is_empty() || !self.ready.is_empty()
+        self.returned.len() | self.ready.len() | self.echoes.len() != 0
     }
 
     /// The next datagram for the link.
@@ -74,7 +74,15 @@ impl Udp {
                 identification: interfaces.identification(&route, datagram.destination.ip()),
                 flow_label: shared.flow_labels.of(&flow),
             };
+            if datagram.heard_here {
+                self.echo(interfaces, route.hop.interface, &envelope, &datagram);
+            }
             self.release_room(shared, id, &datagram.payload);
+            if datagram.ttl == 0 {
+                // To a group, and the program keeps it on this host.
+                shared.recycle(datagram.payload);
+                continue;
+            }
             let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
             if packet_len <= usize::from(route.hop.mtu) {
                 return Some(emit(shared, header, &route, &envelope, datagram));
@@ -179,7 +187,7 @@ fn message(shared: &mut Shared, envelope: &Envelope, datagram: Outgoing) -> Fram
     FrameBuf::from(message)
 }
 
-fn header_of(datagram: &Outgoing) -> udp::Header {
+pub(super) fn header_of(datagram: &Outgoing) -> udp::Header {
     udp::Header {
         source_port: datagram.source_port,
         destination_port: datagram.destination.port(),

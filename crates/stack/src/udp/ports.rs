@@ -1,5 +1,6 @@
 //! Which socket has which address and port, and which port is free (RFC 1122 4.1.3.5, RFC 6056).
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::RangeInclusive;
 
@@ -14,13 +15,24 @@ use crate::ip::keyed::KeyedState;
 /// The bound addresses and ports of all sockets.
 #[derive(Debug)]
 pub(super) struct Ports {
-    bound: HashMap<SocketAddr, UdpId, KeyedState>,
+    bound: HashMap<SocketAddr, Holders, KeyedState>,
     /// How many sockets have a port, whatever their addresses; a family apart.
     users: HashMap<(bool, u16), u32, KeyedState>,
     ephemeral: RangeInclusive<u16>,
     /// Where the search for a free port begins: anew at random each time (RFC 6056 3.3.1), so that
     /// nobody off the path can guess the port of a query.
     rng: ChaCha12Rng,
+}
+
+/// The sockets that have an address and port: mostly one.
+#[derive(Debug)]
+struct Holders {
+    /// Whom datagrams to one host go to: the socket that came last.
+    last: UdpId,
+    /// Others, of which each hears what goes to a group or to everybody.
+    before: Vec<UdpId>,
+    /// All of them let others share.
+    shared: bool,
 }
 
 impl Ports {
@@ -43,7 +55,31 @@ impl Ports {
     /// The socket that a datagram to `local` is for: one with this very address goes first.
     pub(super) fn find(&self, local: SocketAddr) -> Option<UdpId> {
         let exact = self.bound.get(&local);
-        exact.or_else(|| self.bound.get(&wildcard(local))).copied()
+        exact.or_else(|| self.bound.get(&wildcard(local))).map(|holders| holders.last)
+    }
+
+    /// The sockets that a datagram to a group or to everybody at `local` can be for.
+    pub(super) fn find_all(&self, local: SocketAddr) -> impl Iterator<Item = UdpId> {
+        let holders = [self.bound.get(&local), self.bound.get(&wildcard(local))];
+        holders
+            .into_iter()
+            .flatten()
+            .flat_map(|holders| holders.before.iter().copied().chain([holders.last]))
+    }
+
+    /// Whether any socket has the port of `local`, in its family.
+    pub(super) fn is_used(&self, local: SocketAddr) -> bool {
+        self.users.contains_key(&user(local))
+    }
+
+    /// Whether a socket can have `local` that lets others share it: all that overlap do so, too.
+    pub(super) fn is_shareable(&self, local: SocketAddr) -> bool {
+        let overlaps = |other: &SocketAddr| {
+            let any = local.ip().is_unspecified() || other.ip().is_unspecified();
+            user(*other) == user(local) && (any || *other == local)
+        };
+        let mut holders = self.bound.iter().filter(|(other, _)| overlaps(other));
+        holders.all(|(_, holders)| holders.shared)
     }
 
     /// Whether `local` overlaps with what some socket has.
@@ -74,16 +110,36 @@ impl Ports {
             .ok_or(Error::AddressNotAvailable)
     }
 
-    /// Gives `local`, which must be free, to a socket.
-    pub(super) fn take(&mut self, local: SocketAddr, id: UdpId) {
-        self.bound.insert(local, id);
+    /// Gives `local`, which must be free or shareable, to a socket.
+    pub(super) fn take(&mut self, local: SocketAddr, id: UdpId, shared: bool) {
+        match self.bound.get_mut(&local) {
+            Some(holders) => {
+                holders.before.push(holders.last);
+                holders.last = id;
+            }
+            None => {
+                self.bound.insert(local, Holders { last: id, before: Vec::new(), shared });
+            }
+        }
         *self.users.entry(user(local)).or_insert(0) += 1;
     }
 
-    /// Takes `local` back.
-    pub(super) fn release(&mut self, local: SocketAddr) {
-        if self.bound.remove(&local).is_none() {
+    /// Takes `local` back from a socket.
+    pub(super) fn release(&mut self, local: SocketAddr, id: UdpId) {
+        let Some(holders) = self.bound.get_mut(&local) else { return };
+        let others = holders.before.len();
+        holders.before.retain(|other| *other != id);
+        let was_last = holders.last == id;
+        if !was_last && holders.before.len() == others {
             return;
+        }
+        if was_last {
+            match holders.before.pop() {
+                Some(before) => holders.last = before,
+                None => {
+                    self.bound.remove(&local);
+                }
+            }
         }
         if let Some(count) = self.users.get_mut(&user(local)) {
             *count -= 1;

@@ -5,6 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use wire::frame::FrameBuf;
 
+use super::casting::Casting;
 use super::flows::Flow;
 use crate::error::Error;
 use crate::event::{Pending, Ready};
@@ -34,6 +35,7 @@ pub(super) struct Socket {
     /// A `send` was refused for want of room: the program waits to be told.
     pub(super) wants_room: bool,
     pub(super) role: Role,
+    pub(super) casting: Casting,
 }
 
 /// How a socket came to be.
@@ -62,6 +64,8 @@ pub(crate) struct Outgoing {
     pub(super) source_port: u16,
     pub(super) destination: SocketAddr,
     pub(super) ttl: u8,
+    /// What goes to a group is heard by our own sockets, too.
+    pub(super) heard_here: bool,
     pub(super) payload: FrameBuf,
 }
 
@@ -80,6 +84,7 @@ impl Socket {
             outgoing_cost: 0,
             wants_room: false,
             role: Role::Bound,
+            casting: Casting::default(),
         }
     }
 

@@ -27,9 +27,14 @@ impl Stack {
     /// # Errors
     /// [`Error::AddressNotAvailable`] when the address is not ours, no port is free, or the port belongs to another shard ([`Stack::owner_of_udp_port`]); [`Error::AddressInUse`] when another socket has the port on this address or on all.
     pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
+        self.bind(local, false)
+    }
+
+    pub(super) fn bind(&mut self, local: SocketAddr, shared: bool) -> Result<UdpId, Error> {
         let ip = local.ip();
         let local = without_scope(local);
-        if !(ip.is_unspecified() || self.interfaces.is_local(ip)) {
+        let group = shared && ip.is_multicast();
+        if !(ip.is_unspecified() || group || self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
         let (ports, steering) = (&mut self.udp.ports, &self.steering);
@@ -38,11 +43,13 @@ impl Stack {
         if !suits(local.port()) {
             return Err(Error::AddressNotAvailable);
         }
-        if !ports.is_free(local) {
+        if !(ports.is_free(local) || shared && ports.is_shareable(local)) {
             return Err(Error::AddressInUse);
         }
-        let id = self.udp.sockets.insert(Socket::new(local, self.shared.config.tcp.ttl));
-        self.udp.ports.take(local, id);
+        let mut socket = Socket::new(local, self.shared.config.tcp.ttl);
+        socket.casting.shared = shared;
+        let id = self.udp.sockets.insert(socket);
+        self.udp.ports.take(local, id, shared);
         Ok(id)
     }
 
@@ -61,19 +68,20 @@ impl Stack {
         }
         let (bound, before) = (socket.bound, socket.local);
         check_peer(remote, bound)?;
-        let source = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
+        let shared = socket.casting.shared;
+        let source = Some(bound.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
         let source = self.interfaces.source_in_scope(source, remote)?;
         let remote = without_scope(remote);
         let route = self.interfaces.route(source, remote.ip())?;
         let local = SocketAddr::new(route.source, bound.port());
         if local != before {
             let ports = &mut self.udp.ports;
-            ports.release(before);
-            if !ports.is_free(local) {
-                ports.take(before, id);
+            ports.release(before, id);
+            if !(ports.is_free(local) || shared && ports.is_shareable(local)) {
+                ports.take(before, id, shared);
                 return Err(Error::AddressInUse);
             }
-            ports.take(local, id);
+            ports.take(local, id, shared);
         }
         let socket = self.udp.socket_mut(id)?;
         (socket.local, socket.remote, socket.error) = (local, Some(remote), None);
@@ -86,8 +94,8 @@ impl Stack {
     /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
     /// fragments);
     /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
-    /// without a route; [`Error::InvalidInput`] for an impossible peer; on a connected socket,
-    /// whatever ICMP reported before, once; on a flow that was idle for too long,
+    /// without a route; [`Error::InvalidInput`] for an impossible peer; [`Error::PermissionDenied`] for
+    /// a broadcast without [`Stack::udp_set_broadcast`]; on a connected socket, whatever ICMP reported before, once; on a flow that was idle for too long,
     /// [`Error::TimedOut`].
     pub fn udp_send_to(
         &mut self,
@@ -130,9 +138,10 @@ impl Stack {
             return Err(Error::InvalidInput);
         }
         check_peer(remote, local)?;
-        let source = (!local.ip().is_unspecified()).then_some(local.ip());
-        let source = self.interfaces.source_in_scope(source, remote)?;
+        let ours = !local.ip().is_unspecified() && !local.ip().is_multicast();
+        let source = self.interfaces.source_in_scope(ours.then_some(local.ip()), remote)?;
         let remote = without_scope(remote);
+        let (source, ttl, heard_here) = socket.casts(&self.interfaces, source, remote.ip())?;
         self.interfaces.route(source, remote.ip())?;
         if payload.len() > longest_payload(remote) {
             return Err(Error::MessageTooBig);
@@ -141,7 +150,8 @@ impl Stack {
             source,
             source_port: local.port(),
             destination: remote,
-            ttl: socket.ttl,
+            ttl,
+            heard_here,
             payload: FrameBuf::copy_from(payload),
         };
         socket.push_outgoing(self.shared.config.udp_send_buffer, datagram)?;
@@ -239,7 +249,10 @@ impl Stack {
     pub fn udp_close(&mut self, id: UdpId) -> Result<(), Error> {
         let mut socket = self.udp.sockets.remove(id).ok_or(Error::NoSuchSocket)?;
         match &socket.role {
-            Role::Bound => self.udp.ports.release(socket.local),
+            Role::Bound => {
+                self.udp.ports.release(socket.local, id);
+                self.leave_all(&mut socket);
+            }
             Role::Taker => self.udp.stop_taking(&mut self.shared),
             Role::Flow(_) => self.udp.forget_flow(&mut self.shared, id, &mut socket),
         }

@@ -1,0 +1,462 @@
+//! Groups and broadcasts: RFC 1112, RFC 9776, RFC 9777, RFC 1122 4.1.3.6, and what programs know from
+//! `std::net::UdpSocket`.
+
+mod host;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use estab_stack::reason::{Dropped, Sent};
+use estab_stack::{Config, Error, UdpId};
+use host::*;
+use wire::ethernet::{EtherType, EthernetAddress};
+use wire::igmp::{self, Message, Query, QueryV3};
+use wire::ip::Protocol;
+use wire::ipv4::{self, Ipv4Option, Options};
+use wire::membership::{Code8, RecordKind};
+use wire::{ipv6, mld, udp};
+
+const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+const OTHER_GROUP: Ipv4Addr = Ipv4Addr::new(239, 9, 9, 9);
+const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0x1234, 0x5678);
+
+fn to_group(group: Ipv4Addr, port: u16, payload: &[u8]) -> Vec<u8> {
+    let ip = ipv4::Header { destination: group, ttl: 1, ..header(Protocol::UDP) };
+    datagram(&ip, (1000, port), payload)
+}
+
+fn reads(host: &mut Host, id: UdpId) -> Option<Vec<u8>> {
+    let mut buffer = [0; 2000];
+    let (length, _) = host.stack.udp_receive_from(id, &mut buffer).ok()?;
+    Some(buffer[..length].to_vec())
+}
+
+/// A record of a report: kind and group.
+type Said = Vec<(RecordKind, Ipv4Addr)>;
+
+/// The IGMP messages among packets of a TUN.
+fn reports(packets: &[Vec<u8>]) -> Vec<(Ipv4Addr, Said)> {
+    let igmp = packets.iter().filter(|packet| packet[9] == Protocol::IGMP.0);
+    igmp.map(|packet| {
+        let (ip, message) = parse_ip(packet);
+        assert_eq!((ip.ttl, ip.traffic_class), (1, 0xc0));
+        assert!(ip.options.iter().any(|o| matches!(o, Ipv4Option::RouterAlert(0))));
+        assert!(igmp::is_checksum_valid(message));
+        let said = match Message::parse(message).unwrap() {
+            Message::Report(records) => records.map(|record| (record.kind, record.group)).collect(),
+            Message::ReportV1 { group } | Message::ReportV2 { group } => {
+                vec![(RecordKind::IS_EXCLUDE, group)]
+            }
+            Message::Leave { group } => vec![(RecordKind::TO_INCLUDE, group)],
+            other => panic!("{other:?}"),
+        };
+        (ip.destination, said)
+    })
+    .collect()
+}
+
+/// Time passes in small steps, with all that is sent meanwhile.
+fn passes(host: &mut Host, millis: u64) -> Vec<Vec<u8>> {
+    let mut packets = host.sends();
+    for _ in 0..millis.div_ceil(50) {
+        host.later_millis(50);
+        packets.extend(host.sends());
+    }
+    packets
+}
+
+fn query(group: Ipv4Addr, max_response: u8, v3: bool) -> Vec<u8> {
+    let v3 = v3.then_some(QueryV3 {
+        suppress: false,
+        robustness: 2,
+        interval: Code8(125),
+        sources: &[],
+    });
+    let query = Query { max_response: Code8(max_response), group, v3 };
+    let mut message = vec![0; query.encoded_len()];
+    query.emit(&mut message);
+    igmp::fill_checksum(&mut message);
+    let destination = if group.is_unspecified() { igmp::ALL_SYSTEMS } else { group };
+    let ip = ipv4::Header {
+        destination,
+        ttl: 1,
+        options: Options::ROUTER_ALERT,
+        ..header(Protocol::IGMP)
+    };
+    packet(&ip, &message)
+}
+
+/// A host with a socket in the group whose reports are over.
+fn member() -> (Host, UdpId) {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    host.stack.udp_join_v4(id, GROUP, US).unwrap();
+    passes(&mut host, 3000);
+    (host, id)
+}
+
+/// RFC 1112 7.2: what goes to a group is for who joined it, there and nowhere else.
+#[test]
+fn a_group_is_heard_from_joining_to_leaving() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    host.drops(&to_group(GROUP, 5000, b"early"), Dropped::NotInGroup);
+    host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    host.arrives(&to_group(GROUP, 5000, b"hello"));
+    assert_eq!(reads(&mut host, id), Some(b"hello".to_vec()));
+    host.sends();
+    host.drops(&to_group(OTHER_GROUP, 5000, b"other"), Dropped::NotInGroup);
+    host.drops(&to_group(GROUP, 5001, b"other"), Dropped::UdpNobody);
+    host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
+    host.sends();
+    host.drops(&to_group(GROUP, 5000, b"late"), Dropped::NotInGroup);
+}
+
+#[test]
+fn what_cannot_be_joined_is_refused() {
+    let mut host = Host::new(
+        Config { groups_per_socket: 2, ..Config::default() },
+        wire::frame::Medium::Ip,
+        false,
+    );
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    let stack = &mut host.stack;
+    assert_eq!(stack.udp_join_v4(id, THEM, ANY), Err(Error::InvalidInput));
+    assert_eq!(stack.udp_join_v4(id, GROUP, THEM), Err(Error::AddressNotAvailable));
+    assert_eq!(stack.udp_join_v6(id, GROUP6, 1), Err(Error::InvalidInput));
+    assert_eq!(stack.udp_leave_v4(id, GROUP, ANY), Err(Error::AddressNotAvailable));
+    stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    assert_eq!(stack.udp_join_v4(id, GROUP, US), Err(Error::AddressInUse));
+    stack.udp_join_v4(id, OTHER_GROUP, ANY).unwrap();
+    let third = Ipv4Addr::new(239, 0, 0, 3);
+    assert_eq!(stack.udp_join_v4(id, third, ANY), Err(Error::LimitReached));
+    let six = stack.udp_bind("[::]:5000".parse().unwrap()).unwrap();
+    assert_eq!(stack.udp_join_v6(six, GROUP6, 9), Err(Error::AddressNotAvailable));
+}
+
+/// `SO_REUSEADDR`: each of several sockets hears, each its own groups.
+#[test]
+fn sockets_share_a_port_and_each_hears() {
+    let mut host = Host::tun();
+    let alone = host.stack.udp_bind(v4(ANY, 5001)).unwrap();
+    assert_eq!(host.stack.udp_bind_shared(v4(ANY, 5001)), Err(Error::AddressInUse));
+    let one = host.stack.udp_bind_shared(v4(ANY, 5000)).unwrap();
+    let two = host.stack.udp_bind_shared(v4(ANY, 5000)).unwrap();
+    let bound = host.stack.udp_bind_shared(v4(GROUP, 5000)).unwrap();
+    let deaf = host.stack.udp_bind_shared(v4(US, 5000)).unwrap();
+    assert_eq!(host.stack.udp_bind(v4(ANY, 5000)), Err(Error::AddressInUse));
+    for id in [one, two, bound, deaf] {
+        host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    }
+    host.stack.udp_join_v4(two, OTHER_GROUP, ANY).unwrap();
+    host.arrives(&to_group(GROUP, 5000, b"all"));
+    host.arrives(&to_group(OTHER_GROUP, 5000, b"some"));
+    for id in [one, two, bound] {
+        assert_eq!(reads(&mut host, id), Some(b"all".to_vec()));
+    }
+    assert_eq!(reads(&mut host, two), Some(b"some".to_vec()));
+    // One that is bound to a host's address hears what goes to that.
+    host.arrives(&datagram(&header(Protocol::UDP), (1000, 5000), b"us"));
+    assert_eq!(reads(&mut host, deaf), Some(b"us".to_vec()));
+    host.stack.udp_close(deaf).unwrap();
+    // Else the last one does.
+    host.arrives(&datagram(&header(Protocol::UDP), (1000, 5000), b"last"));
+    assert_eq!(reads(&mut host, two), Some(b"last".to_vec()));
+    host.stack.udp_close(two).unwrap();
+    host.arrives(&datagram(&header(Protocol::UDP), (1000, 5000), b"left"));
+    assert_eq!(reads(&mut host, one), Some(b"left".to_vec()));
+    for id in [one, bound, alone] {
+        assert_eq!(reads(&mut host, id), None);
+    }
+    // All gone: the port is free again.
+    host.stack.udp_close(one).unwrap();
+    host.stack.udp_close(bound).unwrap();
+    assert!(host.stack.udp_bind(v4(ANY, 5000)).is_ok());
+}
+
+/// RFC 1112 6.1: a TTL of 1 unless more is asked for, straight to the link, whatever the gateway.
+#[test]
+fn what_goes_to_a_group_goes_to_the_link() {
+    let mut host = Host::tap();
+    host.stack.set_gateway(host.interface, THEM.into()).unwrap();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"hello", v4(GROUP, 7)).unwrap();
+    let frame = host.sends_one();
+    let (ethernet, bytes) = parse_frame(&frame);
+    assert_eq!(ethernet.destination, EthernetAddress::of_ipv4_group(GROUP));
+    let (ip, _, payload) = parse_udp(bytes);
+    assert_eq!((ip.source, ip.ttl, payload), (US, 1, &b"hello"[..]));
+    host.stack.udp_set_multicast_ttl(id, 9).unwrap();
+    host.stack.udp_send_to(host.now, id, b"far", v4(GROUP, 7)).unwrap();
+    assert_eq!(parse_udp(parse_frame(&host.sends_one()).1).0.ttl, 9);
+    host.stack.udp_set_multicast_ttl(id, 0).unwrap();
+    host.stack.udp_send_to(host.now, id, b"here", v4(GROUP, 7)).unwrap();
+    host.sends_nothing();
+}
+
+/// `IP_MULTICAST_LOOP`, and RFC 1112 6.1: who is in the group here hears it, too.
+#[test]
+fn our_own_sockets_hear_what_we_send_to_a_group() {
+    let (mut host, id) = member();
+    let sender = host.stack.udp_bind(v4(ANY, 6000)).unwrap();
+    host.stack.udp_send_to(host.now, sender, b"hello", v4(GROUP, 5000)).unwrap();
+    assert_eq!(host.sends().len(), 1);
+    let mut buffer = [0; 9];
+    assert_eq!(host.stack.udp_receive_from(id, &mut buffer), Ok((5, v4(US, 6000))));
+    host.stack.udp_set_multicast_loop(sender, false).unwrap();
+    host.stack.udp_send_to(host.now, sender, b"quiet", v4(GROUP, 5000)).unwrap();
+    assert_eq!(host.sends().len(), 1);
+    assert_eq!(reads(&mut host, id), None);
+    // What is longer than a packet is heard whole.
+    host.stack.udp_set_multicast_loop(sender, true).unwrap();
+    host.stack.udp_send_to(host.now, sender, &[7; 1900], v4(GROUP, 5000)).unwrap();
+    assert_eq!(host.sends().len(), 2);
+    assert_eq!(reads(&mut host, id), Some(vec![7; 1900]));
+    // From another host it would be a lie.
+    let ip = ipv4::Header { source: US, destination: GROUP, ..header(Protocol::UDP) };
+    host.drops(&datagram(&ip, (6000, 5000), b"lie"), Dropped::ForbiddenSource);
+}
+
+/// RFC 1122 4.1.3.6: nobody broadcasts by accident; everybody with the port hears it.
+#[test]
+fn a_broadcast_is_asked_for_and_heard_by_all() {
+    let mut host = Host::tun();
+    let sender = host.stack.udp_bind(v4(ANY, 6000)).unwrap();
+    let hears = [5000, 5000].map(|port| host.stack.udp_bind_shared(v4(ANY, port)).unwrap());
+    for to in [SUBNET_BROADCAST, Ipv4Addr::BROADCAST] {
+        let refused = host.stack.udp_send_to(host.now, sender, b"x", v4(to, 5000));
+        assert_eq!(refused, Err(Error::PermissionDenied));
+    }
+    host.stack.udp_set_broadcast(sender, true).unwrap();
+    for to in [SUBNET_BROADCAST, Ipv4Addr::BROADCAST] {
+        host.stack.udp_send_to(host.now, sender, b"hello", v4(to, 5000)).unwrap();
+        assert_eq!(parse_udp(&host.sends_one()).0.ttl, 64);
+        for id in hears {
+            assert_eq!(reads(&mut host, id), Some(b"hello".to_vec()));
+        }
+    }
+    let ip = ipv4::Header { destination: SUBNET_BROADCAST, ..header(Protocol::UDP) };
+    host.arrives(&datagram(&ip, (1000, 5000), b"theirs"));
+    for id in hears {
+        assert_eq!(reads(&mut host, id), Some(b"theirs".to_vec()));
+    }
+}
+
+/// RFC 9776 5.1: a change is told twice, and that is all.
+#[test]
+fn joining_and_leaving_are_told_twice_each() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    let second = host.stack.udp_bind(v4(ANY, 5001)).unwrap();
+    host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    host.stack.udp_join_v4(second, GROUP, ANY).unwrap();
+    let told = vec![(igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_EXCLUDE, GROUP)]); 2];
+    assert_eq!(reports(&passes(&mut host, 3000)), told);
+    host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
+    assert_eq!(reports(&passes(&mut host, 3000)), []);
+    // Closing is leaving.
+    host.stack.udp_close(second).unwrap();
+    let told = vec![(igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_INCLUDE, GROUP)]); 2];
+    assert_eq!(reports(&passes(&mut host, 3000)), told);
+    assert_eq!(host.sent(Sent::MembershipReport), 4);
+    assert_eq!(host.stack.poll_timeout(), None);
+}
+
+/// RFC 9776 5.2: a query is answered once, after a random time within what it allows.
+#[test]
+fn a_query_is_answered_within_its_time() {
+    let (mut host, _) = member();
+    let state = (igmp::ALL_V3_ROUTERS, vec![(RecordKind::IS_EXCLUDE, GROUP)]);
+    for group in [ANY, GROUP] {
+        host.arrives(&query(group, 20, true));
+        host.arrives(&query(group, 20, true));
+        host.sends_nothing();
+        let answers = reports(&passes(&mut host, 2050));
+        assert!(answers.len() == 1 || group == GROUP && answers.len() == 2, "{answers:?}");
+        assert_eq!(answers[0], state);
+    }
+    // About groups that we are not in nobody speaks.
+    host.drops(&query(OTHER_GROUP, 20, true), Dropped::NotInGroup);
+    assert_eq!(reports(&passes(&mut host, 3000)), []);
+}
+
+/// RFC 9776 9.1: without a router alert, or to another group, it was not meant for the link.
+#[test]
+fn a_query_that_cannot_be_believed_is_dropped() {
+    let (mut host, _) = member();
+    let good = query(ANY, 20, true);
+    let (ip, message) = parse_ip(&good);
+    let plain = packet(&ipv4::Header { options: Options::NONE, ..ip }, message);
+    host.drops(&plain, Dropped::MalformedIgmp);
+    host.drops(
+        &packet(&ipv4::Header { destination: GROUP, ..ip }, message),
+        Dropped::MalformedIgmp,
+    );
+    let mut broken = message.to_vec();
+    broken[1] ^= 1;
+    host.drops(&packet(&ip, &broken), Dropped::MalformedIgmp);
+    host.drops(&packet(&ip, &message[..4]), Dropped::MalformedIgmp);
+    let mut leave = vec![0; 8];
+    Message::Leave { group: GROUP }.emit(&mut leave);
+    igmp::fill_checksum(&mut leave);
+    host.drops(&packet(&ipv4::Header { destination: GROUP, ..ip }, &leave), Dropped::IgmpIgnored);
+}
+
+/// RFC 9776 7.2.1, RFC 2236 3: who asks in version 2 is answered in version 2, unless another member
+/// was quicker, and hears who leaves.
+#[test]
+fn an_older_querier_is_answered_in_its_version() {
+    let (mut host, id) = member();
+    host.arrives(&query(ANY, 20, false));
+    let answers = reports(&passes(&mut host, 2050));
+    assert_eq!(answers, [(GROUP, vec![(RecordKind::IS_EXCLUDE, GROUP)])]);
+    host.arrives(&query(ANY, 20, false));
+    let mut report = vec![0; 8];
+    Message::ReportV2 { group: GROUP }.emit(&mut report);
+    igmp::fill_checksum(&mut report);
+    let ip = ipv4::Header {
+        destination: GROUP,
+        ttl: 1,
+        options: Options::ROUTER_ALERT,
+        ..header(Protocol::IGMP)
+    };
+    host.arrives(&packet(&ip, &report));
+    assert_eq!(reports(&passes(&mut host, 3000)), []);
+    host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
+    let told = reports(&passes(&mut host, 11_000));
+    assert_eq!(told, vec![(igmp::ALL_ROUTERS, vec![(RecordKind::TO_INCLUDE, GROUP)]); 2]);
+    // Of version 1 nobody says that he leaves.
+    host.arrives(&query(ANY, 0, false));
+    host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    assert_eq!(reports(&passes(&mut host, 11_000)).len(), 2);
+    host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
+    assert_eq!(reports(&passes(&mut host, 11_000)), []);
+    // And then they are gone.
+    passes(&mut host, 261_000);
+    host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    let told = reports(&passes(&mut host, 3000));
+    assert_eq!(told, vec![(igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_EXCLUDE, GROUP)]); 2]);
+}
+
+fn mld_frames(frames: &[Vec<u8>]) -> Vec<(Ipv6Addr, Vec<(RecordKind, Ipv6Addr)>)> {
+    let is_mld = |frame: &&Vec<u8>| frame[12..14] == [0x86, 0xdd] && frame[20] == 0;
+    frames
+        .iter()
+        .filter(is_mld)
+        .map(|frame| {
+            let (ip, _) = ipv6::Header::parse(&frame[14..]).unwrap();
+            let message = &frame[14 + 48..];
+            let parsed = mld::Message::parse(&ip, Some(0), message).unwrap();
+            let said = match parsed {
+                mld::Message::Report(records) => records.map(|r| (r.kind, r.group)).collect(),
+                mld::Message::ReportV1 { group } => vec![(RecordKind::IS_EXCLUDE, group)],
+                mld::Message::Done { group } => vec![(RecordKind::TO_INCLUDE, group)],
+                mld::Message::Query(query) => panic!("{query:?}"),
+            };
+            (ip.destination, said)
+        })
+        .collect()
+}
+
+fn mld_query(version: u8) -> Vec<u8> {
+    let v2 = (version == 2).then_some(mld::QueryV2 {
+        suppress: false,
+        robustness: 2,
+        interval: Code8(125),
+        sources: &[],
+    });
+    let query = mld::Query {
+        max_response: wire::membership::Code16(2000),
+        group: Ipv6Addr::UNSPECIFIED,
+        v2,
+    };
+    let mut message = vec![0; query.encoded_len()];
+    query.emit(&mut message);
+    let (router, all) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), v6::ALL_NODES);
+    wire::icmpv6::fill_checksum(router, all, &mut message);
+    let alert = ipv6::router_alert_header(
+        Protocol::ICMPV6,
+        ipv6::router_alert::MULTICAST_LISTENER_DISCOVERY,
+    );
+    let ip = ipv6::Header {
+        source: router,
+        destination: all,
+        next_header: Protocol::HOP_BY_HOP,
+        hop_limit: 1,
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: (alert.len() + message.len()) as u16,
+    };
+    let mut bytes = vec![0; 40];
+    ip.emit(&mut bytes);
+    bytes.extend_from_slice(&alert);
+    bytes.extend_from_slice(&message);
+    frame_to(EthernetAddress::of_ipv6_group(all), EtherType::IPV6, &bytes)
+}
+
+/// RFC 9777 6: the same over IPv6, in both versions; the groups of our addresses are told, too.
+#[test]
+fn groups_of_ipv6_are_heard_and_told() {
+    let mut host = v6::tap();
+    passes(&mut host, 3000);
+    let id = host.stack.udp_bind("[::]:5000".parse().unwrap()).unwrap();
+    let number = host.interface.scope_id();
+    host.stack.udp_join_v6(id, GROUP6, number).unwrap();
+    let to = ipv6::group::ALL_MLDV2_ROUTERS;
+    let told = vec![(to, vec![(RecordKind::TO_EXCLUDE, GROUP6)]); 2];
+    assert_eq!(mld_frames(&passes(&mut host, 3000)), told);
+    host.arrives(&mld_query(2));
+    let answers = mld_frames(&passes(&mut host, 2050));
+    assert_eq!((answers.len(), answers[0].0), (1, to));
+    assert!(answers[0].1.contains(&(RecordKind::IS_EXCLUDE, GROUP6)));
+    assert!(answers[0].1.len() > 1, "and those in which we are asked for");
+    host.arrives(&mld_query(1));
+    let answers = mld_frames(&passes(&mut host, 2050));
+    assert!(answers.contains(&(GROUP6, vec![(RecordKind::IS_EXCLUDE, GROUP6)])));
+    let hello = v6_datagram(GROUP6, b"hello");
+    host.arrives(&hello);
+    assert_eq!(reads(&mut host, id), Some(b"hello".to_vec()));
+    host.stack.udp_leave_v6(id, GROUP6, number).unwrap();
+    let told = mld_frames(&passes(&mut host, 11_000));
+    assert_eq!(told, vec![(ipv6::group::ALL_ROUTERS, vec![(RecordKind::TO_INCLUDE, GROUP6)]); 2]);
+    host.drops(&hello, Dropped::NotInGroup);
+}
+
+fn v6_datagram(group: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let header = udp::Header {
+        source_port: 1000,
+        destination_port: 5000,
+        payload_len: payload.len() as u16,
+    };
+    let mut bytes = vec![0; udp::HEADER_LEN];
+    header.emit(&mut bytes);
+    bytes.extend_from_slice(payload);
+    udp::fill_checksum(IpAddr::V6(v6::THEM), IpAddr::V6(group), &mut bytes);
+    let ip = ipv6::Header {
+        source: v6::THEM,
+        destination: group,
+        next_header: Protocol::UDP,
+        hop_limit: 1,
+        traffic_class: 0,
+        flow_label: 0,
+        payload_len: bytes.len() as u16,
+    };
+    let mut packet = vec![0; 40];
+    ip.emit(&mut packet);
+    packet.extend_from_slice(&bytes);
+    frame_to(EthernetAddress::of_ipv6_group(group), EtherType::IPV6, &packet)
+}
+
+/// A link-local group says by its scope which link it means.
+#[test]
+fn a_datagram_to_a_link_local_group_goes_where_its_scope_says() {
+    let mut host = v6::tap();
+    let id = host.stack.udp_bind("[::]:5000".parse().unwrap()).unwrap();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+    let to =
+        SocketAddr::from(std::net::SocketAddrV6::new(group, 5353, 0, host.interface.scope_id()));
+    host.stack.udp_send_to(host.now, id, b"hello", to).unwrap();
+    let frame = host.sends_one();
+    assert_eq!(parse_frame(&frame).0.destination, EthernetAddress::of_ipv6_group(group));
+    assert_eq!(frame[14 + 7], 1, "the hop limit");
+}
