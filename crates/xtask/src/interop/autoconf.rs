@@ -28,7 +28,9 @@ const ROUTER: &str = r#"
     # The stack's address in the network $1, without its length.
     ours() { estab ip | sed -n "s|^\($1:.*\)/64\$|\1|p"; }
     reached() { estab ping -c 1 -W 500ms $1 > ping.out; }
-    until [ "$(ours fd78)" ] && [ "$(ours fd79)" ] && reached fd99::1; do sleep 0.2; done
+    # An address that is still asked for is none yet.
+    answers() { [ "$(ours $1)" ] && ping -c 1 -W 0.3 $(ours $1) > ping.out; }
+    until answers fd78 && answers fd79 && reached fd99::1; do sleep 0.1; done
 "#;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -111,10 +113,12 @@ fn duplicate(bench: &Bench) -> Result<()> {
     with_router(
         bench,
         r#"
-        ip addr add $(ours fd78)/64 dev estab0
-        until ip -6 addr show dev estab0 dadfailed | grep -q "$(ours fd78)"; do sleep 0.1; done
-        ip addr del $(ours fd78)/64 dev estab0
-        ping -c 1 -W 1 $(ours fd78)"#,
+        wanted=$(ours fd78)
+        ip addr add $wanted/64 dev estab0
+        until ip -6 addr show dev estab0 dadfailed | grep -q "$wanted"; do sleep 0.1; done
+        [ "$(ours fd78)" = "$wanted" ]
+        ip addr del $wanted/64 dev estab0
+        ping -c 1 -W 1 $wanted"#,
     )?;
     Ok(())
 }

@@ -8,7 +8,7 @@ import socket
 import struct
 import sys
 
-PROTOCOL_ICMP, PROTOCOL_FRAGMENT, PROTOCOL_ICMP6 = 1, 44, 58
+PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_FRAGMENT, PROTOCOL_ICMP6 = 1, 6, 44, 58
 IPV6_HDRINCL = 36
 PARAMETER_PROBLEM = 4
 # An answer takes far less, and the lack of one is looked at for so long.
@@ -53,9 +53,9 @@ def send(message, start, end, more, name=None):
     send_bytes(message[start:end], start, more, name)
 
 
-def send_bytes(piece, start, more, name):
+def send_bytes(piece, start, more, name, protocol=PROTOCOL_ICMP6):
     if v6:
-        fragment = struct.pack("!BBHI", PROTOCOL_ICMP6, 0, start | more, 0xE57AB000 + name)
+        fragment = struct.pack("!BBHI", protocol, 0, start | more, 0xE57AB000 + name)
         head = struct.pack("!IHBB", 6 << 28, 8 + len(piece), PROTOCOL_FRAGMENT, 64)
         packet = head + b"".join(packed) + fragment + piece
     else:
@@ -162,9 +162,9 @@ if v6:
     answered("what an atomic one came between", payload)
     sequence = last
     # RFC 8200 4.5 and RFC 7112 5: the first fragment holds all headers.
-    message, payload, _ = cut(100, 8)
-    send_bytes(b"", 0, True, sequence)
-    refused("a first one without the header of ICMP", 3)
+    sequence += 1
+    send_bytes(bytes(8), 0, True, sequence, PROTOCOL_TCP)
+    refused("a first one with a part of TCP's header", 3)
 
 message, payload, pieces = cut(5000, 1000)
 for start, end in pieces:

@@ -18,8 +18,9 @@ case $v in
     6) host=fd79::2 host_url=[fd79::2] ;;
 esac
 unshare --user --map-root-user --net sleep 100 & middle=$!
-unshare --user --map-root-user --net sleep 100 & far=$!
 ready $middle
+# Root of `middle` is root of `far` too, and may give it an interface.
+nsenter --target $middle --user --net --preserve-credentials unshare --net sleep 100 & far=$!
 ready $far
 
 echo 1 > /proc/sys/net/ipv4/ip_forward
@@ -30,6 +31,7 @@ link add narrow0 mtu 1300 type veth peer name narrow1 mtu 1300
 link set narrow1 netns $middle
 addr add 10.78.0.1/24 dev narrow0
 addr add fd78::1/64 dev narrow0 nodad
+addr add fe80::1/64 dev estab0 nodad
 link set narrow0 up
 END
 within $middle ip -batch - <<END
@@ -54,5 +56,5 @@ route add default via fd79::1
 END
 ip route add 10.79.0.0/24 via 10.78.0.2
 ip route add fd79::/64 via fd78::2
-# Their link-local addresses, from which they ask for each other, are nobody else's either.
+# The link-local addresses, from which they ask for each other, are nobody else's either.
 sleep 2
