@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Dump(Dump),
     Judge(Judge),
     Ss(Ss),
+    Ip(Ip),
     Ping(Ping),
     Nc(Nc),
     Sim(Sim),
@@ -122,7 +123,7 @@ pub(crate) struct Demo {
 /// Without COMMAND it is your shell.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Inside the lab `estab ss`, `estab ping` and `estab nc` speak through the stack.
+Inside the lab `estab ss`, `estab ip`, `estab ping` and `estab nc` speak through the stack.
 
 Examples:
   estab lab --serve http:80 -- curl -sS http://10.77.0.2/
@@ -150,6 +151,10 @@ pub(crate) struct Lab {
     /// and its servers listen on all of them.
     #[arg(long)]
     pub(crate) any: bool,
+    /// The stack makes its IPv6 addresses itself, from what routers on the kernel's side advertise
+    /// (SLAAC); `estab ip` lists them. For Ethernet: --tap or --packet.
+    #[arg(long, conflicts_with = "any")]
+    pub(crate) autoconf: bool,
     #[command(flatten)]
     pub(crate) run: Run,
     /// What to run on the kernel's side.
@@ -296,6 +301,11 @@ pub(crate) struct Ss {
     pub(crate) info: bool,
 }
 
+/// Lists the addresses of the running stack, one a line, with the lengths of their prefixes.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: estab lab --tap --autoconf -- estab ip")]
+pub(crate) struct Ip {}
+
 /// Sends echo requests from the running stack.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: estab lab -- estab ping -c 3 10.77.0.1")]
@@ -311,8 +321,8 @@ pub(crate) struct Ping {
     /// How long to wait for each answer.
     #[arg(long, short = 'W', default_value = "2s", value_parser = duration)]
     pub(crate) wait: Duration,
-    /// Bytes of payload.
-    #[arg(long, short, default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=1400))]
+    /// Bytes of payload; what does not fit the link goes in fragments.
+    #[arg(long, short, default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_507))]
     pub(crate) size: u16,
 }
 

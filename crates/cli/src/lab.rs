@@ -26,12 +26,21 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         if arguments.command.is_empty() { command::shell() } else { arguments.command.clone() };
     command::check(&command)?;
     check(&arguments.run)?;
+    if arguments.autoconf && !arguments.tap && !arguments.packet {
+        bail!("--autoconf is for Ethernet: add --tap or --packet");
+    }
     namespace::enter()?;
     let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
     let wanted = Wanted { packet: arguments.packet, ..wanted(layer, &arguments.run) };
     let queues = arguments.run.queues;
     let links = device::open_queues_in_namespace(device::NAME, &wanted, queues, arguments.cidr)?;
     let v6 = add_ipv6(&links, device::NAME, arguments.cidr6)?;
+    let v6 = match v6 {
+        Some(_) if arguments.autoconf => V6::Autoconf,
+        Some(cidr) => V6::Given(cidr),
+        None if arguments.autoconf => bail!("--autoconf needs IPv6"),
+        None => V6::Nothing,
+    };
     let networks = Networks { v4: arguments.cidr, v6, any: arguments.any };
     if arguments.any {
         networks.lead_everywhere(&links, device::NAME)?;
@@ -44,7 +53,7 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         ("ESTAB_STACK", arguments.cidr.stack_address().to_string()),
         ("PATH", command::path_with_this_program()),
     ];
-    if let Some(cidr) = networks.v6 {
+    if let V6::Given(cidr) = networks.v6 {
         environment.push(("ESTAB_KERNEL6", cidr.address.to_string()));
         environment.push(("ESTAB_STACK6", cidr.stack_address().to_string()));
     }
@@ -78,7 +87,8 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
             add_ipv6(&links, &name, arguments.cidr6)?;
         }
     }
-    let networks = Networks { v4: arguments.cidr, v6: arguments.cidr6, any: false };
+    let v6 = arguments.cidr6.map_or(V6::Nothing, V6::Given);
+    let networks = Networks { v4: arguments.cidr, v6, any: false };
     let socket = PrivateSocket::new()?;
     let place = Place::File(socket.path.clone());
     let signals = signal_hook::iterator::Signals::new([
@@ -100,15 +110,28 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
 #[derive(Clone, Copy)]
 struct Networks {
     v4: Cidr,
-    v6: Option<Cidr6>,
+    v6: V6,
     /// The stack takes what is for any other address, too.
     any: bool,
 }
 
+/// What the stack has of IPv6.
+#[derive(Clone, Copy)]
+enum V6 {
+    Nothing,
+    Given(Cidr6),
+    /// What routers advertise.
+    Autoconf,
+}
+
 impl Networks {
-    /// The addresses of the stack, IPv4's first.
+    /// The addresses of the stack that servers have, IPv4's first.
     fn stack_addresses(self) -> impl Iterator<Item = IpAddr> {
-        let v6 = self.v6.map(|cidr| IpAddr::V6(cidr.stack_address()));
+        let v6 = match self.v6 {
+            V6::Nothing => None,
+            V6::Given(cidr) => Some(IpAddr::V6(cidr.stack_address())),
+            V6::Autoconf => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        };
         std::iter::once(IpAddr::V4(self.v4.stack_address())).chain(v6)
     }
 
@@ -202,20 +225,23 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let links = device::wrap(links, run)?;
         let Networks { v4, v6, .. } = networks;
-        let address = IpAddr::V4(v4.stack_address());
         let mut builder = Stack::builder()
             .config(Config {
                 tcp: run.tcp.options(),
                 // The two hosts of the network have the addresses that they were given, as on the
                 // kernel's side; servers do not wait for a probe (RFC 4862 5.1 allows none).
-                duplicate_address_probes: 0,
+                duplicate_address_probes: u8::from(matches!(v6, V6::Autoconf)),
                 ..Config::default()
             })
-            .address(address, v4.prefix)
+            .address(v4.stack_address(), v4.prefix)
             .gateway(v4.address);
-        if let Some(cidr) = v6 {
-            builder = builder.address(cidr.stack_address(), cidr.prefix).gateway(cidr.address);
-        }
+        builder = match v6 {
+            V6::Nothing => builder,
+            V6::Given(cidr) => {
+                builder.address(cidr.stack_address(), cidr.prefix).gateway(cidr.address)
+            }
+            V6::Autoconf => builder.autoconfigure(),
+        };
         if networks.any {
             builder = builder.any_address();
         }
@@ -234,7 +260,7 @@ impl Running {
         }
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
-        control::server::start(listener, stack.clone(), address)?;
+        control::server::start(listener, stack.clone(), networks.stack_addresses().collect())?;
         Ok(Self { stack, watcher })
     }
 

@@ -61,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
         Command::Ss(arguments) => control::client::ss(&arguments),
+        Command::Ip(_) => control::client::ip(),
         Command::Ping(arguments) => control::client::ping(&arguments),
         Command::Nc(arguments) => netcat::run(&arguments),
         Command::Sim(arguments) => simulate::run(&arguments),

@@ -4,23 +4,31 @@
 //! cargo run -p estab --example resp -- redis-cli -h 10.77.0.2 SET name estab
 //! ```
 //!
-//! In a network namespace made for it the kernel is 10.77.0.1, the stack 10.77.0.2. The command
-//! runs on the kernel's side; its exit status becomes ours.
+//! In a network namespace made for it the kernel is 10.77.0.1 and fd77::1, the stack 10.77.0.2 and
+//! fd77::2. The command runs on the kernel's side; its exit status becomes ours. With `--tap` before
+//! it, the two speak Ethernet.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, BufWriter, Error, ErrorKind, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use estab::Stack;
 use estab::blocking::{TcpListener, TcpStream};
 use estab::link::namespace::{Namespace, unshare};
-use estab::link::{Netlink, TunBuilder};
+use estab::link::{Layer, Netlink, TunBuilder};
+use estab::{Config, Stack};
 
-const KERNEL: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// Each with the length of the network's prefix.
+const KERNEL: [(IpAddr, u8); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), 24),
+    (IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1)), 64),
+];
+const OURS: [(IpAddr, u8); 2] = [
+    (IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), 24),
+    (IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2)), 64),
+];
 
 /// The longest string and the most words that a request may have.
 const LONGEST: usize = 1 << 20;
@@ -29,27 +37,38 @@ const MOST_WORDS: usize = 1024;
 type Store = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
 fn main() -> io::Result<ExitCode> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let Some((program, arguments)) = words.split_first() else {
+    let mut words = std::env::args().skip(1).peekable();
+    let ethernet = words.next_if(|word| word == "--tap").is_some();
+    let Some(program) = words.next() else {
         eprintln!("say which command to run beside the server");
         return Ok(ExitCode::from(2));
     };
     unshare(&[Namespace::User, Namespace::Network])?;
-    let tun = TunBuilder::new().name("estab0").open()?;
+    let layer = if ethernet { Layer::Tap } else { Layer::Tun };
+    let device = TunBuilder::new().name("estab0").layer(layer).open()?;
     let mut kernel = Netlink::open()?;
-    kernel.add_address("estab0", KERNEL.into(), 24)?;
+    for (address, prefix) in KERNEL {
+        kernel.add_address("estab0", address, prefix)?;
+    }
     kernel.set_up("estab0")?;
-    let stack = Stack::builder().address(OURS, 24).start(tun)?;
-    let listener = TcpListener::bind(&stack, (OURS, 6379))?;
-    thread::spawn(move || accept(&listener));
-    let status = Command::new(program).args(arguments).status()?;
+    let builder = OURS
+        .into_iter()
+        .fold(Stack::builder(), |builder, (address, prefix)| builder.address(address, prefix));
+    // There is nobody else who could have the addresses.
+    let config = Config { duplicate_address_probes: 0, ..Config::default() };
+    let stack = builder.config(config).start(device)?;
+    let store = Store::default();
+    for (address, _) in OURS {
+        let (listener, store) = (TcpListener::bind(&stack, (address, 6379))?, store.clone());
+        thread::spawn(move || accept(&listener, &store));
+    }
+    let status = Command::new(program).args(words).status()?;
     stack.stop();
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// One thread for each client, until the stack stops.
-fn accept(listener: &TcpListener) {
-    let store = Store::default();
+fn accept(listener: &TcpListener, store: &Store) {
     while let Ok((stream, _peer)) = listener.accept() {
         let store = store.clone();
         // A client that goes away in the middle is no matter.

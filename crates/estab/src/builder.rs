@@ -37,6 +37,8 @@ struct Addressing {
     gateways: Vec<IpAddr>,
     /// Packets to any address are ours.
     any: bool,
+    /// IPv6 addresses make themselves.
+    autoconfigure: bool,
 }
 
 impl Addressing {
@@ -81,6 +83,13 @@ impl Interface {
     #[must_use]
     pub fn any_address(mut self) -> Self {
         self.addressing.any = true;
+        self
+    }
+
+    /// Makes IPv6 addresses by itself. See [`StackBuilder::autoconfigure`].
+    #[must_use]
+    pub fn autoconfigure(mut self) -> Self {
+        self.addressing.autoconfigure = true;
         self
     }
 }
@@ -168,6 +177,15 @@ impl StackBuilder {
     /// there it is a default route of both families. On Ethernet give the stack both.
     pub fn any_address(mut self) -> Self {
         self.addressing.any = true;
+        self
+    }
+
+    /// Gives the link that [`start`](StackBuilder::start) is given, which must be an Ethernet link, a
+    /// link-local address of IPv6, and then the addresses and the default route that routers advertise
+    /// (RFC 4862). They come and go by themselves: see [`Stack::addresses`]. The same
+    /// [`Config::stable_secret`] makes the same ones.
+    pub fn autoconfigure(mut self) -> Self {
+        self.addressing.autoconfigure = true;
         self
     }
 
@@ -296,7 +314,8 @@ impl StackBuilder {
 
     /// Makes the stack, or a shard for each queue, and opens its interfaces.
     fn assemble(&mut self) -> io::Result<Vec<Assembled>> {
-        if !self.addressing.addresses.is_empty() || !self.addressing.gateways.is_empty() {
+        let Addressing { addresses, gateways, autoconfigure, .. } = &self.addressing;
+        if !addresses.is_empty() || !gateways.is_empty() || *autoconfigure {
             return Err(invalid("an address without a link: give it to an Interface"));
         }
         if self.interfaces.len() > 255 {
@@ -367,6 +386,11 @@ fn add_interface(
     if addressing.any {
         core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;
         answer_everybody(core, id, link.capabilities().medium, &addressing.gateways)?;
+    }
+    if addressing.autoconfigure {
+        core.autoconfigure(id).map_err(|error| {
+            explain(error, "addresses make themselves on Ethernet, with an MTU of 1280 or more")
+        })?;
     }
     Port::new(id, link, poller)
 }

@@ -213,6 +213,19 @@ impl Stack {
         self.command(|engine, interface| engine.stack.add_address(interface, address, prefix))
     }
 
+    /// The addresses of the first link's interface, each with the length of its network's prefix: those
+    /// that it was given, and those that it [made](crate::StackBuilder::autoconfigure), also while it
+    /// still asks whether somebody else has them. Empty after the end.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
+        let of_first = |engine: &mut Engine| {
+            let interface = engine.first_interface();
+            interface.map_or(Vec::new(), |id| engine.stack.addresses(id).collect())
+        };
+        // The shards are alike.
+        self.try_each(of_first).unwrap_or_default().into_iter().next().unwrap_or_default()
+    }
+
     /// Sends what is for no network of ours to `gateway`, through the first link.
     ///
     /// # Errors

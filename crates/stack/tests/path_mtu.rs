@@ -198,3 +198,21 @@ fn pings_are_cut_to_what_the_way_takes() {
     host.stack.ping_send(host.now, id, six::THEM.into(), 2, &[7; 1452]).unwrap();
     assert_eq!(host.sends().len(), 2);
 }
+
+/// And for our answers to other hosts' requests, of which no socket knows.
+#[test]
+fn answers_are_cut_to_what_the_way_takes() {
+    let mut host = six::tun();
+    let request = six::echo(&six::asked(), &[7; 1400]);
+    host.arrives(&request);
+    let sent = host.sends_one();
+    // Another sequence number than any of ours.
+    let mut forged = sent.clone();
+    forged[47] ^= 1;
+    host.drops(&too_big(Family::V6, &forged, 1280), Dropped::IcmpUnsolicited);
+    host.arrives(&request);
+    assert_eq!(host.sends().len(), 1);
+    host.arrives(&too_big(Family::V6, &sent, 1280));
+    host.arrives(&request);
+    assert_eq!(host.sends().len(), 2);
+}

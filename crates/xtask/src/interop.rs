@@ -1,22 +1,30 @@
 //! Other people's programs against our sockets: `cargo xtask interop`.
 //!
 //! A case is a shell script in a lab of its own, so nothing here touches the machine's network, and
-//! it has a time limit. A case passes or fails; what cannot be tried fails.
+//! it has a time limit. It is tried over several [ways](way): both families, TUN and TAP. A case passes
+//! or fails; what cannot be tried fails, and what is not tried over every way says why.
 
+mod autoconf;
 mod bench;
 mod fetch;
 mod flows;
+mod fragments;
 mod half_close;
 mod load;
 mod needs;
+mod path_mtu;
 mod program;
 mod redis;
+mod way;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use bench::Bench;
+use bench::{Bench, Programs};
+use way::{EVERY, V4_TUN, Way};
 
 const USAGE: &str = "\
 cargo xtask interop [--list] [NAME...]
@@ -27,25 +35,58 @@ cargo xtask interop [--list] [NAME...]
 What is missing is installed from Debian when we are root; else the error says what to install.
 ";
 
+/// How many cases run at a time. Each has its own network; most wait more than they work.
+const AT_A_TIME: usize = 2;
+
 /// What a case does; an error says why it fails.
-type Attempt = Box<dyn Fn(&Bench) -> Result<()>>;
+type Attempt = Box<dyn Fn(&Bench) -> Result<()> + Sync>;
 
 /// Something to try, and how long it may take.
 struct Case {
     name: String,
     limit: Duration,
+    ways: &'static [Way],
+    /// Why it is not tried over every way.
+    only: Option<&'static str>,
     try_it: Attempt,
 }
 
 impl Case {
+    /// A case that has nothing to do with the way from the kernel to the stack.
     fn new(
         name: impl Into<String>,
         seconds: u64,
-        try_it: impl Fn(&Bench) -> Result<()> + 'static,
+        try_it: impl Fn(&Bench) -> Result<()> + Sync + 'static,
+    ) -> Self {
+        Self { ways: &[], ..Self::over_every(name, seconds, try_it) }
+    }
+
+    /// A case for every way.
+    fn over_every(
+        name: impl Into<String>,
+        seconds: u64,
+        try_it: impl Fn(&Bench) -> Result<()> + Sync + 'static,
     ) -> Self {
         let limit = Duration::from_secs(seconds);
-        Self { name: name.into(), limit, try_it: Box::new(try_it) }
+        Self { name: name.into(), limit, ways: EVERY, only: None, try_it: Box::new(try_it) }
     }
+
+    /// The same for these ways, which are more.
+    fn over(self, ways: &'static [Way]) -> Self {
+        Self { ways, ..self }
+    }
+
+    /// The same for these ways alone, and why.
+    fn only_over(self, ways: &'static [Way], why: &'static str) -> Self {
+        Self { ways, only: Some(why), ..self }
+    }
+}
+
+/// A case over a way.
+struct Run<'a> {
+    name: String,
+    case: &'a Case,
+    way: Way,
 }
 
 /// Runs the cases that `arguments` ask for, all without any.
@@ -63,58 +104,90 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             name => names.push(name),
         }
     }
-    let cases = selected(&names)?;
+    let cases = all();
+    let runs = selected(&cases, &names)?;
+    for case in &cases {
+        if let (Some(why), true) = (case.only, runs.iter().any(|run| run.case.name == case.name)) {
+            let ways: Vec<String> = case.ways.iter().map(|way| way.name()).collect();
+            println!("only {} over {}: {why}", case.name, ways.join(", "));
+        }
+    }
     if list {
-        cases.iter().for_each(|case| println!("{}", case.name));
+        runs.iter().for_each(|run| println!("{}", run.name));
         return Ok(());
     }
     needs::install()?;
-    let mut bench = Bench::build()?;
-    let failed = cases.iter().filter(|case| !passes(case, &mut bench)).count();
-    println!("{} passed, {failed} failed", cases.len() - failed);
+    let failed = run_all(&runs, &Programs::build()?);
+    println!("{} passed, {failed} failed", runs.len() - failed);
     if failed > 0 {
         bail!("interoperation is broken");
     }
     Ok(())
 }
 
-/// Every case, from the quickest to the longest.
+/// Every case, from the longest to the quickest, so that the last ones end together.
 fn all() -> Vec<Case> {
     [
-        program::cases(),
-        fetch::pages(),
+        load::cases(),
         fetch::files(),
         fetch::from_servers(),
-        half_close::cases(),
         flows::cases(),
         redis::cases(),
-        load::cases(),
+        autoconf::cases(),
+        path_mtu::cases(),
+        fragments::cases(),
+        half_close::cases(),
+        fetch::pages(),
+        program::cases(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn selected(names: &[&str]) -> Result<Vec<Case>> {
-    let cases = all();
+/// The runs whose names begin with one of `names`; all without any.
+fn selected<'a>(cases: &'a [Case], names: &[&str]) -> Result<Vec<Run<'a>>> {
+    let over_its_ways = |case: &'a Case| {
+        let anyway =
+            case.ways.is_empty().then(|| Run { name: case.name.clone(), case, way: V4_TUN });
+        let over = |&way: &Way| Run { name: format!("{}-{}", case.name, way.name()), case, way };
+        anyway.into_iter().chain(case.ways.iter().map(over))
+    };
+    let runs: Vec<Run<'_>> = cases.iter().flat_map(over_its_ways).collect();
     for name in names {
-        let known = cases.iter().any(|case| case.name.starts_with(name));
+        let known = runs.iter().any(|run| run.name.starts_with(name));
         known.then_some(()).with_context(|| format!("{name}: no case begins so; see --list"))?;
     }
-    let wanted = |case: &Case| names.is_empty() || names.iter().any(|n| case.name.starts_with(n));
-    Ok(cases.into_iter().filter(wanted).collect())
+    let wanted = |run: &Run<'_>| names.is_empty() || names.iter().any(|n| run.name.starts_with(n));
+    Ok(runs.into_iter().filter(wanted).collect())
+}
+
+/// Runs all, some at a time, and says how many failed.
+fn run_all(runs: &[Run<'_>], programs: &Programs) -> usize {
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !passes(run, programs) {
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_A_TIME).for_each(|_| drop(scope.spawn(work))));
+    failed.into_inner()
 }
 
 /// Runs one case and prints its line.
-fn passes(case: &Case, bench: &mut Bench) -> bool {
+fn passes(run: &Run<'_>, programs: &Programs) -> bool {
+    let Run { name, case, way } = run;
     let start = Instant::now();
-    let outcome = bench.prepare(&case.name, case.limit).and_then(|()| (case.try_it)(bench));
+    let bench = programs.bench(name, *way, case.limit);
+    let outcome = bench.and_then(|bench| (case.try_it)(&bench));
     let seconds = start.elapsed().as_secs_f32();
     match &outcome {
-        Ok(()) => println!("ok {} {seconds:.1}s", case.name),
+        Ok(()) => println!("ok {name} {seconds:.1}s"),
         Err(error) => {
             let why = format!("{error:#}");
-            println!("FAIL {} {}", case.name, why.trim().replace('\n', " | "));
+            println!("FAIL {name} {}", why.trim().replace('\n', " | "));
         }
     }
     outcome.is_ok()
@@ -126,7 +199,9 @@ mod tests {
 
     #[test]
     fn every_case_has_a_name_of_its_own() {
-        let mut names: Vec<String> = all().into_iter().map(|case| case.name).collect();
+        let cases = all();
+        let runs = selected(&cases, &[]).unwrap();
+        let mut names: Vec<&String> = runs.iter().map(|run| &run.name).collect();
         let count = names.len();
         names.sort();
         names.dedup();
@@ -135,8 +210,18 @@ mod tests {
 
     #[test]
     fn a_name_selects_every_case_that_begins_with_it() {
-        let cases = selected(&["page"]).unwrap();
-        assert!(cases.len() > 1 && cases.iter().all(|case| case.name.starts_with("page")));
-        assert!(selected(&["no-such-case"]).is_err());
+        let cases = all();
+        let pages = selected(&cases, &["page"]).unwrap();
+        assert!(pages.len() > 1 && pages.iter().all(|run| run.name.starts_with("page")));
+        assert!(selected(&cases, &["no-such-case"]).is_err());
+    }
+
+    #[test]
+    fn a_case_is_tried_over_every_way_or_says_why_not() {
+        for case in all() {
+            let names: Vec<String> = case.ways.iter().map(|way| way.name()).collect();
+            let every = names.is_empty() || EVERY.iter().all(|way| names.contains(&way.name()));
+            assert_eq!(every, case.only.is_none(), "{}", case.name);
+        }
     }
 }

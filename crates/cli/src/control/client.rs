@@ -20,6 +20,11 @@ pub(crate) fn ss(arguments: &Ss) -> anyhow::Result<ExitCode> {
     show(request(&format!("ss{all}{listening}{info}"))?)
 }
 
+/// `estab ip`.
+pub(crate) fn ip() -> anyhow::Result<ExitCode> {
+    show(request("ip")?)
+}
+
 /// `estab ping`.
 pub(crate) fn ping(arguments: &Ping) -> anyhow::Result<ExitCode> {
     let Ping { address, count, interval, wait, size } = arguments;

@@ -21,13 +21,20 @@ const GLANCE: Duration = Duration::from_millis(10);
 const LONGEST_LINE: u64 = 1024;
 
 /// Answers every client of `listener`, each on a thread of its own.
-pub(crate) fn start(listener: UnixListener, stack: Stack, address: IpAddr) -> io::Result<()> {
+///
+/// What listens, listens on all of `addresses`.
+pub(crate) fn start(
+    listener: UnixListener,
+    stack: Stack,
+    addresses: Vec<IpAddr>,
+) -> io::Result<()> {
     let serve = move || {
         for client in listener.incoming() {
             let (Ok(client), stack) = (client, stack.clone()) else { return };
+            let addresses = addresses.clone();
             let answer = move || {
                 // A client that is gone needs no answer.
-                let _ = answer(client, &stack, address);
+                let _ = answer(client, &stack, &addresses);
             };
             if std::thread::Builder::new().spawn(answer).is_err() {
                 std::thread::sleep(Duration::from_millis(10));
@@ -38,7 +45,7 @@ pub(crate) fn start(listener: UnixListener, stack: Stack, address: IpAddr) -> io
     Ok(())
 }
 
-fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> {
+fn answer(client: UnixStream, stack: &Stack, addresses: &[IpAddr]) -> io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
     let mut line = String::new();
     (&mut from).take(LONGEST_LINE).read_line(&mut line)?;
@@ -51,6 +58,12 @@ fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> 
             let selection = Selection { all, listening, info };
             let table = ss::table(&stack.sockets(), selection, stack.now());
             frame::write(&mut out, table.as_bytes())?;
+            success()
+        }
+        ["ip"] => {
+            for (address, prefix) in stack.addresses() {
+                frame::write(&mut out, format!("{address}/{prefix}\n").as_bytes())?;
+            }
             success()
         }
         ["ping", arguments @ ..] => match ping::Plan::parse(arguments) {
@@ -67,8 +80,9 @@ fn answer(client: UnixStream, stack: &Stack, address: IpAddr) -> io::Result<()> 
         },
         ["listen", port, congestion @ ..] => match port.parse() {
             Ok(port) => {
-                let local = SocketAddr::new(address, port);
-                listen(stack, local, congestion.first(), &mut from, &mut out)
+                let local = addresses.iter().map(|address| SocketAddr::new(*address, port));
+                let local: Vec<SocketAddr> = local.collect();
+                listen(stack, &local, congestion.first(), &mut from, &mut out)
             }
             Err(_) => unknown(&line),
         },
@@ -94,16 +108,21 @@ fn connect(
 
 fn listen(
     stack: &Stack,
-    local: SocketAddr,
+    local: &[SocketAddr],
     congestion: Option<&&str>,
     from: &mut BufReader<UnixStream>,
     out: &mut UnixStream,
 ) -> End {
-    let accepted = TcpListener::bind(stack, local).and_then(|listener| accept(&listener, from));
+    let listeners = local.iter().map(|local| TcpListener::bind(stack, local));
+    let listeners: io::Result<Vec<TcpListener>> = listeners.collect();
+    let accepted = listeners.and_then(|listeners| accept(&listeners, from));
     match accepted.and_then(|stream| controlled(stream, congestion)) {
         Ok(stream) => relay(&stream, from, out),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => success(),
-        Err(error) => failure(&format!("port {}", local.port()), &error),
+        Err(error) => {
+            let port = local.first().map_or(0, SocketAddr::port);
+            failure(&format!("port {port}"), &error)
+        }
     }
 }
 
@@ -115,21 +134,24 @@ fn controlled(stream: TcpStream, congestion: Option<&&str>) -> io::Result<TcpStr
     Ok(stream)
 }
 
-/// Waits for one connection, as long as the client is there.
-fn accept(listener: &TcpListener, client: &BufReader<UnixStream>) -> io::Result<TcpStream> {
-    listener.set_nonblocking(true)?;
+/// Waits for one connection at any of `listeners`, as long as the client is there.
+fn accept(listeners: &[TcpListener], client: &BufReader<UnixStream>) -> io::Result<TcpStream> {
+    for listener in listeners {
+        listener.set_nonblocking(true)?;
+    }
     loop {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                stream.set_nonblocking(false)?;
-                return Ok(stream);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if is_gone(client.get_ref(), GLANCE)? {
-                    return Err(io::ErrorKind::BrokenPipe.into());
+        for listener in listeners {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false)?;
+                    return Ok(stream);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
+        }
+        if is_gone(client.get_ref(), GLANCE)? {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
     }
 }

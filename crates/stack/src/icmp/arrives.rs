@@ -139,6 +139,10 @@ impl Stack {
                 let told = self.pings.icmp_error(shared, remote, identifier, sequence, error);
                 (told.is_ok(), told)
             }
+            Quote::EchoReply { identifier, sequence } => {
+                let ours = self.icmp.may_have_answered(remote, identifier, sequence);
+                (ours, Err(Dropped::IcmpUnsolicited))
+            }
             Quote::Udp { ports } => {
                 let told = self.udp.icmp_error(shared, tuple(ports), error);
                 (self.udp.may_have_sent(tuple(ports)), told)
@@ -169,6 +173,7 @@ pub(super) struct About {
 /// What such a packet was.
 pub(super) enum Quote {
     Echo { identifier: u16, sequence: u16 },
+    EchoReply { identifier: u16, sequence: u16 },
     Udp { ports: (u16, u16) },
     Tcp { ports: (u16, u16), sequence: u32 },
 }

@@ -99,7 +99,7 @@ impl Stack {
             kind: "ICMPv6 echo reply",
             reason: Sent::EchoReply,
         };
-        self.icmp.push(&mut self.shared, reply);
+        self.icmp.push_echo(&mut self.shared, reply);
     }
 
     /// An error goes to whoever sent the packet that it quotes (RFC 4443 2.4 (d)), when it quotes
@@ -121,8 +121,12 @@ impl About {
     fn of_v6(quoted: &Quoted<'_>) -> Option<Self> {
         let packet = match quoted.protocol {
             Protocol::ICMPV6 => {
-                let (identifier, sequence) = quoted.echo()?;
-                Quote::Echo { identifier, sequence }
+                if let Some((identifier, sequence)) = quoted.echo_reply() {
+                    Quote::EchoReply { identifier, sequence }
+                } else {
+                    let (identifier, sequence) = quoted.echo()?;
+                    Quote::Echo { identifier, sequence }
+                }
             }
             Protocol::UDP => Quote::Udp { ports: quoted.ports()? },
             _ => Quote::Tcp { ports: quoted.ports()?, sequence: quoted.sequence()? },

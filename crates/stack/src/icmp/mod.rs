@@ -20,6 +20,7 @@ use core::net::IpAddr;
 
 use wire::frame::FrameBuf;
 use wire::ip::Protocol;
+use wire::{icmpv6, ipv6};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -46,7 +47,13 @@ pub(crate) struct Icmp {
     queue: VecDeque<Reply>,
     /// How many errors may be sent now.
     budget: TokenBucket,
+    /// The last answers to echo requests that a way may not have taken: to whom, identifier and
+    /// sequence number. A router's "too big" is believed when it quotes one of them (RFC 5927 4).
+    long_answers: VecDeque<(IpAddr, u16, u16)>,
 }
+
+/// How many are remembered: as many as leave in a round trip of 64 ms at one a millisecond.
+const LONG_ANSWERS: usize = 64;
 
 /// An answer, complete but for its IP header.
 #[derive(Debug)]
@@ -65,7 +72,11 @@ pub(crate) struct Reply {
 
 impl Icmp {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { queue: VecDeque::new(), budget: TokenBucket::new(config.icmp_errors_per_second) }
+        Self {
+            queue: VecDeque::new(),
+            budget: TokenBucket::new(config.icmp_errors_per_second),
+            long_answers: VecDeque::new(),
+        }
     }
 
     /// Whether an answer waits.
@@ -102,6 +113,25 @@ impl Icmp {
                 shared.recycle(reply.message);
             }
         }
+    }
+
+    /// Sends an answer to an echo request. IPv4's are cut by any router, IPv6's by nobody but us.
+    fn push_echo(&mut self, shared: &mut Shared, reply: Reply) {
+        let long = usize::from(ipv6::MIN_MTU) - ipv6::HEADER_LEN;
+        let echo = icmpv6::View::new(&reply.message).filter(|_| reply.destination.is_ipv6());
+        if let Some(echo) = echo.filter(|_| reply.message.len() > long) {
+            if self.long_answers.len() >= LONG_ANSWERS {
+                self.long_answers.pop_front();
+            }
+            let answer = (reply.destination, echo.identifier(), echo.sequence());
+            self.long_answers.push_back(answer);
+        }
+        self.push(shared, reply);
+    }
+
+    /// Whether we have answered so, at a length that a way may not have taken.
+    fn may_have_answered(&self, remote: IpAddr, identifier: u16, sequence: u16) -> bool {
+        self.long_answers.contains(&(remote, identifier, sequence))
     }
 
     pub(crate) fn push(&mut self, shared: &mut Shared, reply: Reply) {

@@ -49,8 +49,18 @@ impl<'a> Quoted<'a> {
     /// The identifier and the sequence number, if the packet is an echo request.
     #[must_use]
     pub fn echo(&self) -> Option<(u16, u16)> {
+        self.echo_of(kind::ECHO_REQUEST)
+    }
+
+    /// The same of an echo reply.
+    #[must_use]
+    pub fn echo_reply(&self) -> Option<(u16, u16)> {
+        self.echo_of(kind::ECHO_REPLY)
+    }
+
+    fn echo_of(&self, kind: u8) -> Option<(u16, u16)> {
         let view = View::new(self.start(Protocol::ICMPV6)?)?;
-        (view.kind() == kind::ECHO_REQUEST).then(|| (view.identifier(), view.sequence()))
+        (view.kind() == kind).then(|| (view.identifier(), view.sequence()))
     }
 
     /// The transport bytes, if they are the start of a packet of `protocol`. A first fragment may

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::needs::search_path;
+use super::way::Way;
 use crate::source;
 
 /// Shell functions that every script may use.
@@ -20,6 +21,8 @@ listening() { until ss -ltnH "sport = :$1" | grep -q .; do sleep 0.05; done; }
 serving() { until estab ss -l | grep -q ":$1 "; do sleep 0.05; done; }
 # Waits until the stack has no connection left in any state.
 settled() { until [ "$(estab ss | wc -l)" -le 1 ]; do sleep 0.2; done; }
+# A request for the file $1 of the kernel's server.
+get() { printf 'GET /%s HTTP/1.0\r\nHost: %s\r\n\r\n' "$1" "$kernel_url"; }
 # What HTTP's answer $1 holds behind its head.
 body() { LC_ALL=C sed '1,/^\r$/d' "$1"; }
 "#;
@@ -27,26 +30,17 @@ body() { LC_ALL=C sed '1,/^\r$/d' "$1"; }
 /// How often a deadline or a file is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// The place where cases run.
-pub(super) struct Bench {
-    /// The program `estab`.
-    pub(super) estab: PathBuf,
-    /// The example `resp`.
-    pub(super) resp: PathBuf,
-    /// The example `any_port`.
-    pub(super) any_port: PathBuf,
-    /// The example `transparent_proxy`.
-    pub(super) transparent_proxy: PathBuf,
-    /// Removed at the end; every case has a directory of its own in it.
+/// What all cases share: the built programs, and a directory that is removed at the end.
+pub(super) struct Programs {
+    estab: PathBuf,
+    resp: PathBuf,
+    any_port: PathBuf,
+    transparent_proxy: PathBuf,
     scratch: PathBuf,
-    /// The directory of the case that runs.
-    pub(super) here: PathBuf,
-    /// When the case that runs has failed.
-    deadline: Instant,
 }
 
-impl Bench {
-    /// Builds the programs and makes the scratch directory.
+impl Programs {
+    /// Builds the programs and makes the directory.
     pub(super) fn build() -> Result<Self> {
         let built = source::build(&[
             "--package",
@@ -68,28 +62,57 @@ impl Bench {
         };
         let scratch = std::env::temp_dir().join(format!("estab-interop-{}", std::process::id()));
         fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;
-        let deadline = Instant::now();
-        let (estab, resp) = (find("estab")?, find("resp")?);
-        let (any_port, transparent_proxy) = (find("any_port")?, find("transparent_proxy")?);
         Ok(Self {
-            estab,
-            resp,
-            any_port,
-            transparent_proxy,
-            here: scratch.clone(),
+            estab: find("estab")?,
+            resp: find("resp")?,
+            any_port: find("any_port")?,
+            transparent_proxy: find("transparent_proxy")?,
             scratch,
-            deadline,
         })
     }
 
-    /// Makes an empty directory for a case and starts its clock.
-    pub(super) fn prepare(&mut self, name: &str, limit: Duration) -> Result<()> {
-        self.here = self.scratch.join(name);
-        fs::create_dir(&self.here)?;
-        self.deadline = Instant::now() + limit;
-        Ok(())
+    /// A place for one case: an empty directory, and a clock that runs from now on.
+    pub(super) fn bench(&self, name: &str, way: Way, limit: Duration) -> Result<Bench> {
+        let here = self.scratch.join(name);
+        fs::create_dir(&here)?;
+        Ok(Bench {
+            estab: self.estab.clone(),
+            resp: self.resp.clone(),
+            any_port: self.any_port.clone(),
+            transparent_proxy: self.transparent_proxy.clone(),
+            way,
+            here,
+            deadline: Instant::now() + limit,
+        })
     }
+}
 
+impl Drop for Programs {
+    fn drop(&mut self) {
+        // What stays behind in /tmp is no failure of a case.
+        let _ = fs::remove_dir_all(&self.scratch);
+    }
+}
+
+/// The place where a case runs.
+pub(super) struct Bench {
+    /// The program `estab`.
+    pub(super) estab: PathBuf,
+    /// The example `resp`.
+    pub(super) resp: PathBuf,
+    /// The example `any_port`.
+    pub(super) any_port: PathBuf,
+    /// The example `transparent_proxy`.
+    pub(super) transparent_proxy: PathBuf,
+    /// From the kernel to the stack.
+    pub(super) way: Way,
+    /// The case's own directory.
+    pub(super) here: PathBuf,
+    /// When the case has failed.
+    deadline: Instant,
+}
+
+impl Bench {
     /// Puts a file into the case's directory.
     pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         fs::write(self.here.join(name), content).with_context(|| name.to_owned())
@@ -127,9 +150,10 @@ impl Bench {
         command
     }
 
-    /// The same for a script, with the prelude before it.
+    /// The same for a script, with the way's variables and the prelude before it.
     pub(super) fn script(&self, mut runner: Command, script: &str) -> Command {
-        runner.args(["sh", "-euc"]).arg(format!("{PRELUDE}\n{script}"));
+        let variables = self.way.variables();
+        runner.args(["sh", "-euc"]).arg(format!("{variables}{PRELUDE}\n{script}"));
         runner
     }
 
@@ -140,7 +164,7 @@ impl Bench {
 
     fn lab_command(&self, options: &[&str], script: &str) -> Command {
         let mut lab = self.command(&self.estab);
-        lab.arg("lab").args(options).arg("--");
+        lab.arg("lab").args(self.way.options()).args(options).arg("--");
         self.script(lab, script)
     }
 
@@ -151,13 +175,6 @@ impl Bench {
         let name = command.get_program().to_owned();
         let child = command.spawn().with_context(|| name.display().to_string())?;
         Ok(Running { bench: self, child, out, err })
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        // What stays behind in /tmp is no failure of a case.
-        let _ = fs::remove_dir_all(&self.scratch);
     }
 }
 

@@ -4,10 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::Case;
 use super::bench::Bench;
-
-/// Each kind of link, with its options.
-const LINKS: [(&str, &[&str]); 3] =
-    [("tun", &[]), ("tap", &["--tap"]), ("no-offload", &["--no-offload"])];
+use super::way::{EVERY_LINK, TWO};
 
 /// What a bad link does.
 const BAD: [&str; 6] = ["--loss", "2%", "--delay", "5ms", "--reorder", "2%"];
@@ -29,54 +26,45 @@ http {
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    server { listen 10.77.0.1:8080; root .; }
+    server { listen ADDRESS:8080; root .; }
 }
 ";
 
 /// A page over every kind of link.
 pub(super) fn pages() -> Vec<Case> {
-    let small: (&str, &[&str]) = ("mtu-576", &["--mtu", "576"]);
-    let page = |(link, options): (&str, &'static [&str])| {
-        Case::new(format!("page-{link}"), 15, move |bench| page(bench, options))
-    };
-    LINKS.into_iter().chain([small]).map(page).collect()
+    vec![Case::over_every("page", 15, page).over(EVERY_LINK)]
 }
 
 /// Files over good and bad links, compared by their SHA-256.
 pub(super) fn files() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (link, options) in LINKS {
-        let bad = [options, &BAD].concat();
-        cases.push(Case::new(format!("file-bad-link-{link}"), 75, move |bench| {
-            file(bench, 1 << 20, &bad)
-        }));
-        cases.push(Case::new(format!("file-20mb-{link}"), 75, move |bench| {
-            file(bench, 20 << 20, options)
-        }));
-    }
-    cases
-        .push(Case::new("file-10mb-very-bad-link", 75, |bench| file(bench, 10_000_000, &VERY_BAD)));
-    cases
+    vec![
+        Case::over_every("file-10mb-very-bad-link", 75, |bench| file(bench, 10_000_000, &VERY_BAD))
+            .only_over(TWO, "half a minute each"),
+        Case::over_every("file-20mb", 75, |bench| file(bench, 20 << 20, &[])).over(EVERY_LINK),
+        Case::over_every("file-bad-link", 75, |bench| file(bench, 1 << 20, &BAD)).over(EVERY_LINK),
+    ]
 }
 
 /// Our client at the servers of others.
 pub(super) fn from_servers() -> Vec<Case> {
     vec![
-        Case::new("client-python", 30, |bench| {
-            from_server(bench, "python3 -m http.server 8080 --bind 10.77.0.1 2> log &")
+        Case::over_every("client-10mb-very-bad-link", 75, over_very_bad_link)
+            .only_over(TWO, "half a minute each"),
+        Case::over_every("client-python", 30, |bench| {
+            from_server(bench, "python3 -m http.server 8080 --bind $kernel 2> log &")
         }),
-        Case::new("client-nginx", 30, |bench| {
-            bench.write("nginx.conf", NGINX)?;
+        Case::over_every("client-nginx", 30, |bench| {
+            let address = bench.way.kernel_in_url();
+            bench.write("nginx.conf", NGINX.replace("ADDRESS", address))?;
             from_server(bench, r#"nginx -p "$PWD/" -c nginx.conf -e error.log &"#)
         }),
-        Case::new("client-socat", 30, from_socat),
-        Case::new("client-10mb-very-bad-link", 75, over_very_bad_link),
+        Case::over_every("client-socat", 30, from_socat),
     ]
 }
 
-fn page(bench: &Bench, link: &[&str]) -> Result<()> {
-    let options = [&["--serve", "http:80"], link].concat();
-    let outcome = bench.lab(&options, "curl -sS --max-time 5 http://10.77.0.2/")?;
+fn page(bench: &Bench) -> Result<()> {
+    let script = "curl -$v -sS --max-time 5 http://$stack_url/";
+    let outcome = bench.lab(&["--serve", "http:80"], script)?;
     ensure!(outcome.out.contains("It works"), "no page: {:?}", outcome.out);
     Ok(())
 }
@@ -85,7 +73,7 @@ fn file(bench: &Bench, length: usize, link: &[&str]) -> Result<()> {
     bench.write_bytes("file", length)?;
     let options = [&["--serve", "http:80=."], link].concat();
     let script = "
-        curl -sS --fail --max-time 60 http://10.77.0.2/file | sha256sum
+        curl -$v -sS --fail --max-time 60 http://$stack_url/file | sha256sum
         sha256sum < file";
     let outcome = bench.lab(&options, script)?;
     let mut sums = outcome.out.lines();
@@ -100,8 +88,8 @@ fn from_server(bench: &Bench, start: &str) -> Result<()> {
     let script = format!(
         "{start}
         listening 8080
-        {{ printf 'GET /file HTTP/1.0\\r\\nHost: 10.77.0.1\\r\\n\\r\\n'; sleep 2; }} |
-            estab nc 10.77.0.1 8080 > answer
+        {{ get file; sleep 2; }} |
+            estab nc $kernel 8080 > answer
         head -n 1 answer
         body answer | cmp - file"
     );
@@ -112,11 +100,11 @@ fn from_server(bench: &Bench, start: &str) -> Result<()> {
 fn from_socat(bench: &Bench) -> Result<()> {
     bench.write_bytes("file", 1 << 20)?;
     let script = "
-        socat TCP-LISTEN:7000,bind=10.77.0.1,fork,reuseaddr EXEC:cat &
+        socat TCP$v-LISTEN:7000,bind=$kernel_url,fork,reuseaddr EXEC:cat &
         listening 7000
-        estab nc 10.77.0.1 7000 < file > back
+        estab nc $kernel 7000 < file > back
         cmp back file
-        estab nc 10.77.0.1 7000 < back > again
+        estab nc $kernel 7000 < back > again
         cmp again file";
     bench.lab(&[], script)?;
     Ok(())
@@ -126,10 +114,10 @@ fn from_socat(bench: &Bench) -> Result<()> {
 fn over_very_bad_link(bench: &Bench) -> Result<()> {
     bench.write_bytes("file", 10_000_000)?;
     let script = "
-        python3 -m http.server 8080 --bind 10.77.0.1 > log 2>&1 &
+        python3 -m http.server 8080 --bind $kernel > log 2>&1 &
         listening 8080
-        printf 'GET /file HTTP/1.0\\r\\nHost: 10.77.0.1\\r\\n\\r\\n' |
-            timeout 60 estab nc 10.77.0.1 8080 > answer
+        get file |
+            timeout 60 estab nc $kernel 8080 > answer
         head -n 1 answer
         body answer | sha256sum
         sha256sum < file";

@@ -12,55 +12,55 @@ const LENGTH: usize = 1 << 20;
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::new("half-close-nc-first", 20, |bench| {
+        Case::over_every("half-close-nc-first", 20, |bench| {
             both(
                 bench,
                 "late answer | estab nc -l 5000 > question.got & server=$!
                 serving 5000
-                nc.openbsd -N 10.77.0.2 5000 < question > answer.got",
+                nc.openbsd -N $stack 5000 < question > answer.got",
             )
         }),
-        Case::new("half-close-our-server-first", 20, |bench| {
+        Case::over_every("half-close-our-server-first", 20, |bench| {
             both(
                 bench,
                 "estab nc -l 5000 < answer > question.got & server=$!
                 serving 5000
-                late question | socat -t 10 - TCP:10.77.0.2:5000 > answer.got",
+                late question | socat -t 10 - TCP$v:$stack_url:5000 > answer.got",
             )
         }),
-        Case::new("half-close-our-client-first", 20, |bench| {
+        Case::over_every("half-close-our-client-first", 20, |bench| {
             both(
                 bench,
-                "late answer | socat -t 10 - TCP-LISTEN:5000,bind=10.77.0.1 > question.got & server=$!
+                "late answer | socat -t 10 - TCP$v-LISTEN:5000,bind=$kernel_url > question.got & server=$!
                 listening 5000
-                estab nc 10.77.0.1 5000 < question > answer.got",
+                estab nc $kernel 5000 < question > answer.got",
             )
         }),
-        Case::new("half-close-socat-first", 20, |bench| {
+        Case::over_every("half-close-socat-first", 20, |bench| {
             both(
                 bench,
-                "socat -t 10 - TCP-LISTEN:5000,bind=10.77.0.1 < answer > question.got & server=$!
+                "socat -t 10 - TCP$v-LISTEN:5000,bind=$kernel_url < answer > question.got & server=$!
                 listening 5000
-                late question | estab nc 10.77.0.1 5000 > answer.got",
+                late question | estab nc $kernel 5000 > answer.got",
             )
         }),
-        Case::new("half-close-echo", 20, |bench| {
+        Case::over_every("half-close-echo", 20, |bench| {
             let script = "
-                nc.openbsd -N 10.77.0.2 7 < file > back
+                nc.openbsd -N $stack 7 < file > back
                 cmp back file";
             with_file(bench, "echo:7", script)
         }),
-        Case::new("half-close-discard", 20, |bench| {
+        Case::over_every("half-close-discard", 20, |bench| {
             let script = "
-                nc.openbsd -N 10.77.0.2 9 < file > back
+                nc.openbsd -N $stack 9 < file > back
                 test ! -s back
                 settled";
             with_file(bench, "discard:9", script)
         }),
-        Case::new("half-close-chargen", 20, |bench| {
+        Case::over_every("half-close-chargen", 20, |bench| {
             // The reader goes away in the middle, so that only a reset can tell the server.
             let script = "
-                nc.openbsd 10.77.0.2 19 < /dev/null | head -c 1000000 > read
+                nc.openbsd $stack 19 < /dev/null | head -c 1000000 > read
                 python3 -c '
 lines = [bytes(32 + (i + j) % 95 for j in range(72)) + b\"\\r\\n\" for i in range(95)]
 assert open(\"read\", \"rb\").read() == (b\"\".join(lines) * 200)[:1000000]

@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::Case;
 use super::bench::{Bench, Running};
+use super::way::TWO;
 
 /// How many short connections a run makes.
 const CONNECTIONS: usize = 10_000;
@@ -17,19 +18,21 @@ const SHORT: &str = include_str!("short.py");
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::new("wrk", 30, wrk),
-        Case::new("short-client-closes", 180, |bench| {
-            short(bench, "client 10.77.0.2 7", "estab ss > left")
-        }),
-        Case::new("short-server-closes", 240, |bench| {
+        Case::over_every("wrk", 30, wrk),
+        Case::over_every("short-server-closes", 240, |bench| {
             // TIME-WAIT lasts 60 s with us (RFC 9293 3.4.2 leaves the length to us).
-            short(bench, "server 10.77.0.2 80", "estab ss > left; sleep 61")
-        }),
+            short(bench, "server $stack 80", "estab ss > left; sleep 61")
+        })
+        .only_over(TWO, "each outlasts a minute of TIME-WAIT"),
+        Case::over_every("short-client-closes", 180, |bench| {
+            short(bench, "client $stack 7", "estab ss > left")
+        })
+        .only_over(TWO, "ten thousand connections each"),
     ]
 }
 
 fn wrk(bench: &Bench) -> Result<()> {
-    let script = "wrk -t1 -c16 -d2s http://10.77.0.2/";
+    let script = "wrk -t1 -c16 -d2s http://$stack_url/";
     let outcome = bench.lab(&["--serve", "http:80"], script)?;
     outcome.prints(&["Requests/sec"])?;
     for trouble in ["Socket errors", "Non-2xx"] {

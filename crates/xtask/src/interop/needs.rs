@@ -12,9 +12,14 @@ use anyhow::{Result, bail, ensure};
 /// Each program with its package.
 const NEEDS: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("ip", "iproute2"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nginx", "nginx"),
+    ("nsenter", "util-linux"),
+    ("nstat", "iproute2"),
+    ("ping", "iputils-ping"),
     ("python3", "python3"),
+    ("radvd", "radvd"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
@@ -22,6 +27,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("socat", "socat"),
     ("ss", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("unshare", "util-linux"),
     ("wrk", "wrk"),
 ];
 
@@ -65,6 +71,7 @@ fn missing() -> Vec<&'static str> {
     let there = |program: &str| env::split_paths(&path).any(|dir| dir.join(program).is_file());
     let mut packages: Vec<&str> =
         NEEDS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    packages.sort_unstable();
     packages.dedup();
     packages
 }

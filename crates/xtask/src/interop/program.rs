@@ -20,8 +20,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("demo", 10, |bench| demo(bench, &["demo"])),
         Case::new("demo-explain", 10, |bench| demo(bench, &["demo", "--explain"])),
         Case::new("dump", 10, dump),
-        Case::new("pcap", 15, pcap),
-        Case::new("ordinary-user", 15, ordinary_user),
+        Case::over_every("pcap", 15, pcap),
+        Case::over_every("ordinary-user", 15, ordinary_user),
         Case::new("nothing-outlives", 15, nothing_outlives),
         Case::new("status-of-command", 15, status_of_command),
         Case::new("status-of-errors", 15, status_of_errors),
@@ -46,12 +46,13 @@ fn dump(bench: &Bench) -> Result<()> {
 
 /// What we capture, others read, and every packet that we send says why.
 fn pcap(bench: &Bench) -> Result<()> {
-    let script = "curl -sS --max-time 5 -o page http://10.77.0.2/";
+    let script = "curl -$v -sS --max-time 5 -o page http://$stack_url/";
     bench.lab(&["--serve", "http:80", "--pcap", "lab.pcapng"], script)?;
     let mut tcpdump = bench.command("tcpdump");
     tcpdump.args(["-n", "-r", "lab.pcapng", "tcp"]);
     let outcome = bench.finish(tcpdump)?.success()?;
-    outcome.prints(&["10.77.0.2.80: Flags [S]", "Flags [S.]", "Flags [F.]"])?;
+    let (_, stack) = bench.way.addresses();
+    outcome.prints(&[&format!("{stack}.80: Flags [S]"), "Flags [S.]", "Flags [F.]"])?;
     let capture = fs::read(bench.here.join("lab.pcapng"))?;
     let commented = capture.windows(3).any(|word| word == b"RFC");
     ensure!(commented, "no comment names an RFC");
@@ -62,8 +63,9 @@ fn pcap(bench: &Bench) -> Result<()> {
 fn ordinary_user(bench: &Bench) -> Result<()> {
     let copy = Path::new("estab");
     fs::copy(&bench.estab, bench.here.join(copy))?;
-    let lab = ["./estab", "lab", "--serve", "http:80", "--"];
-    let curl = ["curl", "-sS", "--max-time", "5", "http://10.77.0.2/"];
+    let lab = [&["./estab", "lab"], bench.way.options(), &["--serve", "http:80", "--"]].concat();
+    let page = format!("http://{}/", bench.way.stack_in_url());
+    let curl = ["curl", "-sS", "--max-time", "5", &page];
     let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let outsider = if is_root()? { &user[..] } else { &["env"] };
     let as_outsider = |words: &[&str]| {

@@ -1,0 +1,61 @@
+//! Path MTU discovery (RFC 1191, RFC 8201) where the narrowest link is in the middle of the path.
+
+use anyhow::Result;
+
+use super::Case;
+use super::bench::Bench;
+
+const PATH: &str = include_str!("path.sh");
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![Case::over_every("path-mtu-tcp", 40, tcp), Case::over_every("path-mtu-ping", 40, ping)]
+}
+
+/// Files both ways, whoever opens the connection; the kernel must have told us at least once.
+fn tcp(bench: &Bench) -> Result<()> {
+    bench.write("path.sh", PATH)?;
+    bench.write_bytes("file", 1 << 20)?;
+    let script = r#"
+        . ./path.sh
+        told() {
+            case $v in 4) name=IcmpOutDestUnreachs ;; 6) name=Icmp6OutPktTooBigs ;; esac
+            nstat -asz $name | awk 'END { print $2 }'
+        }
+        before=$(told)
+        within $far curl -$v -sS --fail --max-time 20 -o got "http://$stack_url/file"
+        cmp got file
+        [ "$(told)" -gt "$before" ]
+        within $far socat -u TCP$v-LISTEN:5000 OPEN:sent,creat & server=$!
+        until within $far ss -ltnH "sport = :5000" | grep -q .; do sleep 0.05; done
+        estab nc $host 5000 < file
+        wait $server
+        cmp sent file
+        within $far socat -u OPEN:file TCP$v-LISTEN:5001 & server=$!
+        until within $far ss -ltnH "sport = :5001" | grep -q .; do sleep 0.05; done
+        estab nc $host 5001 < /dev/null > back
+        wait $server
+        cmp back file"#;
+    bench.lab(&["--serve", "http:80=."], script)?;
+    Ok(())
+}
+
+/// Echo requests of 1400 bytes, from us. IPv4's are cut on their way. The first of IPv6 is too big, and
+/// so is the far host's answer to the second: either side is told, and cuts the next.
+fn ping(bench: &Bench) -> Result<()> {
+    bench.write("path.sh", PATH)?;
+    let outcome = bench.lab(&[], ". ./path.sh; estab ping -c 4 -i 200ms -s 1400 $host")?;
+    if bench.way.is_ipv6() {
+        outcome.prints(&["icmp_seq=1: the message is too big", "4 requests, 2 answers"])
+    } else {
+        outcome.prints(&["4 requests, 4 answers"])
+    }
+}
+
+/// The same from the far host, which has its first request cut in either family, and so learns we from
+/// our first answer over IPv6.
+fn far_ping(bench: &Bench) -> Result<()> {
+    bench.write("path.sh", PATH)?;
+    let script = ". ./path.sh; within $far ping -$v -c 5 -i 0.2 -W 1 -s 1400 $stack";
+    let received = if bench.way.is_ipv6() { "3 received" } else { "4 received" };
+    bench.lab(&[], script)?.prints(&[received])
+}
