@@ -1,16 +1,16 @@
 //! What client and server say to each other, the same over every stack.
 
 use std::io::{self, Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::row::Work;
+use crate::row::{Family, Row, Work};
 
 /// The client's address; it is the kernel's in every variant.
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 79, 0, 1);
+pub(crate) const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 /// The server's address.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 79, 0, 2);
-/// The network of both.
-pub(crate) const PREFIX: u8 = 24;
+pub(crate) const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 /// The server's port.
 pub(crate) const PORT: u16 = 5001;
 
@@ -31,6 +31,39 @@ pub(crate) struct Exchange {
     pub(crate) reply: &'static [u8],
     /// The server closes the connection behind its answer.
     pub(crate) closes: bool,
+}
+
+impl Family {
+    /// The client's address.
+    pub(crate) fn client(self) -> IpAddr {
+        match self {
+            Self::V4 => CLIENT.into(),
+            Self::V6 => CLIENT_V6.into(),
+        }
+    }
+
+    /// The server's address.
+    pub(crate) fn server(self) -> IpAddr {
+        match self {
+            Self::V4 => SERVER.into(),
+            Self::V6 => SERVER_V6.into(),
+        }
+    }
+
+    /// The length of the network of both, in bits.
+    pub(crate) fn prefix(self) -> u8 {
+        match self {
+            Self::V4 => 24,
+            Self::V6 => 64,
+        }
+    }
+}
+
+impl Row {
+    /// Where the server listens.
+    pub(crate) fn server(&self) -> SocketAddr {
+        (self.medium.family.server(), PORT).into()
+    }
 }
 
 impl Work {

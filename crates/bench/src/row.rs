@@ -19,10 +19,18 @@ pub(crate) enum Work {
     Ping,
 }
 
+/// Which version of IP the two sides speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
 /// What the two sides talk over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Medium {
     pub(crate) layer: Layer,
+    pub(crate) family: Family,
     /// Bytes of an IP packet.
     pub(crate) mtu: u16,
     /// Checksums and segmentation are left to the device.
@@ -56,13 +64,15 @@ pub(crate) enum Measure {
 }
 
 /// TUN as it comes.
-pub(crate) const PLAIN: Medium = Medium { layer: Layer::Tun, mtu: 1500, offload: true };
+pub(crate) const PLAIN: Medium =
+    Medium { layer: Layer::Tun, family: Family::V4, mtu: 1500, offload: true };
 const JUMBO: Medium = Medium { mtu: 9000, ..PLAIN };
 const TAP: Medium = Medium { layer: Layer::Tap, ..PLAIN };
 const NO_OFFLOAD: Medium = Medium { offload: false, ..PLAIN };
+const V6: Medium = Medium { family: Family::V6, ..PLAIN };
 
 /// Every row, in the order of the table.
-pub(crate) const ROWS: [Row; 15] = [
+pub(crate) const ROWS: [Row; 18] = [
     row("in", "bulk to us, 1 stream", ToUs, 1, PLAIN),
     row("out", "bulk from us, 1 stream", FromUs, 1, PLAIN),
     row("in-8", "bulk to us, 8 streams", ToUs, 8, PLAIN),
@@ -78,6 +88,9 @@ pub(crate) const ROWS: [Row; 15] = [
     row("out-tap", "bulk from us, TAP", FromUs, 1, TAP),
     row("in-plain", "bulk to us, no offload", ToUs, 1, NO_OFFLOAD),
     row("out-plain", "bulk from us, no offload", FromUs, 1, NO_OFFLOAD),
+    row("in-v6", "bulk to us, IPv6", ToUs, 1, V6),
+    row("out-v6", "bulk from us, IPv6", FromUs, 1, V6),
+    row("http-v6", "HTTP keep-alive, 32 connections, IPv6", Http, 32, V6),
 ];
 
 /// The rows of `--quick`.

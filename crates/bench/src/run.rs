@@ -10,6 +10,7 @@
 //! earlier one is left. They are gone with the two processes.
 
 use std::fs::{self, File};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
@@ -21,7 +22,6 @@ use link::{Netlink, Tun, TunBuilder};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::application::{CLIENT, PREFIX, SERVER};
 use crate::row::{Medium, Row};
 use crate::variant::Variant;
 use crate::{cpu, server};
@@ -65,7 +65,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Netlink::open()?.move_to(PEER, there.as_fd())?;
         let client = client()?;
         enter(&there)?;
-        configure(PEER, SERVER)?;
+        let family = row.medium.family;
+        configure(PEER, family.server(), family.prefix())?;
         client
     } else {
         client()?
@@ -100,7 +101,7 @@ fn enter(namespace: &File) -> Result<()> {
 fn make_tun(medium: Medium) -> Result<Tun> {
     let builder = TunBuilder::new().name(INTERFACE).layer(medium.layer).mtu(medium.mtu);
     let tun = builder.offload(medium.offload).open()?;
-    configure(INTERFACE, CLIENT)?;
+    configure(INTERFACE, medium.family.client(), medium.family.prefix())?;
     Ok(tun)
 }
 
@@ -109,18 +110,18 @@ fn make_veth(medium: Medium) -> Result<()> {
     netlink.create_veth(INTERFACE, PEER)?;
     netlink.set_mtu(INTERFACE, medium.mtu)?;
     netlink.set_mtu(PEER, medium.mtu)?;
-    configure(INTERFACE, CLIENT)
+    configure(INTERFACE, medium.family.client(), medium.family.prefix())
 }
 
 /// Sets this namespace's kernel, and gives it its address.
-fn configure(interface: &str, address: std::net::Ipv4Addr) -> Result<()> {
+fn configure(interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
     let mut netlink = Netlink::open()?;
     match netlink.silence_ipv6(interface) {
         Err(error) if error.kind() != std::io::ErrorKind::Unsupported => return Err(error.into()),
         _ => {}
     }
     netlink.set_up("lo")?;
-    netlink.add_address(interface, address.into(), PREFIX)?;
+    netlink.add_address(interface, address, prefix)?;
     netlink.set_up(interface)?;
     for (name, value) in SETTINGS {
         fs::write(format!("/proc/sys/net/ipv4/{name}"), value)

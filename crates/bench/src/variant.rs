@@ -1,6 +1,6 @@
 //! Who serves: the kernel, estab, and what they are measured against.
 
-use crate::row::{PLAIN, Row};
+use crate::row::{Family, PLAIN, Row};
 
 /// A server. The client is always the same program on the kernel's sockets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,9 +99,9 @@ impl Variant {
             Self::Kernel | Self::Null | Self::Sockets | Self::Inline | Self::Smoltcp => true,
             Self::NullUring | Self::Tasks => row.medium == PLAIN,
             // For bulk the kernel has a thread for each connection anyway.
-            Self::KernelThreads => !row.is_bulk(),
-            // A copy of a request is nothing.
-            Self::NullCopy => row.is_bulk(),
+            Self::KernelThreads => !row.is_bulk() && row.medium == PLAIN,
+            // A copy of a request is nothing, and one of a byte costs the same over either IP.
+            Self::NullCopy => row.is_bulk() && row.medium.family == Family::V4,
             Self::NullRing | Self::NullSum => {
                 row.is_bulk() && row.connections == 1 && row.medium == PLAIN
             }

@@ -74,6 +74,12 @@ fn other_media_carry_it_too() {
 }
 
 #[test]
+fn they_speak_ipv6() {
+    let rows = ["in-v6", "out-v6", "http-v6"];
+    all_work(&rows, &["kernel", "null", "sockets", "inline", "smoltcp"]);
+}
+
+#[test]
 fn what_does_not_exist_is_refused() {
     for (row, variant) in [("nowhere", "null"), ("in", "nobody")] {
         let output = run(row, variant);

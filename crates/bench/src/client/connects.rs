@@ -10,7 +10,7 @@ use rustix::net::{SocketFlags, connect};
 
 use super::window::Window;
 use super::{Poller, is_pause, new_socket, open};
-use crate::application::{Exchange, PORT, SERVER};
+use crate::application::Exchange;
 use crate::outcome::Outcome;
 use crate::row::Row;
 
@@ -33,10 +33,10 @@ struct Attempt {
 pub(super) fn run(row: &Row, mut window: Window) -> Result<Outcome> {
     let exchange = row.work.exchange().context("nothing to ask for")?;
     // The server listens once this is through.
-    drop(open()?);
-    let poller = Poller::new()?;
+    drop(open(row.server())?);
+    let (poller, server) = (Poller::new()?, row.server());
     let attempts: Result<Vec<Attempt>> =
-        (0..row.connections).map(|index| Attempt::begin(&poller, index)).collect();
+        (0..row.connections).map(|index| Attempt::begin(&poller, server, index)).collect();
     let mut attempts = attempts?;
     let mut events = Vec::with_capacity(row.connections);
     loop {
@@ -45,15 +45,15 @@ pub(super) fn run(row: &Row, mut window: Window) -> Result<Outcome> {
             if !window.count(1)? {
                 return window.finish();
             }
-            attempts[index] = Attempt::begin(&poller, index)?;
+            attempts[index] = Attempt::begin(&poller, server, index)?;
         }
     }
 }
 
 impl Attempt {
-    fn begin(poller: &Poller, index: usize) -> Result<Self> {
-        let socket = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        match connect(&socket, &SocketAddr::from((SERVER, PORT))) {
+    fn begin(poller: &Poller, server: SocketAddr, index: usize) -> Result<Self> {
+        let socket = new_socket(server, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        match connect(&socket, &server) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(io::Error::from(error)).context("cannot connect"),
         }

@@ -23,7 +23,6 @@ use rustix::net::sockopt::set_tcp_congestion;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::application::{PORT, SERVER};
 use crate::cpu;
 use crate::outcome::Outcome;
 use crate::row::{Row, Work};
@@ -52,7 +51,8 @@ fn measure(row: &Row, window: Window) -> Result<Outcome> {
     if row.work == Work::Connect {
         return connects::run(row, window);
     }
-    let streams: Result<Vec<TcpStream>> = (0..row.connections).map(|_| open()).collect();
+    let streams: Result<Vec<TcpStream>> =
+        (0..row.connections).map(|_| open(row.server())).collect();
     let streams = streams?;
     match row.work {
         Work::ToUs => bulk::send(streams, window),
@@ -62,11 +62,11 @@ fn measure(row: &Row, window: Window) -> Result<Outcome> {
 }
 
 /// A connection to the server, which may not listen yet.
-fn open() -> Result<TcpStream> {
+fn open(server: SocketAddr) -> Result<TcpStream> {
     let patience = Instant::now() + PATIENCE;
     loop {
-        let socket = new_socket(SocketFlags::CLOEXEC)?;
-        match connect(&socket, &SocketAddr::from((SERVER, PORT))).map_err(io::Error::from) {
+        let socket = new_socket(server, SocketFlags::CLOEXEC)?;
+        match connect(&socket, &server).map_err(io::Error::from) {
             Ok(()) => break finish(socket),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(error).context("cannot connect"),
@@ -87,8 +87,9 @@ fn finish(socket: OwnedFd) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn new_socket(flags: SocketFlags) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+fn new_socket(server: SocketAddr, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     set_tcp_congestion(&socket, "cubic")?;
     Ok(socket)
 }

@@ -15,6 +15,7 @@ use super::Access;
 use super::header::Layout;
 use super::ring::Ring;
 use crate::application::{SERVER, cargo};
+use crate::row::Family;
 
 /// Nothing is due, whatever the time.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -35,13 +36,13 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(tun: Tun, access: Access) -> io::Result<Self> {
+    pub(super) fn new(tun: Tun, family: Family, access: Access) -> io::Result<Self> {
         let capabilities = tun.capabilities();
         let ethernet = match capabilities.medium {
             Medium::Ip => None,
             Medium::Ethernet(address) => Some(address),
         };
-        let layout = Layout { offload: capabilities.segmentation, ethernet };
+        let layout = Layout { family, offload: capabilities.segmentation, ethernet };
         let longest = layout.before_payload() + (1 << 16);
         let ring = match access {
             Access::Ring => Some(Ring::new(longest, layout.before_payload(), &cargo(1 << 16))?),

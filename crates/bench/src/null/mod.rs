@@ -79,7 +79,7 @@ struct Null {
 
 impl Null {
     fn new(row: &Row, tun: Tun, access: Access) -> io::Result<Self> {
-        let device = Device::new(tun, access)?;
+        let device = Device::new(tun, row.medium.family, access)?;
         let layout = device.layout();
         Ok(Self {
             flows: vec![Flow::default(); 1 << 16],

@@ -1,6 +1,5 @@
 //! estab in the thread of its application: borrowed reads, owned writes, events instead of sockets.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,8 @@ use estab::wire::time::Instant;
 use link::Tun;
 use slotmap::SecondaryMap;
 
-use crate::application::{CHUNK, Exchange, PORT, PREFIX, Requests, SERVER, cargo};
+use super::stack;
+use crate::application::{CHUNK, Exchange, Requests, cargo};
 use crate::row::{Row, Work};
 
 /// How many connections may wait to be accepted.
@@ -18,11 +18,9 @@ const BACKLOG: usize = 1024;
 
 /// Serves until the process ends. `busy_poll` is how long it looks for frames before it sleeps.
 pub(super) fn serve(row: &Row, tun: Tun, busy_poll: Duration) -> Result<()> {
-    let builder = estab::Stack::builder().address(SERVER, PREFIX).busy_poll(busy_poll);
-    let mut inline = builder.inline(tun)?;
+    let mut inline = stack(row).busy_poll(busy_poll).inline(tun)?;
     let (now, options) = (inline.now(), TcpOptions { nodelay: true, ..TcpOptions::default() });
-    let address = SocketAddr::from((SERVER, PORT));
-    let listener = inline.core().listen(now, address, BACKLOG, options);
+    let listener = inline.core().listen(now, row.server(), BACKLOG, options);
     let mut application = Application {
         listener: listener.context("cannot listen")?,
         work: row.work,

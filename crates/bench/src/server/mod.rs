@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use link::Tun;
 use rustix::net::sockopt::set_tcp_congestion;
 
-use crate::application::{PORT, PREFIX, SERVER};
 use crate::null::{self, Access, Flavour, Touch};
 use crate::row::Row;
 use crate::variant::Variant;
@@ -26,9 +25,9 @@ pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()>
     let tun = || tun.context("no device");
     let null = |touch| Flavour { touch, access: Access::Calls };
     let flavour = match variant {
-        Variant::Kernel if row.is_bulk() => return threads::serve(row, &kernel_listener()?),
-        Variant::Kernel => return events::serve(row, &kernel_listener()?),
-        Variant::KernelThreads => return threads::serve(row, &kernel_listener()?),
+        Variant::Kernel if row.is_bulk() => return threads::serve(row, &kernel_listener(row)?),
+        Variant::Kernel => return events::serve(row, &kernel_listener(row)?),
+        Variant::KernelThreads => return threads::serve(row, &kernel_listener(row)?),
         Variant::Sockets => return serve_sockets(row, tun()?, Duration::ZERO),
         Variant::SocketsSpin => return serve_sockets(row, tun()?, BUSY_POLL),
         Variant::Tasks => return tasks::serve(row, tun()?),
@@ -45,15 +44,20 @@ pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()>
     Ok(null::serve(row, tun()?, flavour)?)
 }
 
-fn kernel_listener() -> Result<net::TcpListener> {
-    let listener = net::TcpListener::bind((SERVER, PORT))?;
+fn kernel_listener(row: &Row) -> Result<net::TcpListener> {
+    let listener = net::TcpListener::bind(row.server())?;
     set_tcp_congestion(&listener, "cubic")?;
     Ok(listener)
 }
 
 fn serve_sockets(row: &Row, tun: Tun, busy_poll: Duration) -> Result<()> {
-    let builder = estab::Stack::builder().address(SERVER, PREFIX).busy_poll(busy_poll);
-    let stack = builder.start(tun)?;
-    let listener = estab::blocking::TcpListener::bind(&stack, (SERVER, PORT))?;
+    let stack = stack(row).busy_poll(busy_poll).start(tun)?;
+    let listener = estab::blocking::TcpListener::bind(&stack, row.server())?;
     threads::serve(row, &listener)
+}
+
+/// estab with the server's address.
+fn stack(row: &Row) -> estab::StackBuilder {
+    let family = row.medium.family;
+    estab::Stack::builder().address(family.server(), family.prefix())
 }

@@ -2,6 +2,7 @@
 //! super-segments both ways.
 
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -18,9 +19,9 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 use wire::frame::{MAX_FRAME, Medium};
-use wire::{ipv4, tcp, vnet};
+use wire::{ipv4, ipv6, tcp, vnet};
 
-use crate::application::{CHUNK, Exchange, PORT, PREFIX, Requests, SERVER, cargo};
+use crate::application::{CHUNK, Exchange, PORT, Requests, cargo};
 use crate::row::{Row, Work};
 
 /// How many frames are taken before the sockets are looked at.
@@ -45,9 +46,10 @@ pub(super) fn serve(row: &Row, tun: Tun) -> Result<()> {
         }
     };
     let mut interface = Interface::new(Config::new(hardware), &mut device, Instant::now());
+    let family = row.medium.family;
     interface.update_ip_addrs(|addresses| {
         // The first of several that there is room for.
-        let _ = addresses.push(IpCidr::new(SERVER.into(), PREFIX));
+        let _ = addresses.push(IpCidr::new(family.server().into(), family.prefix()));
     });
     let mut application = Application::new(row)?;
     loop {
@@ -195,7 +197,8 @@ impl Device {
             capabilities.checksum.tcp = Checksum::None;
         }
         if ours.segmentation {
-            // A packet whose length the IP header can hold.
+            // A packet whose length the IP header can hold. Over IPv6 this release drops what is
+            // longer than the MTU, so that it must send packet by packet there.
             capabilities.segmentation.tcpv4 = NonZeroUsize::new(usize::from(u16::MAX) + ethernet);
         }
         let before = if ours.checksum { vnet::HEADER_LEN } else { 0 };
@@ -279,18 +282,13 @@ impl phy::TxToken for TxToken<'_> {
 fn leave_to_device(frame: &mut [u8], ethernet: usize, segment: Option<u16>) -> vnet::Header {
     let mut header = vnet::Header::default();
     let Some(packet) = frame.get_mut(ethernet..) else { return header };
-    let Some(ip) = ipv4::View::new(packet) else { return header };
-    if ip.version() != 4 || ip.protocol() != wire::ip::Protocol::TCP {
-        return header;
-    }
-    let (source, destination) = (ip.source(), ip.destination());
-    let start = ip.header_len();
+    let Some((start, source, destination)) = find_tcp(packet) else { return header };
     let Some(transport) = packet.get_mut(start..) else { return header };
     let Some(view) = tcp::View::new(transport) else { return header };
     let length = transport.len() as u32;
     header.hdr_len = (ethernet + start + view.header_len()) as u16;
     let protocol = wire::ip::Protocol::TCP;
-    let sum = wire::checksum::pseudo_header(source.into(), destination.into(), protocol, length);
+    let sum = wire::checksum::pseudo_header(source, destination, protocol, length);
     tcp::store_checksum(transport, sum.partial());
     header.flags = vnet::Flags::NEEDS_CSUM;
     header.csum_start = (ethernet + start) as u16;
@@ -302,16 +300,29 @@ fn leave_to_device(frame: &mut [u8], ethernet: usize, segment: Option<u16>) -> v
     header
 }
 
+/// Where TCP begins in a packet, and from whom to whom it is; `None` for what is not TCP.
+fn find_tcp(packet: &[u8]) -> Option<(usize, IpAddr, IpAddr)> {
+    if let Some(ip) = ipv4::View::new(packet).filter(|ip| ip.version() == 4) {
+        let is_tcp = ip.protocol() == wire::ip::Protocol::TCP;
+        return is_tcp.then(|| (ip.header_len(), ip.source().into(), ip.destination().into()));
+    }
+    let ip = ipv6::View::new(packet).filter(|ip| ip.version() == 6)?;
+    // smoltcp puts no extension header before a segment.
+    let is_tcp = ip.next_header() == wire::ip::Protocol::TCP;
+    is_tcp.then(|| (ipv6::HEADER_LEN, ip.source().into(), ip.destination().into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::application::{CLIENT, CLIENT_V6, SERVER, SERVER_V6};
 
     #[test]
     fn a_super_segment_is_announced_to_the_device() {
         let segment = tcp::Header { flags: tcp::Flags::ACK, ..tcp::Header::default() };
         let ip = ipv4::Header {
             source: SERVER,
-            destination: crate::application::CLIENT,
+            destination: CLIENT,
             protocol: wire::ip::Protocol::TCP,
             ttl: 64,
             traffic_class: 0,
@@ -332,6 +343,31 @@ mod tests {
             assert_eq!(usize::from(header.csum_start), ethernet + 20);
             assert_eq!(leave_to_device(&mut frame, ethernet, None).gso_type, vnet::GsoType::NONE);
         }
+    }
+
+    #[test]
+    fn the_checksum_of_a_segment_over_ipv6_is_left_to_the_device() {
+        let segment = tcp::Header { flags: tcp::Flags::ACK, ..tcp::Header::default() };
+        let ip = ipv6::Header {
+            source: SERVER_V6,
+            destination: CLIENT_V6,
+            next_header: wire::ip::Protocol::TCP,
+            hop_limit: 64,
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: 1020,
+        };
+        let mut packet = vec![0; 1060];
+        ip.emit(&mut packet);
+        segment.emit(&mut packet[40..]);
+        let header = leave_to_device(&mut packet, 0, None);
+        assert_eq!((header.flags, header.gso_type), (vnet::Flags::NEEDS_CSUM, vnet::GsoType::NONE));
+        assert_eq!((header.hdr_len, header.csum_start), (60, 40));
+        let (own, client) = (SERVER_V6.into(), CLIENT_V6.into());
+        let sum = wire::checksum::pseudo_header(own, client, wire::ip::Protocol::TCP, 1020);
+        assert_eq!(tcp::View::new(&packet[40..]).unwrap().checksum(), sum.partial());
+        packet[ipv6::NEXT_HEADER_OFFSET] = wire::ip::Protocol::UDP.0;
+        assert_eq!(leave_to_device(&mut packet, 0, None), vnet::Header::default());
     }
 
     #[test]

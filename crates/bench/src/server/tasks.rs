@@ -7,16 +7,17 @@ use estab::net::{TcpListener, TcpStream};
 use link::Tun;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::application::{CHUNK, Exchange, PORT, PREFIX, Requests, SERVER, cargo};
+use super::stack;
+use crate::application::{CHUNK, Exchange, Requests, cargo};
 use crate::row::{Row, Work};
 
 /// Serves until the process ends.
 pub(super) fn serve(row: &Row, tun: Tun) -> Result<()> {
-    let stack = estab::Stack::builder().address(SERVER, PREFIX).start(tun)?;
+    let stack = stack(row).start(tun)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let work = row.work;
+    let (work, address) = (row.work, row.server());
     runtime.block_on(async {
-        let listener = TcpListener::bind(&stack, (SERVER, PORT)).await?;
+        let listener = TcpListener::bind(&stack, address).await?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
