@@ -140,7 +140,7 @@ impl Networks {
     /// Where servers listen.
     fn served(self) -> impl Iterator<Item = IpAddr> {
         self.stack_addresses().map(move |address| match address {
-            _ if !self.any && !(self.dhcp && address.is_ipv4()) => address,
+            _ if !(self.any || self.dhcp && address.is_ipv4()) => address,
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         })
