@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Ss(Ss),
     Ip(Ip),
     Ping(Ping),
+    Traceroute(Traceroute),
     Nc(Nc),
     Sim(Sim),
     /// Prints a completion script for a shell.
@@ -155,6 +156,9 @@ pub(crate) struct Lab {
     /// (SLAAC); `estab ip` lists them. For Ethernet: --tap or --packet.
     #[arg(long, conflicts_with = "any")]
     pub(crate) autoconf: bool,
+    /// A DHCP server on the link gives the stack its IPv4 address, and its servers listen on it.
+    #[arg(long, requires = "tap", conflicts_with = "any")]
+    pub(crate) dhcp: bool,
     #[command(flatten)]
     pub(crate) run: Run,
     /// What to run on the kernel's side.
@@ -194,6 +198,9 @@ pub(crate) struct Up {
     /// Do not touch the kernel's side: the interface has its address and is up.
     #[arg(long)]
     pub(crate) keep_address: bool,
+    /// A DHCP server on the link gives the stack its IPv4 address, and its servers listen on it.
+    #[arg(long, requires = "tap")]
+    pub(crate) dhcp: bool,
     #[command(flatten)]
     pub(crate) run: Run,
 }
@@ -324,6 +331,26 @@ pub(crate) struct Ping {
     /// Bytes of payload; what does not fit the link goes in fragments.
     #[arg(long, short, default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_507))]
     pub(crate) size: u16,
+}
+
+/// Tells which routers are on the way from the running stack to a host.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: estab lab -- estab traceroute 10.77.0.1")]
+pub(crate) struct Traceroute {
+    /// The host.
+    pub(crate) address: IpAddr,
+    /// How many steps to explore at most.
+    #[arg(long, short, default_value_t = 30, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) max_hops: u8,
+    /// How many probes for each step.
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub(crate) queries: u8,
+    /// How long to wait for each answer.
+    #[arg(long, short, default_value = "2s", value_parser = duration)]
+    pub(crate) wait: Duration,
+    /// Probes with echo requests instead of UDP.
+    #[arg(long, short = 'I')]
+    pub(crate) icmp: bool,
 }
 
 /// Connects standard input and output to a TCP connection of the running stack.

@@ -41,7 +41,7 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         None if arguments.autoconf => bail!("--autoconf needs IPv6"),
         None => V6::Nothing,
     };
-    let networks = Networks { v4: arguments.cidr, v6, any: arguments.any };
+    let networks = Networks { v4: arguments.cidr, v6, any: arguments.any, dhcp: arguments.dhcp };
     if arguments.any {
         networks.lead_everywhere(&links, device::NAME)?;
     }
@@ -88,7 +88,7 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
         }
     }
     let v6 = arguments.cidr6.map_or(V6::Nothing, V6::Given);
-    let networks = Networks { v4: arguments.cidr, v6, any: false };
+    let networks = Networks { v4: arguments.cidr, v6, any: false, dhcp: arguments.dhcp };
     let socket = PrivateSocket::new()?;
     let place = Place::File(socket.path.clone());
     let signals = signal_hook::iterator::Signals::new([
@@ -113,6 +113,8 @@ struct Networks {
     v6: V6,
     /// The stack takes what is for any other address, too.
     any: bool,
+    /// A server gives the stack its IPv4 address, which is not known yet.
+    dhcp: bool,
 }
 
 /// What the stack has of IPv6.
@@ -138,7 +140,7 @@ impl Networks {
     /// Where servers listen.
     fn served(self) -> impl Iterator<Item = IpAddr> {
         self.stack_addresses().map(move |address| match address {
-            _ if !self.any => address,
+            _ if !(self.any || self.dhcp && address.is_ipv4()) => address,
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         })
@@ -225,16 +227,17 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let links = device::wrap(links, run)?;
         let Networks { v4, v6, .. } = networks;
-        let mut builder = Stack::builder()
-            .config(Config {
-                tcp: run.tcp.options(),
-                // The two hosts of the network have the addresses that they were given, as on the
-                // kernel's side; servers do not wait for a probe (RFC 4862 5.1 allows none).
-                duplicate_address_probes: u8::from(matches!(v6, V6::Autoconf)),
-                ..Config::default()
-            })
-            .address(v4.stack_address(), v4.prefix)
-            .gateway(v4.address);
+        let mut builder = Stack::builder().config(Config {
+            tcp: run.tcp.options(),
+            // The two hosts of the network have the addresses that they were given, as on the
+            // kernel's side; servers do not wait for a probe (RFC 4862 5.1 allows none).
+            duplicate_address_probes: u8::from(matches!(v6, V6::Autoconf)),
+            ..Config::default()
+        });
+        builder = match networks.dhcp {
+            true => builder.dhcp(),
+            false => builder.address(v4.stack_address(), v4.prefix).gateway(v4.address),
+        };
         builder = match v6 {
             V6::Nothing => builder,
             V6::Given(cidr) => {

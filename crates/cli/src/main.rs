@@ -25,6 +25,7 @@ mod simulate;
 mod ss;
 mod steps;
 mod tcp_settings;
+mod traceroute;
 mod values;
 
 use std::io;
@@ -63,6 +64,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ss(arguments) => control::client::ss(&arguments),
         Command::Ip(_) => control::client::ip(),
         Command::Ping(arguments) => control::client::ping(&arguments),
+        Command::Traceroute(arguments) => control::client::traceroute(&arguments),
         Command::Nc(arguments) => netcat::run(&arguments),
         Command::Sim(arguments) => simulate::run(&arguments),
         Command::Completions { shell } => manual::completions(shell),

@@ -39,6 +39,8 @@ struct Addressing {
     any: bool,
     /// IPv6 addresses make themselves.
     autoconfigure: bool,
+    /// A DHCP server gives an address.
+    dhcp: bool,
 }
 
 impl Addressing {
@@ -76,6 +78,13 @@ impl Interface {
     #[must_use]
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.set_gateway(gateway.into());
+        self
+    }
+
+    /// Gets its IPv4 address, route and name servers from a DHCP server. See [`StackBuilder::dhcp`].
+    #[must_use]
+    pub fn dhcp(mut self) -> Self {
+        self.addressing.dhcp = true;
         self
     }
 
@@ -167,6 +176,16 @@ impl StackBuilder {
     /// [`start`](StackBuilder::start) is given. Can be called once for each family.
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.set_gateway(gateway.into());
+        self
+    }
+
+    /// Gets an IPv4 address, with a route and name servers, from a DHCP server on the link that
+    /// [`start`](StackBuilder::start) is given (RFC 2131), and keeps it for as long as the server prolongs
+    /// it. Starting does not wait for it: [`Stack::wait_for_lease`] does. It takes some seconds, in which
+    /// it is asked whether somebody else has the address ([`Config::dhcp_probes`]). The link must be
+    /// Ethernet and have one queue.
+    pub fn dhcp(mut self) -> Self {
+        self.addressing.dhcp = true;
         self
     }
 
@@ -382,6 +401,11 @@ fn add_interface(
     for gateway in &addressing.gateways {
         core.set_gateway(id, *gateway)
             .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
+    }
+    if addressing.dhcp {
+        core.dhcp_start(wire::time::Instant::ZERO, id).map_err(|error| {
+            explain(error, "DHCP is for an Ethernet link with one queue, and takes port 68")
+        })?;
     }
     if addressing.any {
         core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;

@@ -68,6 +68,11 @@ impl Datagrams {
         self.socket.call(|core, now| core.udp_refuse_flow(now, self.id, what))
     }
 
+    /// Its number in the core.
+    pub(crate) fn id(&self) -> UdpId {
+        self.id
+    }
+
     /// Carries out a call about this socket that does not wait.
     pub(crate) fn set(
         &self,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use link::Link;
-use stack::{Counters, InterfaceId, SocketEntry, State};
+use stack::{Counters, DhcpLease, InterfaceId, SocketEntry, State};
 
 use crate::StackBuilder;
 use crate::activity::Activity;
@@ -18,7 +18,8 @@ use crate::ping::{Pinger, Pong};
 use crate::shards::{Hold, Shards, next_shard};
 use crate::shared::Shared;
 
-/// How often a graceful stop looks whether everything was delivered.
+/// How often a graceful stop looks whether everything was delivered, and who waits for a lease whether
+/// it came.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// A running stack: what `bind` and `connect` take as their first argument.
@@ -202,6 +203,58 @@ impl Stack {
             }
         }
         Err(io::Error::new(io::ErrorKind::NotFound, "no queue was attached to this stack"))
+    }
+
+    /// What a DHCP server gave the first link's interface, while it has it ([`StackBuilder::dhcp`]).
+    #[must_use]
+    pub fn dhcp_lease(&self) -> Option<DhcpLease> {
+        let lease = self.holds[0].shared().call(|engine, _| {
+            engine.first_interface().and_then(|first| engine.stack.dhcp_lease(first).cloned())
+        });
+        lease.ok().flatten()
+    }
+
+    /// Waits until there is one, at most for `timeout`.
+    ///
+    /// # Errors
+    /// `TimedOut` when no server gave one in time, `NetworkDown` when the stack has ended.
+    pub fn wait_for_lease(&self, timeout: Duration) -> io::Result<DhcpLease> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(lease) = self.dhcp_lease() {
+                return Ok(lease);
+            }
+            if let Some(ended) = self.ended() {
+                return Err(ended);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no DHCP server gave an address",
+                ));
+            }
+            thread::sleep(DRAIN_POLL);
+        }
+    }
+
+    /// Gives the address back to the DHCP server and stops asking, which [`stop`](Stack::stop) alone does
+    /// not: a lease that nobody gave back ends by itself.
+    ///
+    /// # Errors
+    /// `InvalidInput` when no address was asked for, `NetworkDown` when the stack has ended.
+    pub fn release_lease(&self) -> io::Result<()> {
+        let release = |engine: &mut Engine, now| {
+            let first = engine.first_interface().ok_or(stack::Error::InvalidInput)?;
+            engine.stack.dhcp_stop(now, first)
+        };
+        self.holds[0].shared().call(release)?.map_err(from_stack)
+    }
+
+    /// The name servers that a DHCP server or routers told, in no order of preference between them; empty
+    /// after the end.
+    #[must_use]
+    pub fn dns_servers(&self) -> Vec<SocketAddr> {
+        self.holds[0].shared().call(|engine, _| engine.stack.dns_servers()).unwrap_or_default()
     }
 
     /// Gives one more address to the first link's interface, `prefix` bits of which are the

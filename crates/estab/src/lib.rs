@@ -130,6 +130,7 @@
 //! | the peer did not answer (SYN, data, keep-alive, user timeout) | `TimedOut` |
 //! | ICMP host unreachable, or no answer to ARP | `HostUnreachable` |
 //! | no route, or ICMP network unreachable | `NetworkUnreachable` |
+//! | a broadcast without `set_broadcast` | `PermissionDenied` |
 //! | ICMP protocol unreachable | `Unsupported` |
 //! | writing after `shutdown`, or to a connection that is over | `BrokenPipe` |
 //! | the port is taken; the address is not the stack's | `AddrInUse`; `AddrNotAvailable` |
@@ -154,8 +155,9 @@
 //!   no other thread involved; one thread per stack receives, keeps time and sends the rest, where no
 //!   thread does that waits for a socket anyway. What a full link refuses is kept and goes first when
 //!   there is room.
-//! - **Names are not looked up.** Give literal addresses; a host name would go to the system's
-//!   resolver, over the system's network.
+//! - **Names are looked up where you say so.** The feature `dns` has `net::connect` and `net::Resolver`,
+//!   which ask over the stack's own sockets. Everywhere else give literal addresses; a host name would
+//!   go to the system's resolver, over the system's network.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -187,6 +189,7 @@ mod ports;
 mod shards;
 mod shared;
 mod socket;
+mod traceroute;
 mod udp_flows;
 mod wait;
 
@@ -197,9 +200,11 @@ pub use owned::Frame;
 pub use ping::{Pinger, Pong};
 pub use stack::tcp::congestion;
 pub use stack::{
-    BufferRange, Config, Counters, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols, PendingSyn,
-    Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent, Unreachable,
+    BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols,
+    PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
+    Unreachable,
 };
+pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 
 /// The protocols without I/O, by the name that they have for who runs them [`inline`].
 pub use stack as core;

@@ -75,3 +75,41 @@ fn echo_requests() {
     let nowhere = world.client.ping([192, 0, 2, 1].into(), b"", PATIENCE);
     assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
 }
+
+/// A group of both families between two stacks, with what `std::net::UdpSocket` calls it.
+#[test]
+fn a_group_is_joined_and_left() {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let world = World::new();
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    let hears = UdpSocket::bind_shared(&world.server, "0.0.0.0:5000").unwrap();
+    let hears_too = UdpSocket::bind_shared(&world.server, "0.0.0.0:5000").unwrap();
+    let says = UdpSocket::bind(&world.client, "0.0.0.0:0").unwrap();
+    for socket in [&hears, &hears_too] {
+        socket.join_multicast_v4(group, Ipv4Addr::UNSPECIFIED).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
+    let again = hears.join_multicast_v4(group, Ipv4Addr::UNSPECIFIED).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AddrInUse);
+    let wrong = hears.join_multicast_v6(&Ipv6Addr::LOCALHOST, 0).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+    assert_eq!(says.multicast_ttl_v4().unwrap(), 1);
+    assert!(says.multicast_loop_v4().unwrap());
+    says.send_to(b"hello", (group, 5000)).unwrap();
+    let mut buffer = [0; 9];
+    for socket in [&hears, &hears_too] {
+        assert_eq!(socket.recv_from(&mut buffer).unwrap().0, 5);
+    }
+    hears.leave_multicast_v4(group, Ipv4Addr::UNSPECIFIED).unwrap();
+    says.send_to(b"again", (group, 5000)).unwrap();
+    assert_eq!(hears_too.recv_from(&mut buffer).unwrap().0, 5);
+    hears.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    assert_eq!(hears.recv_from(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    // SO_BROADCAST.
+    assert!(!says.broadcast().unwrap());
+    let refused = says.send_to(b"all", (Ipv4Addr::BROADCAST, 5000)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+    says.set_broadcast(true).unwrap();
+    says.send_to(b"all", (Ipv4Addr::BROADCAST, 5000)).unwrap();
+    assert_eq!(hears_too.recv_from(&mut buffer).unwrap().0, 3);
+}

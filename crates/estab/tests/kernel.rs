@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{PATIENCE, assert_same, join, pattern};
-use estab::blocking::{TcpListener, TcpStream};
+use estab::blocking::{TcpListener, TcpStream, UdpSocket};
 use estab::bytes::{Buf, Bytes};
 use estab::core::{ConnectionId, SocketId};
 use estab::link::namespace::{Namespace, unshare};
@@ -83,12 +83,42 @@ fn talk(name: &str, link: impl Link + 'static) -> io::Result<()> {
     let stack = Stack::builder().address(OURS, 24).start(link)?;
     kernel_client(&stack)?;
     kernel_server(&stack)?;
+    groups(&stack)?;
     let pong = stack.ping(KERNEL.into(), b"kernel", PATIENCE)?;
     assert_eq!(pong.payload, b"kernel");
     let refused = TcpStream::connect(&stack, (KERNEL, 1)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     stack.stop();
     println!("ok: {name}");
+    Ok(())
+}
+
+/// Datagrams to a group and to everybody on the link, both ways.
+fn groups(stack: &Stack) -> io::Result<()> {
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    let everybody = Ipv4Addr::new(10, 77, 0, 255);
+    let ours = UdpSocket::bind(stack, "0.0.0.0:5000")?;
+    ours.join_multicast_v4(group, OURS)?;
+    ours.set_broadcast(true)?;
+    ours.set_read_timeout(Some(PATIENCE))?;
+    let theirs = std::net::UdpSocket::bind("0.0.0.0:5000")?;
+    theirs.join_multicast_v4(&group, &KERNEL)?;
+    theirs.set_read_timeout(Some(PATIENCE))?;
+    // What the kernel sends comes from the address that this one is bound to, by its interface.
+    let sender = std::net::UdpSocket::bind((KERNEL, 0))?;
+    sender.set_broadcast(true)?;
+    let mut buffer = [0; 16];
+    for to in [group, everybody] {
+        sender.send_to(b"from the kernel", (to, 5000))?;
+        assert_eq!(ours.recv_from(&mut buffer)?, (15, sender.local_addr()?));
+        ours.send_to(b"from us", (to, 5000))?;
+        // Each side hears itself, too: the kernel where its own socket is in the group.
+        let mut heard = Vec::new();
+        while !heard.contains(&SocketAddr::from((OURS, 5000))) {
+            heard.push(theirs.recv_from(&mut buffer)?.1);
+        }
+        assert_eq!(ours.recv_from(&mut buffer)?, (7, SocketAddr::from((OURS, 5000))));
+    }
     Ok(())
 }
 

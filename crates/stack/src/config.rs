@@ -91,6 +91,10 @@ pub struct Config {
     /// How often IPv6 asks on an Ethernet link whether somebody else has an address, a second apart,
     /// before it is used (RFC 4862 5.1, DupAddrDetectTransmits). 1; with 0 it is used at once.
     pub duplicate_address_probes: u8,
+    /// How often it is asked whether somebody else has an address of IPv4 that a DHCP server gave,
+    /// before it is used. 3 (RFC 5227 1.1, PROBE_NUM), which takes four to seven seconds; with 0 it is
+    /// used at once.
+    pub dhcp_probes: u8,
     /// The secret that addresses make themselves with (RFC 7217 5). `None` derives one from the
     /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
     /// ones each time keeps 16 random bytes.
@@ -179,6 +183,7 @@ impl Default for Config {
             path_mtu_limit: 1024,
             path_mtu_expiry: Duration::from_secs(600),
             duplicate_address_probes: 1,
+            dhcp_probes: 3,
             stable_secret: None,
             reassembly_memory: 4 << 20,
             reassembly_per_source: 512 << 10,

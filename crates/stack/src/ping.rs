@@ -16,7 +16,7 @@ use wire::time::Instant;
 use crate::PingId;
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
-use crate::icmp::{IcmpError, protocol_for};
+use crate::icmp::{IcmpReport, protocol_for};
 use crate::info::SocketEntry;
 use crate::ip::{Envelope, Interfaces, Received, Waiter};
 use crate::reason::{Dropped, Sent};
@@ -58,6 +58,8 @@ pub struct PingReply {
     pub received: Instant,
     /// Why there is no reply, where the network said so.
     pub error: Option<Error>,
+    /// The same in full, where somebody on the way said it.
+    pub report: Option<IcmpReport>,
 }
 
 /// All echo sockets of a stack.
@@ -74,6 +76,7 @@ pub(crate) struct Pings {
 struct Socket {
     identifier: u16,
     local: Option<IpAddr>,
+    ttl: u8,
     replies: VecDeque<PingReply>,
     /// Requests that wait for the link or for a neighbour.
     unsent: usize,
@@ -87,6 +90,7 @@ pub(crate) struct Parked {
     source: Option<IpAddr>,
     destination: IpAddr,
     sequence: u16,
+    ttl: u8,
     /// The message; over IPv6 its checksum is made when its source is known.
     message: FrameBuf,
 }
@@ -137,8 +141,22 @@ impl Stack {
         }
         socket.unsent += 1;
         let message = request(destination, socket.identifier, sequence, payload);
-        let (source, message) = (socket.local, FrameBuf::from(message));
-        self.pings.queue.push_back(Parked { id, source, destination, sequence, message });
+        let (source, ttl, message) = (socket.local, socket.ttl, FrameBuf::from(message));
+        self.pings.queue.push_back(Parked { id, source, destination, sequence, ttl, message });
+        Ok(())
+    }
+
+    /// The TTL of the requests that are sent from now on: 64 unless it is set. Who answers with
+    /// [`IcmpReport::expired`] tells how far they come.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for 0; [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn ping_set_ttl(&mut self, id: PingId, ttl: u8) -> Result<(), Error> {
+        let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        if ttl == 0 {
+            return Err(Error::InvalidInput);
+        }
+        socket.ttl = ttl;
         Ok(())
     }
 
@@ -231,7 +249,7 @@ impl Pings {
                 source: route.source,
                 destination: request.destination,
                 protocol: protocol_for(request.destination),
-                ttl: TTL,
+                ttl: request.ttl,
                 traffic_class: 0,
                 dont_fragment: false,
                 identification,
@@ -283,6 +301,7 @@ impl Pings {
             payload: received.frame.get(icmpv4::HEADER_LEN..).unwrap_or_default().to_vec(),
             received: shared.now,
             error: None,
+            report: None,
         };
         let to = received.destination;
         let asked = |socket: &Socket| {
@@ -301,13 +320,13 @@ impl Pings {
         &mut self,
         shared: &mut Shared,
         destination: IpAddr,
-        identifier: u16,
-        sequence: u16,
-        error: IcmpError,
+        (identifier, sequence): (u16, u16),
+        report: IcmpReport,
     ) -> Result<(), Dropped> {
         let found = self.sockets.iter().find(|(_, socket)| socket.identifier == identifier);
         let id = found.map(|(id, _)| id).ok_or(Dropped::IcmpUnsolicited)?;
-        self.push_reply(shared, id, failure(shared, destination, sequence, error.error()));
+        let news = failure(shared, destination, sequence, report.error);
+        self.push_reply(shared, id, PingReply { report: Some(report), ..news });
         Ok(())
     }
 
@@ -329,6 +348,7 @@ impl Pings {
         Ok(self.sockets.insert(Socket {
             identifier,
             local,
+            ttl: TTL,
             replies: VecDeque::new(),
             unsent: 0,
             pending: Pending::default(),
@@ -381,5 +401,13 @@ fn request(destination: IpAddr, identifier: u16, sequence: u16, payload: &[u8]) 
 
 fn failure(shared: &Shared, source: IpAddr, sequence: u16, error: Error) -> PingReply {
     let received = shared.now;
-    PingReply { source, sequence, ttl: 0, payload: Vec::new(), received, error: Some(error) }
+    PingReply {
+        source,
+        sequence,
+        ttl: 0,
+        payload: Vec::new(),
+        received,
+        error: Some(error),
+        report: None,
+    }
 }

@@ -111,6 +111,9 @@ reasons! {
         Fragment: "a further piece of a datagram that is longer than its way takes", "RFC 791 3.2";
         ArpRequest: "asks who has the next hop's address", "RFC 826";
         ArpReply: "answers who has our address", "RFC 826";
+        ArpProbe: "asks whether somebody else has our address", "RFC 5227 2.1.1";
+        ArpAnnouncement: "says that we have the address", "RFC 5227 2.3";
+        Dhcp: "asks a DHCP server for an address, or gives it back", "RFC 2131 3";
         NeighborSolicitation: "asks who has the next hop's address", "RFC 4861 7.2.2";
         NeighborAdvertisement: "answers who has our address", "RFC 4861 7.2.4";
         AddressProbe: "asks whether somebody else has our address", "RFC 4862 5.4.2";
@@ -137,6 +140,7 @@ reasons! {
         ArpNotForUs: "an ARP packet about other hosts", "RFC 826";
         MalformedNdp: "a message of neighbour discovery that may not be believed", "RFC 4861 6.1, 7.1";
         MalformedMld: "a message of listener discovery that may not be believed", "RFC 9777 6.2";
+        MalformedDhcp: "a message to a DHCP client that makes no sense", "RFC 2131 4.3";
         MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
         IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
         NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";

@@ -1,5 +1,6 @@
 //! The stack as a whole: one value, `&mut self` everywhere.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use arrayvec::ArrayVec;
 use rand_chacha::ChaCha12Rng;
@@ -9,6 +10,7 @@ use wire::time::Instant;
 
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::dhcp::Dhcp;
 use crate::event::{Event, Ready, SocketId};
 use crate::icmp::Icmp;
 use crate::info::SocketEntry;
@@ -37,6 +39,8 @@ pub struct Stack {
     pub(crate) pings: Pings,
     pub(crate) packets: Packets,
     pub(crate) udp: Udp,
+    /// Clients of DHCP, once there are any.
+    pub(crate) dhcp: Option<Box<Dhcp>>,
     pub(crate) tcp: Tcp,
     /// Frames on their way from the stack to itself.
     loopback: VecDeque<FrameBuf>,
@@ -69,6 +73,7 @@ impl Stack {
             pings: Pings::new(),
             packets: Packets::default(),
             udp: Udp::new(&config, &mut rng),
+            dhcp: None,
             tcp: Tcp::new(&config, &mut rng),
             steering: Steering::new(shard, [rng.next_u64(), rng.next_u64()]),
             // Last: what came before it keeps its secrets.
@@ -120,6 +125,10 @@ impl Stack {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.shared.set_time(now);
         self.interfaces.handle_timeout(&mut self.shared);
+        if self.interfaces.is_configuring() {
+            self.dhcp_timeout();
+            self.resolvers_timeout();
+        }
         self.give_up_fragments();
         self.udp.handle_timeout(&mut self.shared);
         self.tcp.handle_timeout(&mut self.shared);
@@ -134,6 +143,7 @@ impl Stack {
             self.reassembly.poll_timeout(),
             self.udp.poll_timeout(),
             self.tcp.poll_timeout(),
+            self.configuration_due(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -271,9 +281,22 @@ impl Stack {
         }
     }
 
+    fn configuration_due(&self) -> Option<Instant> {
+        if !self.interfaces.is_configuring() {
+            return None;
+        }
+        [self.dhcp_due(), self.resolvers_due()].into_iter().flatten().min()
+    }
+
     /// The next packet of the protocols that seldom have one.
     #[inline]
     fn next_packet_beside_tcp(&mut self, header: &mut HeaderBuf) -> Option<Packet> {
+        if self.interfaces.is_configuring() {
+            self.work_on_resolvers();
+            if let Some(packet) = self.next_dhcp_packet(header) {
+                return Some(packet);
+            }
+        }
         let (shared, interfaces) = (&mut self.shared, &mut self.interfaces);
         if interfaces.has_work()
             && let Some(packet) = interfaces.next_packet(shared, header)

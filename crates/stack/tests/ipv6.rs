@@ -315,6 +315,7 @@ fn a_ping_gets_its_reply() {
         payload: b"are you there?".to_vec(),
         received: host.now,
         error: None,
+        report: None,
     };
     assert_eq!(host.stack.ping_receive(id), Ok(reply));
     let unreachable = Header::DestinationUnreachable { code: UnreachableCode::ADDRESS };

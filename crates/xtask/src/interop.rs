@@ -6,6 +6,7 @@
 
 mod autoconf;
 mod bench;
+mod dhcp;
 mod fetch;
 mod flows;
 mod fragments;
@@ -15,6 +16,7 @@ mod needs;
 mod path_mtu;
 mod program;
 mod redis;
+mod traceroute;
 mod way;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -132,6 +134,8 @@ fn all() -> Vec<Case> {
         fetch::files(),
         fetch::from_servers(),
         flows::cases(),
+        dhcp::cases(),
+        traceroute::cases(),
         redis::cases(),
         autoconf::cases(),
         path_mtu::cases(),

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::{Place, VARIABLE, frame};
 use crate::Output;
-use crate::arguments::{Ping, Ss};
+use crate::arguments::{Ping, Ss, Traceroute};
 
 /// `estab ss`.
 pub(crate) fn ss(arguments: &Ss) -> anyhow::Result<ExitCode> {
@@ -30,6 +30,13 @@ pub(crate) fn ping(arguments: &Ping) -> anyhow::Result<ExitCode> {
     let Ping { address, count, interval, wait, size } = arguments;
     let (interval, wait) = (interval.as_millis(), wait.as_millis());
     show(request(&format!("ping {address} {count} {interval} {wait} {size}"))?)
+}
+
+/// `estab traceroute`.
+pub(crate) fn traceroute(arguments: &Traceroute) -> anyhow::Result<ExitCode> {
+    let Traceroute { address, max_hops, queries, wait, icmp } = arguments;
+    let (wait, kind) = (wait.as_millis(), if *icmp { "echo" } else { "udp" });
+    show(request(&format!("traceroute {address} {max_hops} {queries} {wait} {kind}"))?)
 }
 
 /// Sends a command to the running stack.

@@ -11,8 +11,8 @@ use estab::blocking::{TcpListener, TcpStream};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::frame::{self, End};
-use crate::ping;
 use crate::ss::{self, Selection};
+use crate::{ping, traceroute};
 
 /// From one look whether a client is still there to the next.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -70,6 +70,14 @@ fn answer(client: UnixStream, stack: &Stack, addresses: &[IpAddr]) -> io::Result
             Some(plan) => {
                 let mut say = |text: &str| frame::write(&mut out, text.as_bytes());
                 ping::run(stack, &plan, &mut say)
+                    .map(|answered| End { status: u8::from(!answered), message: String::new() })?
+            }
+            None => unknown(&line),
+        },
+        ["traceroute", arguments @ ..] => match traceroute::Plan::parse(arguments) {
+            Some(plan) => {
+                let mut say = |text: &str| frame::write(&mut out, text.as_bytes());
+                traceroute::run(stack, &plan, &mut say)
                     .map(|answered| End { status: u8::from(!answered), message: String::new() })?
             }
             None => unknown(&line),

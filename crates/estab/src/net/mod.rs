@@ -6,7 +6,11 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+#[cfg(feature = "dns")]
+mod dns;
 mod flows;
+#[cfg(feature = "dns")]
+mod happy_eyeballs;
 mod packets;
 pub mod tcp;
 mod tcp_listener;
@@ -14,6 +18,9 @@ mod tcp_stream;
 mod udp;
 mod udp_flows;
 
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use dns::{Resolver, connect};
 pub use flows::{PendingTcp, TcpFlows};
 pub use packets::Packets;
 pub use tcp_listener::TcpListener;

@@ -72,6 +72,21 @@ impl UdpSocket {
         self.datagrams.socket.wait(Side::Write, self.datagrams.send(payload, Some(remote))).await
     }
 
+    /// The same for who polls. Only the last task that called is woken.
+    ///
+    /// # Errors
+    /// As [`send_to`](UdpSocket::send_to).
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        payload: &[u8],
+        remote: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let socket = &self.datagrams.socket;
+        let operation = self.datagrams.send(payload, Some(remote));
+        socket.poll(socket.polled(Side::Write), cx.waker(), operation)
+    }
+
     /// Sends one datagram if there is room.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use wire::ip::Protocol;
 
 use super::{IcmpError, Reply, TTL};
 use crate::FourTuple;
-use crate::ip::{Incoming, InterfaceId};
+use crate::ip::Incoming;
 use crate::packets::Echo;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
@@ -115,16 +115,17 @@ impl Stack {
         let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
         let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
         let about = About::of(&quoted).ok_or(Dropped::IcmpUnsolicited)?;
-        self.pass_on(packet.received.interface, about, error)
+        self.pass_on(packet, about, error)
     }
 
     /// Takes an error to the socket that sent what it is about.
     pub(super) fn pass_on(
         &mut self,
-        interface: InterfaceId,
+        packet: &Incoming,
         about: About,
         error: IcmpError,
     ) -> Result<(), Dropped> {
+        let (interface, from) = (packet.received.interface, packet.received.source);
         let About { local, remote, length, packet } = about;
         if !self.interfaces.is_local(local) && !self.interfaces.takes_any(interface) {
             return Err(Dropped::IcmpUnsolicited);
@@ -136,7 +137,12 @@ impl Stack {
         // another question.
         let (about_ours, told) = match packet {
             Quote::Echo { identifier, sequence } => {
-                let told = self.pings.icmp_error(shared, remote, identifier, sequence, error);
+                let told = self.pings.icmp_error(
+                    shared,
+                    remote,
+                    (identifier, sequence),
+                    error.report(from),
+                );
                 (told.is_ok(), told)
             }
             Quote::EchoReply { identifier, sequence } => {
@@ -144,7 +150,7 @@ impl Stack {
                 (ours, Err(Dropped::IcmpUnsolicited))
             }
             Quote::Udp { ports } => {
-                let told = self.udp.icmp_error(shared, tuple(ports), error);
+                let told = self.udp.icmp_error(shared, tuple(ports), error.report(from));
                 (self.udp.may_have_sent(tuple(ports)), told)
             }
             Quote::Tcp { ports, sequence } => {

@@ -112,7 +112,7 @@ impl Stack {
         let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
         let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
         let about = About::of_v6(&quoted).ok_or(Dropped::IcmpUnsolicited)?;
-        self.pass_on(packet.received.interface, about, error)
+        self.pass_on(packet, about, error)
     }
 }
 

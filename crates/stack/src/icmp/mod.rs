@@ -32,6 +32,7 @@ use crate::transmit::{HeaderBuf, Packet};
 
 pub(crate) use errors::Problem;
 pub(crate) use received::IcmpError;
+pub use received::IcmpReport;
 pub(crate) use refusal::Refused;
 pub use refusal::{Refusal, Unreachable};
 

@@ -8,6 +8,17 @@ use wire::icmpv6;
 use crate::error::Error;
 use crate::ip::plausible_mtu;
 
+/// What somebody on the way said about a packet of ours, and who.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpReport {
+    /// Who said it: a router, or the host itself.
+    pub from: IpAddr,
+    /// The packet's TTL ran out there: that is how far it came.
+    pub expired: bool,
+    /// What a program is told.
+    pub error: Error,
+}
+
 /// What went wrong with a packet of ours, as somebody on the way claims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum IcmpError {
@@ -101,6 +112,12 @@ impl IcmpError {
     /// unreachable; code 4 is the business of path MTU discovery now).
     pub(crate) fn is_hard(self) -> bool {
         matches!(self, IcmpError::ProtocolUnreachable | IcmpError::PortUnreachable)
+    }
+
+    /// The same with who said it.
+    pub(crate) fn report(self, from: IpAddr) -> IcmpReport {
+        let expired = self == IcmpError::TimeExceeded;
+        IcmpReport { from, expired, error: self.error() }
     }
 
     /// What the program is told.

@@ -14,11 +14,11 @@ use crate::shared::Shared;
 use crate::trace::What;
 use crate::transmit::{Body, HeaderBuf, Packet};
 
-/// An answer to a request, on its way to the link.
+/// An answer to a request, or a question of ours about an address of ours, on its way to the link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ArpReply {
-    interface: InterfaceId,
-    packet: arp::Packet,
+    pub(super) interface: InterfaceId,
+    pub(super) packet: arp::Packet,
 }
 
 impl Interfaces {
@@ -34,6 +34,9 @@ impl Interfaces {
             return shared.drop_packet(None, Dropped::MalformedArp);
         };
         trace_arrival(shared, &packet);
+        if !self.probed.is_empty() {
+            self.note_probed(interface, &packet);
+        }
         if let Some(reason) = self.objection_to(&packet, interface, ours) {
             return shared.drop_packet(None, reason);
         }
@@ -136,8 +139,14 @@ impl Interfaces {
         header: &mut HeaderBuf,
     ) -> Option<Packet> {
         let ArpReply { interface, packet } = self.arp_replies.pop_front()?;
-        let to = packet.target_hardware;
-        Some(emit(shared, header, interface, to, &packet, Sent::ArpReply))
+        let (to, reason) = match packet.operation {
+            Operation::REQUEST if packet.sender_protocol.is_unspecified() => {
+                (EthernetAddress::BROADCAST, Sent::ArpProbe)
+            }
+            Operation::REQUEST => (EthernetAddress::BROADCAST, Sent::ArpAnnouncement),
+            _ => (packet.target_hardware, Sent::ArpReply),
+        };
+        Some(emit(shared, header, interface, to, &packet, reason))
     }
 
     /// The question who has `target`, which goes to everybody or `to` one station.

@@ -10,6 +10,7 @@ use wire::frame::{Capabilities, Medium};
 use wire::ipv6;
 use wire::time::Instant;
 
+use crate::dhcp::Resolvers;
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
@@ -21,6 +22,7 @@ use crate::ip::neighbor::{Key, Neighbors, Question, Waiter};
 use crate::ip::output::{Envelope, Identifications, LinkHeader};
 use crate::ip::path::Paths;
 use crate::ip::prefix::{Prefix, bits_of};
+use crate::ip::probe_v4::Probed;
 use crate::ip::route::{Hop, Route, RouteTable};
 use crate::shared::Shared;
 use crate::stack::Stack;
@@ -42,6 +44,10 @@ pub(crate) struct Interfaces {
     /// What IPv4 has to say about groups.
     pub(super) group_reports: VecDeque<Report>,
     pub(super) autoconf: Autoconf,
+    /// Name servers of IPv6.
+    pub(crate) resolvers: Resolvers,
+    /// Addresses of IPv4 of which it is asked whether somebody else has them.
+    pub(crate) probed: Vec<Probed>,
     pub(super) paths: Paths,
     identifications: Identifications,
     /// Datagrams of which some pieces are still to be sent.
@@ -122,6 +128,8 @@ impl Interfaces {
             discovery: VecDeque::new(),
             group_reports: VecDeque::new(),
             autoconf: Autoconf::default(),
+            resolvers: Resolvers::default(),
+            probed: Vec::new(),
             paths: Paths::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             pieces: VecDeque::new(),
@@ -313,7 +321,7 @@ impl Interfaces {
     }
 
     /// Our own address on an Ethernet link; `None` for other links.
-    pub(super) fn ethernet_address(&self, interface: InterfaceId) -> Option<EthernetAddress> {
+    pub(crate) fn ethernet_address(&self, interface: InterfaceId) -> Option<EthernetAddress> {
         match self.capabilities(interface)?.medium {
             Medium::Ethernet(address) => Some(address),
             Medium::Ip => None,

@@ -15,6 +15,7 @@
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
+//! | `probe_v4` | whether somebody else has an address of IPv4 | RFC 5227 |
 //! | `ndp` | the same for IPv6 | RFC 4861 7 |
 //! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2, RFC 4861 7.3 |
 //! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
@@ -40,6 +41,7 @@ mod opaque;
 mod output;
 mod path;
 mod prefix;
+mod probe_v4;
 mod reassembly;
 mod route;
 mod router;

@@ -65,9 +65,19 @@ impl Interfaces {
         if router.reachable_time != 0 {
             self.set_reachable_time(router.reachable_time);
         }
+        if router.other_configuration || router.managed {
+            self.resolvers.other_configuration(interface);
+        }
         for option in options.iter() {
             match option {
                 NdpOption::Mtu(mtu) => self.set_link_mtu(interface, mtu),
+                NdpOption::RecursiveDns { lifetime, servers } => {
+                    let forever = lifetime == INFINITE;
+                    let lifetime = (!forever).then(|| Duration::from_secs(lifetime.into()));
+                    for &server in servers {
+                        self.resolvers.advertised(shared.now, interface, server.into(), lifetime);
+                    }
+                }
                 NdpOption::Prefix(prefix) => self.prefix_advertised(shared, interface, &prefix),
                 _ => {}
             }

@@ -8,7 +8,7 @@ use wire::udp;
 use super::Udp;
 use super::socket::{Datagram, Socket, cost};
 use crate::event::{Ready, SocketId};
-use crate::icmp::{Icmp, IcmpError, Problem};
+use crate::icmp::{Icmp, IcmpReport, Problem};
 use crate::ip::{Incoming, Interfaces, with_scope};
 use crate::reason::Dropped;
 use crate::shared::Shared;
@@ -112,7 +112,7 @@ impl Udp {
         &mut self,
         shared: &mut Shared,
         tuple: FourTuple,
-        error: IcmpError,
+        report: IcmpReport,
     ) -> Result<(), Dropped> {
         let found = self.flow_of(&tuple).or_else(|| self.ports.find(tuple.local));
         let id = found.ok_or(Dropped::IcmpUnsolicited)?;
@@ -120,7 +120,7 @@ impl Udp {
         if socket.remote != Some(tuple.remote) {
             return Err(Dropped::IcmpUnsolicited);
         }
-        socket.error = Some(error.error());
+        (socket.error, socket.report) = (Some(report.error), Some(report));
         let ready = Ready::READ | Ready::WRITE | Ready::ERROR;
         shared.events.push(SocketId::Udp(id), &mut socket.pending, ready);
         Ok(())

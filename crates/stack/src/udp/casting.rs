@@ -339,6 +339,11 @@ impl Udp {
         self.give(shared, *last, flow, Datagram { source, payload });
     }
 
+    /// Whether a socket still has something to send.
+    pub(crate) fn is_sending(&self, id: UdpId) -> bool {
+        self.sockets.get(id).is_some_and(Socket::is_sending)
+    }
+
     fn give(&mut self, shared: &mut Shared, id: UdpId, flow: &FourTuple, datagram: Datagram) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         match socket.push_received(shared.config.udp_receive_buffer, datagram) {

@@ -9,6 +9,7 @@ use super::casting::Casting;
 use super::flows::Flow;
 use crate::error::Error;
 use crate::event::{Pending, Ready};
+use crate::icmp::IcmpReport;
 
 /// What a queued datagram costs beside its buffer: addresses and the queue's slot.
 const OVERHEAD: usize = 128;
@@ -25,6 +26,8 @@ pub(super) struct Socket {
     pub(super) ttl: u8,
     /// What ICMP said about a datagram of a connected socket.
     pub(super) error: Option<Error>,
+    /// The same in full.
+    pub(super) report: Option<IcmpReport>,
     pub(super) pending: Pending,
     received: VecDeque<Datagram>,
     /// What `received` pins in memory, in bytes.
@@ -77,6 +80,7 @@ impl Socket {
             remote: None,
             ttl,
             error: None,
+            report: None,
             pending: Pending::default(),
             received: VecDeque::new(),
             received_cost: 0,
@@ -168,6 +172,11 @@ impl Socket {
         let announce = self.wants_room && self.outgoing_cost < limit;
         self.wants_room &= !announce;
         announce
+    }
+
+    /// Whether something waits for the link or for a neighbour.
+    pub(super) fn is_sending(&self) -> bool {
+        self.outgoing_cost > 0
     }
 
     /// Bytes that wait for the link.

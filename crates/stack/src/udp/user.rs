@@ -9,6 +9,7 @@ use super::Udp;
 use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
 use crate::error::Error;
+use crate::icmp::IcmpReport;
 use crate::ip::without_scope;
 use crate::stack::Stack;
 
@@ -225,6 +226,14 @@ impl Stack {
     /// [`Error::NoSuchSocket`] when the socket is closed.
     pub fn udp_take_error(&mut self, id: UdpId) -> Result<Option<Error>, Error> {
         Ok(self.udp.socket_mut(id)?.error.take())
+    }
+
+    /// What ICMP reported last, and who said so, as `IP_RECVERR` gives it: once.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_take_report(&mut self, id: UdpId) -> Result<Option<IcmpReport>, Error> {
+        Ok(self.udp.socket_mut(id)?.report.take())
     }
 
     /// `IP_TTL`: the TTL of what is sent from now on; 64 unless set.

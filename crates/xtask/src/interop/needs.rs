@@ -13,6 +13,7 @@ use anyhow::{Result, bail, ensure};
 const NEEDS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ip", "iproute2"),
+    ("dnsmasq", "dnsmasq-base"),
     ("nc.openbsd", "netcat-openbsd"),
     ("nginx", "nginx"),
     ("nsenter", "util-linux"),

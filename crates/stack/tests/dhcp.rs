@@ -1,0 +1,241 @@
+//! DHCP for IPv4, and name servers of IPv6, on a link: RFC 2131, RFC 5227, RFC 8106, RFC 8415.
+
+mod host;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use estab_stack::reason::{Dropped, Sent};
+use estab_stack::{Config, Error, Stack};
+use host::*;
+use wire::arp::Operation;
+use wire::dhcpv4::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
+use wire::ethernet::{EtherType, EthernetAddress};
+use wire::frame::{Capabilities, Medium};
+use wire::ip::Protocol;
+use wire::time::Instant;
+use wire::{arp, dhcpv6, ipv4, ipv6, udp};
+
+/// A host on Ethernet that asks a DHCP server, and what it has sent.
+fn asking(config: Config) -> Host {
+    let mut host = Host::new(config, Medium::Ethernet(OUR_HARDWARE), false);
+    host.stack.remove_address(host.interface, US.into()).unwrap();
+    host.stack.dhcp_start(host.now, host.interface).unwrap();
+    host.stack.handle_timeout(host.now);
+    host
+}
+
+/// A message of the client in a frame to everybody.
+#[track_caller]
+fn parse_broadcast(frame: &[u8]) -> Message {
+    let (ethernet, packet) = parse_frame(frame);
+    assert_eq!(ethernet.destination, EthernetAddress::BROADCAST);
+    let (ip, udp, payload) = parse_udp(packet);
+    assert_eq!((ip.source, ip.destination), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST));
+    assert_eq!((udp.source_port, udp.destination_port), (CLIENT_PORT, SERVER_PORT));
+    Message::parse(payload).unwrap()
+}
+
+fn answer(host: &mut Host, asked: &Message, kind: MessageType) {
+    let mut message = asked.clone();
+    message.kind = kind;
+    message.your_address = US;
+    message.options.server_identifier = Some(THEM);
+    message.options.lease_time = Some(3600);
+    message.options.prefix_len = Some(24);
+    message.options.routers = vec![THEM];
+    message.options.dns_servers = vec![THEM];
+    message.options.mtu = Some(1400);
+    let ip = ipv4::Header { destination: Ipv4Addr::BROADCAST, ..header(Protocol::UDP) };
+    let packet = datagram(&ip, (SERVER_PORT, CLIENT_PORT), &message.to_bytes());
+    host.arrives(&frame_to(EthernetAddress::BROADCAST, EtherType::IPV4, &packet));
+}
+
+/// DISCOVER, OFFER, REQUEST, ACK.
+fn given(host: &mut Host) {
+    let discover = parse_broadcast(&host.sends_one());
+    assert_eq!(discover.kind, MessageType::DISCOVER);
+    answer(host, &discover, MessageType::OFFER);
+    let request = parse_broadcast(&host.sends_one());
+    assert_eq!(request.kind, MessageType::REQUEST);
+    answer(host, &request, MessageType::ACK);
+}
+
+/// Time passes in small steps, with all that is sent meanwhile.
+fn passes(host: &mut Host, seconds: u64) -> Vec<Vec<u8>> {
+    let mut frames = host.sends();
+    for _ in 0..seconds * 10 {
+        host.later_millis(100);
+        frames.extend(host.sends());
+    }
+    frames
+}
+
+#[test]
+fn an_interface_gets_its_address_route_and_name_server() {
+    let mut host = asking(Config::default());
+    given(&mut host);
+    host.sends_nothing();
+    assert!(!host.stack.is_local(US.into()), "not before it was probed");
+    let arp: Vec<_> = passes(&mut host, 8).iter().map(|frame| parse_arp(frame).1).collect();
+    let senders: Vec<_> = arp.iter().map(|packet| packet.sender_protocol).collect();
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    assert_eq!(senders, [nobody, nobody, nobody, US], "three probes and an announcement");
+    assert!(arp.iter().all(|packet| packet.target_protocol == US));
+    assert_eq!((host.sent(Sent::ArpProbe), host.sent(Sent::ArpAnnouncement)), (3, 1));
+    let change = host.stack.poll_dhcp_change().unwrap();
+    let lease = change.lease.unwrap();
+    assert_eq!((lease.address, lease.prefix_len, lease.mtu), (US, 24, Some(1400)));
+    assert_eq!(host.stack.addresses(host.interface).next(), Some((IpAddr::V4(US), 24)));
+    assert_eq!(host.stack.dns_servers(), [v4(THEM, 53)]);
+    // Through the router to somebody far away.
+    let id = host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"x", v4(FAR, 7)).unwrap();
+    assert_eq!(parse_arp(&host.sends_one()).1.target_protocol, THEM);
+}
+
+/// The address is given back, and goes when that is on its way (RFC 2131 4.4.6).
+#[test]
+fn an_address_is_released_before_it_goes() {
+    let mut host = asking(Config { dhcp_probes: 0, ..Config::default() });
+    given(&mut host);
+    host.sends();
+    host.stack.dhcp_stop(host.now, host.interface).unwrap();
+    assert_eq!(parse_arp(&host.sends_one()).1.target_protocol, THEM);
+    assert!(host.stack.is_local(US.into()));
+    host.arrives(&arp_reply());
+    let frame = host.sends_one();
+    let (_, packet) = parse_frame(&frame);
+    let message = Message::parse(parse_udp(packet).2).unwrap();
+    assert_eq!((message.kind, message.client_address), (MessageType::RELEASE, US));
+    host.sends_nothing();
+    assert!(!host.stack.is_local(US.into()));
+    assert_eq!(host.stack.dns_servers(), []);
+    let changes: Vec<_> = std::iter::from_fn(|| host.stack.poll_dhcp_change()).collect();
+    assert!(changes[0].lease.is_some() && changes[1].lease.is_none());
+}
+
+/// RFC 5227 2.1.1: an answer to a probe, or another's probe for the same address.
+#[test]
+fn an_address_that_somebody_has_is_declined() {
+    let nobody = (EthernetAddress::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+    let theirs = [
+        arp_frame(Operation::REPLY, (THEIR_HARDWARE, US), (OUR_HARDWARE, nobody.1)),
+        arp_frame(Operation::REQUEST, (THEIR_HARDWARE, nobody.1), (nobody.0, US)),
+    ];
+    for shows in theirs {
+        let mut host = asking(Config::default());
+        given(&mut host);
+        assert!(!passes(&mut host, 2).is_empty());
+        host.arrives(&shows);
+        let decline = parse_broadcast(&host.sends_one());
+        assert_eq!(decline.kind, MessageType::DECLINE);
+        assert_eq!(decline.options.requested_address, Some(US));
+        assert!(passes(&mut host, 9).is_empty(), "RFC 2131 3.1 (5): ten seconds");
+        assert_eq!(passes(&mut host, 2).len(), 1);
+        assert!(!host.stack.is_local(US.into()));
+    }
+}
+
+#[test]
+fn a_lease_that_ends_takes_everything_with_it() {
+    let mut host = asking(Config { dhcp_probes: 0, ..Config::default() });
+    given(&mut host);
+    host.sends();
+    assert!(host.stack.is_local(US.into()));
+    host.arrives(&arp_reply());
+    passes(&mut host, 3602);
+    assert!(!host.stack.is_local(US.into()));
+    let id = host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let nowhere = host.stack.udp_send_to(host.now, id, b"x", v4(FAR, 7));
+    assert_eq!(nowhere, Err(Error::NetworkUnreachable));
+    assert!(host.sent(Sent::Dhcp) > 4, "and it asks again");
+}
+
+#[test]
+fn what_makes_no_sense_is_counted() {
+    let mut host = asking(Config::default());
+    host.sends();
+    let ip = ipv4::Header { destination: Ipv4Addr::BROADCAST, ..header(Protocol::UDP) };
+    let packet = datagram(&ip, (SERVER_PORT, CLIENT_PORT), b"no message");
+    host.drops(
+        &frame_to(EthernetAddress::BROADCAST, EtherType::IPV4, &packet),
+        Dropped::MalformedDhcp,
+    );
+}
+
+#[test]
+fn a_link_without_stations_has_no_dhcp() {
+    let mut stack = Stack::new(Config::default(), [7; 32]);
+    let capabilities =
+        Capabilities { medium: Medium::Ip, mtu: 1500, checksum: false, segmentation: false };
+    let tun = stack.add_interface(capabilities);
+    assert_eq!(stack.dhcp_start(Instant::ZERO, tun), Err(Error::InvalidInput));
+    assert_eq!(stack.dhcp_stop(Instant::ZERO, tun), Err(Error::InvalidInput));
+}
+
+/// RFC 8415 6.1 and 18.2.6: where a router says so, a DHCP server is asked for name servers; RFC 8106:
+/// the router may name them itself.
+#[test]
+fn name_servers_of_ipv6_are_learnt_from_routers_and_servers() {
+    use wire::ndp::{Header, NdpOption, Preference, RouterAdvertisement};
+    let mut host = v6::tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 3);
+    let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    let said = RouterAdvertisement {
+        hop_limit: 64,
+        managed: false,
+        other_configuration: true,
+        preference: Preference::Medium,
+        router_lifetime: 1800,
+        reachable_time: 0,
+        retransmit_time: 0,
+    };
+    let advertised: Ipv6Addr = "fd77::53".parse().unwrap();
+    let servers = [advertised.octets()];
+    let options = [NdpOption::RecursiveDns { lifetime: 60, servers: &servers }];
+    let header = Header::RouterAdvertisement(said);
+    host.arrives(&v6::ndp_frame((router, v6::ALL_NODES), header, &options));
+    let at = |ip: Ipv6Addr| SocketAddr::new(ip.into(), 53);
+    assert_eq!(host.stack.dns_servers(), [at(advertised)]);
+    let asked = passes(&mut host, 3);
+    let asks = |frame: &&Vec<u8>| frame.len() > 62 && frame[14 + 6] == Protocol::UDP.0;
+    let frame = asked.iter().find(asks).expect("an information-request");
+    let (ip, payload) = ipv6::Header::parse(&frame[14..]).unwrap();
+    assert_eq!(ip.destination, "ff02::1:2".parse::<Ipv6Addr>().unwrap());
+    let (_, request) = udp::Header::parse(payload).unwrap();
+    let request = dhcpv6::Message::parse(request).unwrap();
+    assert_eq!(request.kind, dhcpv6::MessageType::INFORMATION_REQUEST);
+    let told: Ipv6Addr = "fd77::5353".parse().unwrap();
+    let reply = dhcpv6::Message {
+        kind: dhcpv6::MessageType::REPLY,
+        transaction: request.transaction,
+        client_identifier: request.client_identifier,
+        server_identifier: vec![0, 3, 0, 1, 2, 0, 0, 0, 0, 1],
+        dns_servers: vec![told],
+        ..dhcpv6::Message::default()
+    };
+    let reply = v6::datagram(
+        &ipv6::Header { source: router, destination: ip.source, ..v6::header(Protocol::UDP) },
+        (547, 546),
+        &reply.to_bytes(),
+    );
+    host.arrives(&frame_to(OUR_HARDWARE, EtherType::IPV6, &reply));
+    host.sends();
+    assert_eq!(host.stack.dns_servers(), [at(advertised), at(told)]);
+    passes(&mut host, 61);
+    assert_eq!(host.stack.dns_servers(), [at(told)]);
+}
+
+#[test]
+fn an_arp_packet_of_our_own_is_no_conflict() {
+    let mut host = asking(Config::default());
+    given(&mut host);
+    let probes = passes(&mut host, 2);
+    let (_, probe) = parse_arp(&probes[0]);
+    let mut bytes = [0; arp::PACKET_LEN];
+    probe.emit(&mut bytes);
+    host.arrives(&frame_to(EthernetAddress::BROADCAST, EtherType::ARP, &bytes));
+    passes(&mut host, 7);
+    assert!(host.stack.is_local(US.into()));
+}
