@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{AddressChange, AddressFate, Config, Error};
 use host::v6::*;
-use host::{Host, THEIR_HARDWARE};
+use host::{Host, OUR_HARDWARE, THEIR_HARDWARE};
 use wire::ethernet::EthernetAddress;
 use wire::ip::Protocol;
 use wire::ipv6::{self, solicited_node};
@@ -215,6 +215,10 @@ fn routers_are_asked_until_one_answers() {
     let solicitations = |frames: &[Vec<u8>]| {
         let said = discovery(frames);
         let asks = said.into_iter().filter(|said| said.header == Header::RouterSolicitation);
+        let asks = asks.inspect(|said| {
+            let options: Vec<_> = said.options().iter().collect();
+            assert_eq!(options, [NdpOption::SourceLinkLayer(OUR_HARDWARE)]);
+        });
         asks.map(|said| (said.ip.source, said.ip.destination)).collect::<Vec<_>>()
     };
     let mut host = tap_with(Config::default());
@@ -250,6 +254,75 @@ fn a_router_gives_an_address_and_routes() {
     assert_eq!(asked.header, Header::NeighborSolicitation { target: near });
 }
 
+/// RFC 4861 6.3.4, 6.3.5: hosts of a prefix are on the link while it is valid. An advertisement that
+/// says nothing of that (4.6.2) changes nothing.
+#[test]
+fn a_prefix_is_on_the_link_while_it_is_valid() {
+    let other = |valid_lifetime, on_link| PrefixInformation {
+        prefix: "2001:db8:9:9::".parse().unwrap(),
+        on_link,
+        autonomous: false,
+        ..prefix(valid_lifetime, 0)
+    };
+    let mut host = configured();
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let mut last = 0;
+    let mut is_near = |host: &mut Host| {
+        last += 1;
+        let peer = Ipv6Addr::new(0x2001, 0xdb8, 9, 9, 0, 0, 0, last);
+        host.stack.udp_send_to(host.now, id, b"x", at(peer, 7)).unwrap();
+        let asks_for_it = |frame: &Vec<u8>| {
+            let (ip, _) = parse_ip(host::parse_frame(frame).1);
+            let asked = Header::NeighborSolicitation { target: peer };
+            ip.next_header == Protocol::ICMPV6 && parse_ndp(frame).header == asked
+        };
+        host.sends().iter().any(asks_for_it)
+    };
+    assert!(!is_near(&mut host));
+    advertise(&mut host, ROUTER, advertisement(1800), Some(other(600, true)));
+    assert!(is_near(&mut host));
+    advertise(&mut host, ROUTER, advertisement(1800), Some(other(0, false)));
+    assert!(is_near(&mut host));
+    advertise(&mut host, ROUTER, advertisement(1800), Some(other(0, true)));
+    assert!(!is_near(&mut host));
+    advertise(&mut host, ROUTER, advertisement(1800), Some(other(600, true)));
+    passes(&mut host, 599_900);
+    assert!(is_near(&mut host));
+    host.later_millis(100);
+    assert!(!is_near(&mut host));
+}
+
+/// RFC 4861 6.3.4: a router says how long neighbours count as reachable; zero says nothing.
+#[test]
+fn a_router_says_how_long_neighbors_are_reachable() {
+    let near: Ipv6Addr = "2001:db8:7:7::99".parse().unwrap();
+    for (reachable_time, trusted) in [(200_000, true), (0, true), (1000, false)] {
+        let mut host = configured();
+        let said = RouterAdvertisement { reachable_time: 200_000, ..advertisement(1800) };
+        advertise(&mut host, ROUTER, said, None);
+        let said = RouterAdvertisement { reachable_time, ..advertisement(1800) };
+        advertise(&mut host, ROUTER, said, None);
+        let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        host.stack.udp_send_to(host.now, id, b"x", at(near, 7)).unwrap();
+        host.sends();
+        let header = Header::NeighborAdvertisement {
+            target: near,
+            is_router: false,
+            is_solicited: true,
+            is_override: true,
+        };
+        let option = NdpOption::TargetLinkLayer(EthernetAddress([2, 0, 0, 0, 0, 9]));
+        host.arrives(&ndp_frame((near, global(&host).unwrap()), header, &[option]));
+        host.sends_one();
+        // Half of 200 s at least.
+        host.later_millis(90_000);
+        host.stack.udp_send_to(host.now, id, b"x", at(near, 7)).unwrap();
+        host.sends();
+        host.later_millis(5_000);
+        assert_eq!(host.sends().is_empty(), trusted, "{reachable_time}");
+    }
+}
+
 /// RFC 4861 6.3.4: "a Lifetime of 0 indicates that the router is not a default router".
 #[test]
 fn a_router_leaves_when_it_says_so_and_when_its_time_is_over() {
@@ -265,6 +338,28 @@ fn a_router_leaves_when_it_says_so_and_when_its_time_is_over() {
         }
         assert_eq!(send(&mut host), Err(Error::NetworkUnreachable));
     }
+}
+
+/// RFC 4861 7.2.5: who advertises itself and is no router any more is none of our default routers.
+#[test]
+fn a_router_that_became_a_host_is_none() {
+    let mut host = configured();
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let far = at("2606::1".parse().unwrap(), 7);
+    let send = |host: &mut Host| host.stack.udp_send_to(host.now, id, b"x", far);
+    let says = |is_router| {
+        let header = Header::NeighborAdvertisement {
+            target: ROUTER,
+            is_router,
+            is_solicited: false,
+            is_override: true,
+        };
+        ndp_frame((ROUTER, ALL_NODES), header, &[NdpOption::TargetLinkLayer(THEIR_HARDWARE)])
+    };
+    host.arrives(&says(true));
+    assert_eq!(send(&mut host), Ok(1));
+    host.arrives(&says(false));
+    assert_eq!(send(&mut host), Err(Error::NetworkUnreachable));
 }
 
 /// RFC 4191 3.2: the preference decides, and the next takes over. A gateway that the program set comes

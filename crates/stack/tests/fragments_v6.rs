@@ -4,7 +4,7 @@ mod host;
 
 use estab_stack::reason::{Dropped, Sent};
 use host::v6::*;
-use wire::icmpv6::{Header, ParameterCode, TimeExceededCode};
+use wire::icmpv6::{self, Header, ParameterCode, TimeExceededCode};
 use wire::ip::Protocol;
 use wire::ipv6;
 
@@ -130,6 +130,26 @@ fn headers_in_front_of_the_fragment_header_stay() {
     assert_eq!(&buffer[..24], data(24));
 }
 
+/// RFC 8200 4.5: the headers in front and the name of what follows are those of the first fragment;
+/// others may differ.
+#[test]
+fn the_first_fragment_says_what_the_packet_is() {
+    let mut host = tun();
+    let request = echo_bytes(&header(Protocol::ICMPV6), &data(56));
+    let first = ipv6::Fragment {
+        next_header: Protocol::ICMPV6,
+        offset: 0,
+        more_fragments: true,
+        identification: 77,
+    };
+    let options = [Protocol::FRAGMENT.0, 0, 1, 4, 0, 0, 0, 0];
+    let payload = [&options[..], &first.to_bytes(), &request[..24]].concat();
+    host.arrives(&fragment(Protocol::TCP, 24, false, &request[24..]));
+    host.arrives(&packet(&header(Protocol::DESTINATION_OPTIONS), &payload));
+    let bytes = host.sends_one();
+    assert_eq!(parse_icmp(&bytes).2, data(56));
+}
+
 /// RFC 5722 4: "the entire datagram (and any constituent fragments, including those not yet
 /// received) MUST be silently discarded".
 #[test]
@@ -200,4 +220,27 @@ fn missing_fragments_are_told_to_whoever_sent_the_first() {
     host.arrives(&fragments[1]);
     host.later_millis(60_000);
     host.sends_nothing();
+}
+
+/// RFC 4443 2.4 (e.1): that an error did not come whole is told to nobody.
+#[test]
+fn nobody_is_told_about_missing_fragments_of_an_error() {
+    let mut host = tun();
+    let port = Header::DestinationUnreachable { code: icmpv6::UnreachableCode::PORT };
+    let message = message_bytes(&header(Protocol::ICMPV6), &port, &data(1240));
+    host.arrives(&cut(&message, 1200)[0]);
+    let options = [&[Protocol::ICMPV6.0, 0, 1, 4, 0, 0, 0, 0][..], &message].concat();
+    let behind = packet(&header(Protocol::FRAGMENT), &{
+        let cut = ipv6::Fragment {
+            next_header: Protocol::DESTINATION_OPTIONS,
+            offset: 0,
+            more_fragments: true,
+            identification: 78,
+        };
+        [&cut.to_bytes()[..], &options[..1200]].concat()
+    });
+    host.arrives(&behind);
+    host.later_millis(60_000);
+    host.sends_nothing();
+    assert_eq!(host.dropped(Dropped::FragmentTimeout), 2);
 }

@@ -116,6 +116,16 @@ fn loopback_addresses_do_not_come_from_a_link_nor_go_to_one() {
     assert_eq!(sent, Err(Error::NetworkUnreachable));
 }
 
+/// 3.2.1.7: "A host MUST NOT discard a datagram just because it was received with TTL less than 2."
+#[test]
+fn a_ttl_that_is_used_up_is_no_reason_to_discard() {
+    let mut host = Host::tun();
+    for ttl in [0, 1] {
+        host.arrives(&echo(&ipv4::Header { ttl, ..asked() }, b"x"));
+        host.sends_one();
+    }
+}
+
 /// 3.2.1.8 (c) lets a host refuse source routes; RFC 7126 4.3.5 and 4.4.5 say to drop them.
 #[test]
 fn source_routes_are_dropped() {

@@ -9,6 +9,7 @@ use estab_stack::{Config, Error, PingReply, SocketId};
 use host::Host;
 use host::v6::*;
 use proptest::prelude::*;
+use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::{FrameBuf, ReceiveMeta};
 use wire::icmpv6::{Header, ParameterCode, TimeExceededCode, UnreachableCode};
 use wire::ip::Protocol;
@@ -125,22 +126,49 @@ fn broken_messages_are_dropped() {
     host.drops(&bytes, Dropped::UdpChecksum);
 }
 
-/// RFC 8200 4: extension headers in front of a transport are passed over.
+/// RFC 8200 3: the host that a packet is for takes it, however far it could have gone still.
+#[test]
+fn a_hop_limit_that_is_used_up_is_no_reason_to_discard() {
+    let mut host = tun();
+    for hop_limit in [0, 1] {
+        host.arrives(&echo(&ipv6::Header { hop_limit, ..asked() }, b"x"));
+        host.sends_one();
+    }
+}
+
+/// RFC 4443 2.4 (e.4), (e.5): what came in a frame for many deserves no error, and no answer either.
+#[test]
+fn unicast_in_a_group_frame_is_discarded() {
+    let mut host = host::v6::tap();
+    for to in [EthernetAddress::BROADCAST, EthernetAddress::of_ipv6_group(ALL_NODES)] {
+        for packet in [echo(&asked(), b"x"), datagram(&asked(), (1, 2), b"x")] {
+            host.drops(&host::frame_to(to, EtherType::IPV6, &packet), Dropped::LinkGroup);
+        }
+    }
+}
+
+/// RFC 8200 4: extension headers in front of a transport are passed over, and none comes back (8.4).
 #[test]
 fn extension_headers_are_passed() {
     let mut host = tun();
+    let answers = |host: &mut Host| {
+        let bytes = host.sends_one();
+        let (_, icmp, payload) = parse_icmp(&bytes);
+        assert_eq!(icmp, Header::EchoReply { identifier: 1, sequence: 2 });
+        assert_eq!(payload, b"x");
+    };
     let icmp = Protocol::ICMPV6.0;
     let padding = [icmp, 0, 1, 4, 0, 0, 0, 0];
     for first in [Protocol::HOP_BY_HOP, Protocol::DESTINATION_OPTIONS] {
         host.arrives(&behind(first, &padding));
-        host.sends_one();
+        answers(&mut host);
     }
     // RFC 5095: nothing is left of a routing header without segments.
     host.arrives(&behind(Protocol::ROUTING, &[icmp, 0, 0, 0, 0, 0, 0, 0]));
-    host.sends_one();
+    answers(&mut host);
     let two = [[Protocol::DESTINATION_OPTIONS.0, 0, 1, 4, 0, 0, 0, 0], padding].concat();
     host.arrives(&behind(Protocol::HOP_BY_HOP, &two));
-    host.sends_one();
+    answers(&mut host);
     // RFC 8200 4.7: nothing follows.
     host.drops(&behind(Protocol::NO_NEXT_HEADER, &[]), Dropped::NoNextHeader);
 }
@@ -425,7 +453,7 @@ proptest! {
             None => packet(&ip, &bytes),
         };
         let bytes = match tap {
-            true => host::frame(wire::ethernet::EtherType::IPV6, &bytes),
+            true => host::frame(EtherType::IPV6, &bytes),
             false => bytes,
         };
         let frame = FrameBuf::copy_from(&bytes);

@@ -242,6 +242,57 @@ fn nobody_is_learned_from_an_advertisement_that_we_did_not_ask_for() {
     asks(&mut host, THEM, None);
 }
 
+/// 7.2.5: what was asked for was an address; an answer without one is none.
+#[test]
+fn an_advertisement_without_an_address_answers_nothing() {
+    let mut host = tap();
+    let id = socket(&mut host);
+    say(&mut host, id, THEM, b"first");
+    asks(&mut host, THEM, None);
+    let header = Header::NeighborAdvertisement {
+        target: THEM,
+        is_router: false,
+        is_solicited: true,
+        is_override: true,
+    };
+    host.drops(&ndp_frame((THEM, US), header, &[]), Dropped::NdpNotForUs);
+    host.arrives(&answer(THEIR_HARDWARE, true, true));
+    delivers(&mut host, b"first", THEIR_HARDWARE);
+}
+
+/// 7.2.3: a question that is none for us teaches nothing.
+#[test]
+fn a_question_for_another_is_discarded() {
+    let mut host = tap();
+    let header = Header::NeighborSolicitation { target: OTHER };
+    let asked = ndp_frame((THEM, US), header, &[NdpOption::SourceLinkLayer(THEIR_HARDWARE)]);
+    host.drops(&asked, Dropped::NdpNotForUs);
+    let id = socket(&mut host);
+    say(&mut host, id, THEM, b"who");
+    asks(&mut host, THEM, None);
+}
+
+/// 7.2.3: who asks from another hardware address has it now, and is to confirm it.
+#[test]
+fn a_question_from_new_hardware_moves_its_sender() {
+    let (mut host, id) = acquainted();
+    host.arrives(&question(THEM, &[NdpOption::SourceLinkLayer(MOVED)]));
+    host.sends_one();
+    say(&mut host, id, THEM, b"there");
+    delivers(&mut host, b"there", MOVED);
+    host.later_millis(5_000);
+    asks(&mut host, THEM, Some(MOVED));
+}
+
+/// 6.1.1: a host does not answer for routers.
+#[test]
+fn router_solicitations_are_discarded() {
+    let mut host = tap();
+    let option = NdpOption::SourceLinkLayer(THEIR_HARDWARE);
+    let asked = ndp_frame((THEM, US), Header::RouterSolicitation, &[option]);
+    host.drops(&asked, Dropped::IcmpIgnored);
+}
+
 /// 7.1.1 and 7.1.2: each reason to discard a message.
 #[test]
 fn messages_that_may_not_be_believed_are_dropped() {

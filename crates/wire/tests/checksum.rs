@@ -1,6 +1,6 @@
 //! The checksum against a naive one, word by word, as RFC 1071 section 4.1 has it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use estab_wire::checksum::{self, Sum};
 use estab_wire::ip::Protocol;
@@ -140,15 +140,17 @@ fn gigabytes_per_second(bytes: &[u8], sum: impl Fn(&[u8]) -> u16) -> f64 {
     (rounds * bytes.len()) as f64 / start.elapsed().as_secs_f64() / 1e9
 }
 
+/// RFC 768, RFC 8200 8.1.
 #[test]
 fn a_udp_checksum_of_zero_is_sent_as_ones() {
-    let (source, destination) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let mut datagram = [0, 1, 0, 2, 0, 10, 0, 0, 0, 0];
-    // Whatever is missing from all ones goes into the payload.
-    let missing = checksum::transport(source, destination, Protocol::UDP, &datagram);
-    datagram[8..].copy_from_slice(&missing.to_be_bytes());
-    assert_eq!(checksum::transport(source, destination, Protocol::UDP, &datagram), 0);
-    udp::fill_checksum(source, destination, &mut datagram);
-    assert_eq!(udp::View::new(&datagram).unwrap().checksum(), 0xffff);
-    assert!(udp::is_checksum_valid(source, destination, &datagram));
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        let mut datagram = [0, 1, 0, 2, 0, 10, 0, 0, 0, 0];
+        // Whatever is missing from all ones goes into the payload.
+        let missing = checksum::transport(address, address, Protocol::UDP, &datagram);
+        datagram[8..].copy_from_slice(&missing.to_be_bytes());
+        assert_eq!(checksum::transport(address, address, Protocol::UDP, &datagram), 0);
+        udp::fill_checksum(address, address, &mut datagram);
+        assert_eq!(udp::View::new(&datagram).unwrap().checksum(), 0xffff);
+        assert!(udp::is_checksum_valid(address, address, &datagram));
+    }
 }

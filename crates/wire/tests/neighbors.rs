@@ -200,7 +200,10 @@ fn rfc4861_7_1_1_neighbor_solicitations() {
     let group = ipv6::solicited_node(HOST);
     assert_eq!(group.to_string(), "ff02::1:ff00:2");
     let probe = ip(Ipv6Addr::UNSPECIFIED, group);
-    assert!(Header::parse(&probe, &message(&for_host, &[])).is_ok());
+    let whole = message(&for_host, &[]);
+    assert!(Header::parse(&probe, &whole).is_ok());
+    let cut = Header::parse(&probe, &whole[..23]).unwrap_err();
+    assert_eq!(cut, Malformed::Truncated { length: 23, needed: 24 });
     let source = [NdpOption::SourceLinkLayer(STATION)];
     assert_eq!(error(&probe, &for_host, &source), Malformed::LinkLayerAddressOfNobody);
     assert_eq!(

@@ -9,7 +9,7 @@ use wire::ip::Protocol;
 use wire::ipv4::{self, Ipv4Option};
 
 use crate::icmp::Problem;
-use crate::ip::input_v6::without_fragment_header;
+use crate::ip::input_v6::{pass_extensions, without_fragment_header};
 use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
 use crate::ip::{InterfaceId, Interfaces, Received};
 use crate::packets::OtherProtocols;
@@ -271,6 +271,7 @@ impl Stack {
                 IpAddr::V4(v4) => self.interfaces.is_broadcast_on(interface, v4),
                 IpAddr::V6(v6) => v6.is_multicast(),
             };
+            let protocol = expired.protocol();
             let received = Received {
                 source: key.source,
                 destination: key.destination,
@@ -280,14 +281,17 @@ impl Stack {
                 frame: expired.into_frame(),
                 meta: ReceiveMeta::default(),
             };
-            let packet = Incoming {
+            let mut packet = Incoming {
                 header_len,
-                protocol: Protocol(key.protocol),
+                protocol,
                 group,
                 continues: false,
                 in_fragments: true,
                 received,
             };
+            if key.source.is_ipv6() {
+                pass_extensions(&mut packet);
+            }
             self.icmp.report(
                 &mut self.shared,
                 &self.interfaces,

@@ -78,15 +78,7 @@ impl Stack {
 
     /// Something is wrong with the extension headers: the sender is told, where it is to be.
     fn refuse_chain(&mut self, mut packet: Incoming, malformed: ChainMalformed) {
-        // What the packet is in the end decides whether an error may be sent about it.
-        let mut rest = Extensions::new(packet.protocol, &packet.received.frame);
-        for extension in rest.by_ref() {
-            packet.continues |= extension.fragment().is_some_and(|fragment| fragment.offset != 0);
-        }
-        packet.protocol = rest.protocol();
-        let passed = rest.start() - packet.header_len;
-        packet.header_len = rest.start();
-        packet.received.frame.advance(passed);
+        pass_extensions(&mut packet);
         if let Some(answer) = malformed.answer() {
             self.icmp.report(&mut self.shared, &self.interfaces, &packet, Problem::Headers(answer));
         }
@@ -160,6 +152,19 @@ impl Stack {
         self.put_together(key, &piece);
         self.shared.recycle(packet.received.frame);
     }
+}
+
+/// Passes over the extension headers that are left, as far as they came: what the packet is in the end
+/// decides whether an error may be sent about it (RFC 4443 2.4 (e)).
+pub(super) fn pass_extensions(packet: &mut Incoming) {
+    let mut rest = Extensions::new(packet.protocol, &packet.received.frame);
+    for extension in rest.by_ref() {
+        packet.continues |= extension.fragment().is_some_and(|fragment| fragment.offset != 0);
+    }
+    packet.protocol = rest.protocol();
+    let passed = rest.start() - ipv6::HEADER_LEN;
+    packet.header_len += passed;
+    packet.received.frame.advance(passed);
 }
 
 /// A packet that is whole again, without its fragment header: RFC 8200 4.5. `None` when it would be

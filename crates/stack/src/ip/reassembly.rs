@@ -17,7 +17,8 @@ use core::net::IpAddr;
 use hashbrown::HashMap;
 use rand_core::Rng;
 use wire::frame::FrameBuf;
-use wire::ip::Ecn;
+use wire::ip::{Ecn, Protocol};
+use wire::ipv6;
 use wire::time::Instant;
 
 use crate::config::Config;
@@ -373,6 +374,19 @@ impl Part {
 }
 
 impl Reassembled {
+    /// What the first fragment says that its payload begins with.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self.key.source {
+            IpAddr::V4(_) => Protocol(self.key.protocol),
+            // The fragment header is the last of the headers, and begins with it (RFC 8200 4.5).
+            IpAddr::V6(_) => {
+                let at = self.header_len.checked_sub(ipv6::Fragment::LEN);
+                let named = at.and_then(|at| self.packet.get(at));
+                named.map_or(Protocol::NO_NEXT_HEADER, |named| Protocol(*named))
+            }
+        }
+    }
+
     /// The packet as a frame that shows its payload, with its headers hidden in front.
     pub(crate) fn into_frame(self) -> FrameBuf {
         let mut frame = FrameBuf::from(self.packet);
