@@ -8,7 +8,11 @@ use super::bench::Bench;
 const PATH: &str = include_str!("path.sh");
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case::over_every("path-mtu-tcp", 40, tcp), Case::over_every("path-mtu-ping", 40, ping)]
+    vec![
+        Case::over_every("path-mtu-tcp", 40, tcp),
+        Case::over_every("path-mtu-ping", 40, ping),
+        Case::over_every("path-mtu-far-ping", 40, far_ping),
+    ]
 }
 
 /// Files both ways, whoever opens the connection; the kernel must have told us at least once.
