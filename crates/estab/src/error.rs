@@ -27,7 +27,7 @@ fn kind(error: stack::Error) -> ErrorKind {
         stack::Error::ConnectionAborted => ErrorKind::ConnectionAborted,
         stack::Error::BrokenPipe => ErrorKind::BrokenPipe,
         stack::Error::TimedOut => ErrorKind::TimedOut,
-        stack::Error::HostUnreachable => ErrorKind::HostUnreachable,
+        stack::Error::HostUnreachable | stack::Error::Prohibited => ErrorKind::HostUnreachable,
         stack::Error::NetworkUnreachable => ErrorKind::NetworkUnreachable,
         stack::Error::ProtocolUnreachable => ErrorKind::Unsupported,
         stack::Error::PermissionDenied => ErrorKind::PermissionDenied,

@@ -4,8 +4,10 @@ use core::fmt;
 
 /// The reason why a command failed, or why a connection ended.
 ///
-/// Each variant is one `std::io::ErrorKind`, so that a socket layer can pass it on without loss:
-/// a refused, an unreachable, a timed-out and a reset connection are four different things.
+/// Nearly each variant is one `std::io::ErrorKind`, so that a socket layer can pass it on without
+/// loss: a refused, an unreachable, a timed-out and a reset connection are four different things.
+/// [`MessageTooBig`](Error::MessageTooBig) shares one with [`InvalidInput`](Error::InvalidInput), and
+/// [`Prohibited`](Error::Prohibited) with [`HostUnreachable`](Error::HostUnreachable).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -39,6 +41,8 @@ pub enum Error {
     HostUnreachable,
     /// There is no route, or ICMP said that the network cannot be reached.
     NetworkUnreachable,
+    /// ICMP said that a filter on the way forbids it.
+    Prohibited,
     /// ICMP said that the host does not speak the protocol.
     ProtocolUnreachable,
     /// A datagram to everybody on a link, from a socket that may not send such.
@@ -66,6 +70,7 @@ impl Error {
             Error::HostUnreachable => "no route to host",
             Error::NetworkUnreachable => "network is unreachable",
             Error::PermissionDenied => "the socket may not send broadcasts",
+            Error::Prohibited => "prohibited by a filter on the way",
             Error::ProtocolUnreachable => "protocol not available at the peer",
         }
     }

@@ -190,7 +190,7 @@ fn errors_reach_the_socket_as_different_errors() {
         (unreachable(UnreachableCode::HOST), Error::HostUnreachable),
         (unreachable(UnreachableCode::NETWORK), Error::NetworkUnreachable),
         (unreachable(UnreachableCode::FRAGMENTATION_NEEDED), Error::MessageTooBig),
-        (unreachable(prohibited), Error::HostUnreachable),
+        (unreachable(prohibited), Error::Prohibited),
         (Header::TimeExceeded { code: time }, Error::HostUnreachable),
     ];
     for (icmp, error) in cases {

@@ -282,7 +282,7 @@ fn errors_reach_the_socket_as_different_errors() {
         (unreachable(UnreachableCode::PORT), Error::ConnectionRefused),
         (unreachable(UnreachableCode::ADDRESS), Error::HostUnreachable),
         (unreachable(UnreachableCode::NO_ROUTE), Error::NetworkUnreachable),
-        (unreachable(prohibited), Error::HostUnreachable),
+        (unreachable(prohibited), Error::Prohibited),
         (Header::PacketTooBig { mtu: 1280 }, Error::MessageTooBig),
         (Header::TimeExceeded { code: TimeExceededCode::IN_TRANSIT }, Error::HostUnreachable),
         (problem(ParameterCode::UNRECOGNIZED_NEXT_HEADER), Error::ProtocolUnreachable),

@@ -123,7 +123,7 @@ fn a_refusal_by_icmp_is_what_the_client_is_told() {
         (Unreachable::Host, Error::HostUnreachable),
         (Unreachable::Protocol, Error::ProtocolUnreachable),
         (Unreachable::Port, Error::ConnectionRefused),
-        (Unreachable::Prohibited, Error::HostUnreachable),
+        (Unreachable::Prohibited, Error::Prohibited),
     ];
     for (family, far) in [(common::Family::V4, FAR), (common::Family::V6, "[2001:db8::7]:443")] {
         for (what, error) in table {

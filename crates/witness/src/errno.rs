@@ -18,7 +18,7 @@ pub(crate) fn number(error: Error) -> i32 {
         Error::ConnectionAborted => libc::ECONNABORTED,
         Error::BrokenPipe => libc::EPIPE,
         Error::TimedOut => libc::ETIMEDOUT,
-        Error::HostUnreachable => libc::EHOSTUNREACH,
+        Error::HostUnreachable | Error::Prohibited => libc::EHOSTUNREACH,
         Error::NetworkUnreachable => libc::ENETUNREACH,
         Error::ProtocolUnreachable => libc::ENOPROTOOPT,
         Error::PermissionDenied => libc::EACCES,

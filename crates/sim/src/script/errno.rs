@@ -18,7 +18,7 @@ pub(super) fn name(error: Error) -> &'static str {
         Error::ConnectionAborted => "ECONNABORTED",
         Error::BrokenPipe => "EPIPE",
         Error::TimedOut => "ETIMEDOUT",
-        Error::HostUnreachable => "EHOSTUNREACH",
+        Error::HostUnreachable | Error::Prohibited => "EHOSTUNREACH",
         Error::NetworkUnreachable => "ENETUNREACH",
         Error::ProtocolUnreachable => "ENOPROTOOPT",
         Error::PermissionDenied => "EACCES",

@@ -123,10 +123,10 @@ impl IcmpError {
     /// What the program is told.
     pub(crate) fn error(self) -> Error {
         match self {
-            IcmpError::HostUnreachable
-            | IcmpError::TimeExceeded
-            | IcmpError::Prohibited
-            | IcmpError::ParameterProblem => Error::HostUnreachable,
+            IcmpError::HostUnreachable | IcmpError::TimeExceeded | IcmpError::ParameterProblem => {
+                Error::HostUnreachable
+            }
+            IcmpError::Prohibited => Error::Prohibited,
             IcmpError::NetworkUnreachable => Error::NetworkUnreachable,
             IcmpError::ProtocolUnreachable => Error::ProtocolUnreachable,
             IcmpError::PortUnreachable => Error::ConnectionRefused,

@@ -25,6 +25,8 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("nothing-outlives", 15, nothing_outlives),
         Case::new("status-of-command", 15, status_of_command),
         Case::new("status-of-errors", 15, status_of_errors),
+        Case::over_every("errors-of-ping", 15, errors_of_ping),
+        Case::over_every("errors-of-nc", 15, errors_of_nc),
     ]
 }
 
@@ -125,6 +127,39 @@ fn status_of_errors(bench: &Bench) -> Result<()> {
         let (status, line) = (outcome.status, arguments.join(" "));
         ensure!(status == 2 && lines == 1, "'{line}' gives {status} and {lines} lines");
     }
+    Ok(())
+}
+
+/// What each kind of unreachable looks like: the kernel refuses to route, in as many ways as it can.
+fn errors_of_ping(bench: &Bench) -> Result<()> {
+    let script = r#"
+        echo 1 > /proc/sys/net/ipv4/ip_forward
+        echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+        case $v in 4) net=10.99. end=.1 all=.0/24 ;; 6) net=fd99: end=::1 all=::/32 ;; esac
+        for kind in unreachable prohibit blackhole; do
+            ip route replace $kind $net$v$all
+            estab ping -c 1 -W 1s $net$v$end || [ $? = 1 ]
+        done"#;
+    let outcome = bench.lab(&[], script)?;
+    let lines: Vec<&str> =
+        outcome.out.lines().filter_map(|line| line.strip_prefix("icmp_seq=1: ")).collect();
+    let prohibited = "prohibited by a filter on the way";
+    // What the kernel says for "unreachable" over IPv6 is "no route" (RFC 4443 3.1, code 0).
+    let unreachable =
+        if bench.way.is_ipv6() { "network is unreachable" } else { "no route to host" };
+    let expected = [unreachable, prohibited, "no answer in time"];
+    ensure!(lines == expected, "not {expected:?}, but {lines:?}");
+    Ok(())
+}
+
+/// One line and status 1 for what the network denies, 2 for what makes no sense.
+fn errors_of_nc(bench: &Bench) -> Result<()> {
+    let script = r#"
+        says() { [ "$1" = "$2" ] && [ "$(cat err)" = "estab: $3" ] || { cat err >&2; exit 3; }; }
+        estab nc $kernel 9 < /dev/null 2> err && exit 4 || says $? 1 "$kernel_url:9: connection refused"
+        estab nc -l 80 < /dev/null 2> err && exit 5 || says $? 1 'port 80: the address is in use'
+        estab nc $kernel 0 < /dev/null 2> err && exit 6 || says $? 2 "'0' is no port: 1 to 65535""#;
+    bench.lab(&["--serve", "http:80"], script)?;
     Ok(())
 }
 
