@@ -203,7 +203,7 @@ fn pings_are_cut_to_what_the_way_takes() {
 #[test]
 fn answers_are_cut_to_what_the_way_takes() {
     let mut host = six::tun();
-    let request = six::echo(&six::asked(), &[7; 1400]);
+    let request = six::echo(&six::header(wire::ip::Protocol::ICMPV6), &[7; 1400]);
     host.arrives(&request);
     let sent = host.sends_one();
     // Another sequence number than any of ours.
