@@ -28,10 +28,13 @@ fn told(error: &io::Error) -> (ErrorKind, Error, String) {
     (error.kind(), *inside, error.to_string())
 }
 
+/// Type, code, and the rest of the header of an ICMP error.
+type Message = (u8, u8, u32);
+
 #[test]
 fn what_the_network_says_are_different_errors() {
-    // Type, code, and the rest of the header; of ICMP and of ICMPv6 (RFC 792, RFC 4443).
-    let cases: [(&str, ErrorKind, Error, [(u8, u8, u32); 2]); 6] = [
+    // Of ICMP and of ICMPv6 (RFC 792, RFC 4443).
+    let cases: [(&str, ErrorKind, Error, [Message; 2]); 6] = [
         (
             "network",
             ErrorKind::NetworkUnreachable,
