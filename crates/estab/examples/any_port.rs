@@ -20,14 +20,15 @@ fn main() -> io::Result<ExitCode> {
     // First of all: it starts this program again, and there must be no thread yet.
     let (device, mut inside) = Lab::new().any().command(std::env::args_os().skip(1))?;
     let stack = Stack::builder().any_address().start(device)?;
+    let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, Duration::from_secs(30))?);
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.spawn(answer_all(stack));
+    runtime.spawn(answer_all(tcp, udp));
+    // Now that somebody answers, it begins.
     let status = inside.wait()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-async fn answer_all(stack: Stack) -> io::Result<()> {
-    let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, Duration::from_secs(30))?);
+async fn answer_all(tcp: TcpFlows, udp: UdpFlows) -> io::Result<()> {
     loop {
         tokio::select! {
             flow = tcp.next() => drop(tokio::spawn(answer_tcp(flow?))),

@@ -37,20 +37,22 @@ fn main() -> io::Result<ExitCode> {
     // Pings are not carried on, so that nobody answers them.
     let config = Config { echo: Echo::Ignore, ..Config::default() };
     let stack = Stack::builder().config(config).any_address().start(device)?;
+    let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, IDLE)?);
     let runtime = tokio::runtime::Runtime::new()?;
     let status = runtime.block_on(async {
+        // Now that somebody answers, it begins.
         let command = tokio::task::spawn_blocking(move || inside.wait());
-        carry(&stack, command).await
+        carry(tcp, udp, command).await
     })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// Carries all flows, each in a task of its own, until COMMAND ends.
 async fn carry(
-    stack: &Stack,
+    tcp: TcpFlows,
+    udp: UdpFlows,
     mut command: JoinHandle<io::Result<ExitStatus>>,
 ) -> io::Result<ExitStatus> {
-    let (tcp, udp) = (TcpFlows::bind(stack)?, UdpFlows::bind(stack, IDLE)?);
     let mut connections = JoinSet::new();
     let status = loop {
         tokio::select! {

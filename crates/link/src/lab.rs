@@ -21,7 +21,7 @@
 //! several cannot enter a user namespace.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,10 +62,12 @@ pub struct Lab {
     any: bool,
 }
 
-/// COMMAND at work. Dropping it ends it.
+/// COMMAND, ready or at work. Dropping it ends it.
 #[derive(Debug)]
 pub struct Inside {
     child: Child,
+    /// Tells COMMAND to begin.
+    stream: Option<UnixStream>,
 }
 
 impl Default for Lab {
@@ -117,8 +119,8 @@ impl Lab {
         self
     }
 
-    /// Starts `command` in the lab and gives its device to this program. Packets that the command sends
-    /// before somebody reads from the device wait there.
+    /// Makes the lab, and gives its device to this program. `command` begins with [`Inside::start`] or
+    /// [`Inside::wait`], when somebody answers it.
     ///
     /// Call it first in `main`: see [how it works](self#how). The command ends when the thread ends that
     /// started it. Inside, `ESTAB_KERNEL` and `ESTAB_STACK` tell the addresses, `ESTAB_KERNEL6` and
@@ -147,9 +149,10 @@ impl Lab {
             .env(VARIABLE, &name)
             .spawn()
             .map_err(|error| explain("cannot start this program again", &error))?;
-        let mut inside = Inside { child };
+        let mut inside = Inside { child, stream: None };
         let stream = inside.connection(&listener)?;
         let device = receive_device(&stream)?;
+        inside.stream = Some(stream);
         let device = TunBuilder::new().mtu(self.mtu).offload(self.offload).adopt(device)?;
         Ok((device, inside))
     }
@@ -170,6 +173,9 @@ impl Lab {
                 Ok(()) => std::process::exit(2),
                 Err(_) => failed(error),
             }
+        }
+        if !is_told_to_begin(&stream) {
+            std::process::exit(2);
         }
         drop(stream);
         let error = Command::new(program)
@@ -226,18 +232,30 @@ impl Inside {
         self.child.id()
     }
 
-    /// Waits for the end of COMMAND.
+    /// Lets COMMAND begin, if it has not begun yet.
     ///
     /// # Errors
-    /// What the system says when it cannot be waited for.
+    /// `BrokenPipe` when it has ended before.
+    pub fn start(&mut self) -> io::Result<()> {
+        match self.stream.take() {
+            Some(mut stream) => stream.write_all(&[BEGIN]),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets COMMAND begin, if it has not begun yet, and waits for its end.
+    ///
+    /// # Errors
+    /// As [`start`](Inside::start); what the system says when it cannot be waited for.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.start()?;
         self.child.wait()
     }
 
     /// The status of COMMAND, if it has ended.
     ///
     /// # Errors
-    /// As [`wait`](Inside::wait).
+    /// What the system says when it cannot be asked.
     pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
@@ -280,9 +298,16 @@ fn call_home(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&address)
 }
 
-/// What is sent with a device, and before an error's kind and text.
+/// What is sent with a device, before an error's kind and text, and to let COMMAND begin.
 const DEVICE: u8 = b'd';
 const ERROR: u8 = b'e';
+const BEGIN: u8 = b'b';
+
+/// Whether the program wants COMMAND to begin; not when it drops the lab first.
+fn is_told_to_begin(mut stream: &UnixStream) -> bool {
+    let mut told = [0];
+    stream.read_exact(&mut told).is_ok() && told == [BEGIN]
+}
 
 fn send_device(stream: &UnixStream, device: &Tun) -> io::Result<()> {
     let descriptor = device.descriptor().ok_or(io::ErrorKind::Unsupported)?;
@@ -349,7 +374,6 @@ fn check(program: &OsStr) -> io::Result<()> {
 
 /// A name that nobody guesses, so that nobody is there before us.
 fn random_name() -> io::Result<String> {
-    use std::io::Read;
     let mut bytes = [0; 8];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))

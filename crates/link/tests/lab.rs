@@ -30,6 +30,7 @@ const CASES: &[Case] = &[
     ("without_a_default_route_there_is_none", without_a_default_route_there_is_none),
     ("a_tap_asks_for_the_stack", a_tap_asks_for_the_stack),
     ("the_program_stays_outside", the_program_stays_outside),
+    ("the_command_begins_when_it_is_told_to", the_command_begins_when_it_is_told_to),
     ("who_is_dropped_ends", who_is_dropped_ends),
     ("what_is_no_command_is_refused", what_is_no_command_is_refused),
 ];
@@ -118,6 +119,7 @@ fn next_datagram(device: &mut Tun) -> io::Result<Vec<u8>> {
 fn packets_to_everywhere_come_out_here() -> io::Result<()> {
     let far = ["203.0.113.7:53", "10.77.0.2:9", "[2001:db8::7]:53", "[fd77::2]:9"];
     let (mut device, mut inside) = lab(&Lab::new().any(), &far.join(","))?;
+    inside.start()?;
     assert_eq!((device.name(), device.capabilities().mtu), ("estab0", 1500));
     for to in far {
         let to: SocketAddr = to.parse().expect("an address");
@@ -134,6 +136,7 @@ fn packets_to_everywhere_come_out_here() -> io::Result<()> {
 
 fn without_a_default_route_there_is_none() -> io::Result<()> {
     let (mut device, mut inside) = lab(&Lab::new(), "10.77.0.2:9,203.0.113.7:53")?;
+    inside.start()?;
     next_datagram(&mut device)?;
     assert_eq!(inside.wait()?.code(), Some(3));
     Ok(())
@@ -141,7 +144,8 @@ fn without_a_default_route_there_is_none() -> io::Result<()> {
 
 fn a_tap_asks_for_the_stack() -> io::Result<()> {
     let tap = Lab::new().any().layer(Layer::Tap).mtu(1400).offload(false);
-    let (mut device, _inside) = lab(&tap, "203.0.113.7:53")?;
+    let (mut device, mut inside) = lab(&tap, "203.0.113.7:53")?;
+    inside.start()?;
     let capabilities = device.capabilities();
     assert!(matches!(capabilities.medium, Medium::Ethernet(_)));
     assert_eq!((capabilities.mtu, capabilities.segmentation), (1400, false));
@@ -176,11 +180,26 @@ fn the_program_stays_outside() -> io::Result<()> {
 
 fn who_is_dropped_ends() -> io::Result<()> {
     let (_device, mut inside) = lab(&Lab::new(), "sleep")?;
+    inside.start()?;
     assert_eq!(inside.try_wait()?, None);
     let id = inside.id();
     drop(inside);
     assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
     Ok(())
+}
+
+/// Nothing is sent before somebody is there to answer.
+fn the_command_begins_when_it_is_told_to() -> io::Result<()> {
+    let (mut device, mut inside) = lab(&Lab::new().any(), "203.0.113.7:53")?;
+    let mut frame = FrameBuf::with_capacity(buffer_size(&device.capabilities()));
+    let descriptor = device.descriptor().expect("a device has one");
+    let timeout = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+    poll(&mut [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)], Some(&timeout))?;
+    while device.receive(wire::time::Instant::ZERO, &mut frame)?.is_some() {
+        assert!(Outline::of(&frame).is_none_or(|packet| packet.protocol != Protocol::UDP));
+    }
+    assert_eq!(inside.wait()?.code(), Some(7));
+    next_datagram(&mut device).map(drop)
 }
 
 fn what_is_no_command_is_refused() -> io::Result<()> {
