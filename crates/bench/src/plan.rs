@@ -21,10 +21,13 @@ cargo xtask bench [OPTION...]
   --table          measures nothing: the table of the runs so far
   --list           the names of rows and variants
 
-A whole measurement takes about half an hour, and writes docs/src/bench.md and
-docs/src/figures/bench.svg.
+A measurement of all rows and variants in at least 4 rounds of 1 s takes a quarter to half an hour,
+and writes docs/src/bench.md and docs/src/figures/bench.svg.
 ";
 
+/// Fewer rounds, or shorter ones, are not for the book.
+const LEAST_ROUNDS: u32 = 4;
+const LEAST_SECONDS: f64 = 1.0;
 /// The most that may be asked for, so that nothing runs for ever.
 const MOST_ROUNDS: u32 = 100;
 const MOST_SECONDS: f64 = 60.0;
@@ -63,7 +66,10 @@ impl Request {
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} what?"));
-            plan.whole &= matches!(argument.as_str(), "--json" | "--resume" | "--table");
+            plan.whole &= matches!(
+                argument.as_str(),
+                "--json" | "--resume" | "--table" | "--rounds" | "--seconds"
+            );
             match argument.as_str() {
                 "--quick" => quick = true,
                 "--row" => {
@@ -87,12 +93,14 @@ impl Request {
         }
         if quick {
             plan.shorten();
-        } else if !plan.whole {
-            // What was measured for the book is kept.
-            plan.name = "part";
         }
         plan.rounds = rounds.unwrap_or(plan.rounds);
         let seconds = seconds.unwrap_or(plan.window.as_secs_f64());
+        plan.whole &= plan.rounds >= LEAST_ROUNDS && seconds >= LEAST_SECONDS;
+        if !quick && !plan.whole {
+            // What was measured for the book is kept.
+            plan.name = "part";
+        }
         ensure!((1..=MOST_ROUNDS).contains(&plan.rounds), "1 to {MOST_ROUNDS} rounds");
         ensure!((0.01..=MOST_SECONDS).contains(&seconds), "0.01 to {MOST_SECONDS} seconds");
         plan.window = Duration::from_secs_f64(seconds);
@@ -158,7 +166,8 @@ mod tests {
     fn only_a_whole_measurement_is_for_the_book() {
         assert!(plan("").unwrap().whole);
         assert!(plan("--json x --resume").unwrap().whole);
-        for part in ["--quick", "--row in", "--variant null", "--rounds 1", "--seconds 1"] {
+        assert!(plan("--rounds 4 --seconds 1").unwrap().whole);
+        for part in ["--quick", "--row in", "--variant null", "--rounds 3", "--seconds 0.9"] {
             let part = plan(part).unwrap();
             assert!(!part.whole && part.name != "whole", "{}", part.name);
         }
