@@ -102,7 +102,7 @@ impl Ecn {
 /// An ECN-setup SYN (RFC 3168 6.1.1). One whose IP header says that its sender speaks ECN already is
 /// none: a SYN must not say so, thus something on the way sets bits as it likes.
 pub(crate) fn asks(seg: &Segment) -> bool {
-    seg.has(Flags::ECE | Flags::CWR) && seg.codepoint == Codepoint::NotEct
+    seg.has(Flags::ECE | Flags::CWR) && seg.codepoint() == Codepoint::NotEct
 }
 
 /// An ECN-setup SYN,ACK. One with CWR beside ECE was only reflected.
@@ -149,13 +149,13 @@ pub(crate) fn text_arrives(conn: &mut Connection, seg: &Segment) {
         return;
     }
     let packets = seg.packets;
-    if seg.codepoint != Codepoint::NotEct {
+    if seg.codepoint() != Codepoint::NotEct {
         ecn.capable_received = ecn.capable_received.saturating_add(packets);
     }
     if seg.has(Flags::CWR) {
         ecn.echoing = false;
     }
-    if seg.codepoint == Codepoint::Congestion {
+    if seg.codepoint() == Codepoint::Congestion {
         ecn.marks_received = ecn.marks_received.saturating_add(packets);
         if !ecn.echoing {
             ecn.echoing = true;

@@ -22,8 +22,6 @@ pub(crate) struct Segment {
     pub(crate) length: u32,
     /// What else its IP header says, and where it came from.
     pub(crate) origin: Origin,
-    /// The ECN field of its IP header; a super-segment has that of all its packets.
-    pub(crate) codepoint: Codepoint,
     /// How many segments it was on the wire: more than one when the link joined them.
     pub(crate) packets: u32,
 }
@@ -54,16 +52,18 @@ impl Segment {
             ack: Seq(header.acknowledgment),
             length,
             origin: Origin::default(),
-            codepoint: Codepoint::NotEct,
             packets,
         }
     }
 
     /// The same, from `origin`.
-    pub(crate) fn from(mut self, origin: Origin) -> Self {
-        self.codepoint = Codepoint::of(origin.traffic_class);
-        self.origin = origin;
-        self
+    pub(crate) fn from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// The ECN field of its IP header; a super-segment has that of all its packets.
+    pub(crate) fn codepoint(&self) -> Codepoint {
+        Codepoint::of(self.origin.traffic_class)
     }
 
     pub(crate) fn has(&self, flags: Flags) -> bool {
