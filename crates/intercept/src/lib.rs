@@ -1,0 +1,23 @@
+//! Unmodified Linux programs on estab's TCP/IP stack.
+//!
+//! A program that runs under the [filter](filter::install) has its IPv4 and IPv6 sockets from a
+//! [`Supervisor`] instead of the kernel. The supervisor answers the calls that make sockets and name
+//! addresses, and moves the bytes; what the program reads and writes goes through a pair of connected
+//! Unix sockets, one of whose ends is the program's descriptor. So `read`, `write`, `poll`, `dup`,
+//! `fork`, `sendfile` and the passing of descriptors are the kernel's own, and cost what they always cost.
+
+mod errno;
+pub mod filter;
+mod handle;
+mod notify;
+mod options;
+mod report;
+mod supervisor;
+mod sys;
+mod syscall;
+
+pub use filter::FilterOptions;
+pub use handle::Handle;
+pub use options::{Observer, Options};
+pub use report::{CallEvent, Effect, Errno, SocketUser, SocketUsers};
+pub use supervisor::{Summary, Supervisor};

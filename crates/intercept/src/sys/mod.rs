@@ -1,0 +1,7 @@
+//! The kernel's edge: the only place of this crate with `unsafe`.
+//!
+//! Each function is one request to the kernel with typed arguments. Nothing here decides.
+#![allow(unsafe_code, reason = "seccomp and other processes' memory, which no safe crate wraps")]
+
+pub(crate) mod memory;
+pub(crate) mod seccomp;
