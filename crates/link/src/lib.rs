@@ -14,7 +14,8 @@
 //!
 //! Beside them: [`split`] does in software what offload does in hardware, [`netlink`] gives
 //! interfaces their addresses and routes, [`namespace`] makes a network of one's own, and
-//! [`lab`] one for a command whose packets come to a program outside.
+//! [`lab`] one for a command whose packets come to a program outside, and [`processes`] has what those
+//! who run such commands need.
 //!
 //! # What every link promises
 //! - **Nothing blocks.** [`Link::receive`] says "nothing now" and [`Link::send`] says
@@ -55,6 +56,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod pair;
+pub mod processes;
 pub mod split;
 mod sys;
 mod tun;

@@ -197,6 +197,20 @@ impl Netlink {
             .map_err(|error| explain(&format!("make the veth pair {name} and {peer}"), &error))
     }
 
+    /// Makes an interface that carries nothing.
+    ///
+    /// # Errors
+    /// As [all requests](Netlink#errors); `Unsupported` when the kernel has none.
+    pub fn create_dummy(&mut self, name: &str) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]),
+        ];
+        self.request(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+            .map_err(|error| explain(&format!("make the interface {name}"), &error))
+    }
+
     /// Moves an interface into another network namespace, where it is down and has no address.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub(crate) mod gather;
 pub(crate) mod interface;
 pub(crate) mod namespace;
 pub(crate) mod packet_socket;
+pub(crate) mod process;
 pub(crate) mod ring;
 pub(crate) mod tun_device;
 
