@@ -12,6 +12,7 @@ use sim::world::shrink::Address;
 
 use crate::impairment_options::{Both, Inbound, Outbound};
 use crate::judge::Judge;
+use crate::run::{InitArguments, ProgramArguments, RunProgram};
 use crate::tcp_settings::TcpSettings;
 use crate::values::{Cidr, Cidr6, Serve, duration};
 
@@ -30,9 +31,11 @@ Start with:
   estab demo --explain              how a handshake, a close and a loss work, live
   estab lab --serve http:80 -- curl http://10.77.0.2/
   estab lab --serve echo:7 -- bash  a shell on the kernel's side
+  estab run --peer 'curl -s http://10.77.0.2:8000/' -- python3 -m http.server 8000
 
 Exit status: 0 success; 1 the peer did not answer, refused or reset; 2 the command cannot work as
-it was given, with one line that says why; for `lab`, the status of its COMMAND."
+it was given, with one line that says why; for `lab`, the status of its COMMAND, and for `run`, of its
+PROGRAM."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -43,6 +46,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Demo(Demo),
     Lab(Lab),
+    Run(RunProgram),
     Up(Up),
     Dump(Dump),
     Judge(Judge),
@@ -78,6 +82,18 @@ pub(crate) enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// The stack of a run.
+    #[command(name = "__runner", hide = true)]
+    Runner(RunProgram),
+    /// Waits for the run's init process.
+    #[command(name = "__run-keeper", hide = true)]
+    RunKeeper(InitArguments),
+    /// The init process of a run.
+    #[command(name = "__run-init", hide = true)]
+    RunInit(InitArguments),
+    /// Becomes the program of a run.
+    #[command(name = "__program", hide = true)]
+    Program(ProgramArguments),
     /// Fetches a page through the kernel's TCP.
     #[command(name = "__fetch", hide = true)]
     Fetch {

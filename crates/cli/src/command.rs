@@ -35,7 +35,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 const OF_COMMAND: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
 
 /// What keeper and init need besides: make namespaces, mount their /proc.
-const OF_INIT: CapabilitySet = OF_COMMAND.union(CapabilitySet::SYS_ADMIN);
+pub(crate) const OF_INIT: CapabilitySet = OF_COMMAND.union(CapabilitySet::SYS_ADMIN);
 
 /// The signals that are handed on to COMMAND.
 const HANDED_ON: [i32; 6] = [SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2];
@@ -96,6 +96,66 @@ pub(crate) fn run(command: &[OsString], environment: &[(&str, String)]) -> anyho
     std::thread::Builder::new().name("signals".into()).spawn(forward)?;
     let mut keeper = start_self("__keeper", command, environment)?;
     Ok(shell_status(keeper.wait()?))
+}
+
+/// COMMAND beside something else. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Background {
+    keeper: Child,
+    lifeline: UnixStream,
+}
+
+impl Background {
+    /// Starts COMMAND with `environment` added. One at a time in a network.
+    pub(crate) fn start(
+        command: &[OsString],
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
+        hand_down(OF_INIT).context("cannot keep the namespace's capabilities")?;
+        let listener = UnixListener::bind_addr(&lifeline_address()?)?;
+        let mut keeper = start_self("__keeper", command, environment)?;
+        // Init calls at once. When it cannot, keeper ends and says why.
+        listener.set_nonblocking(true)?;
+        loop {
+            match listener.accept() {
+                Ok((lifeline, _)) => {
+                    lifeline.set_nonblocking(false)?;
+                    return Ok(Self { keeper, lifeline });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(status) = keeper.try_wait()? {
+                bail!("the command's keeper ended with {status}");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Sends COMMAND a signal.
+    pub(crate) fn signal(&mut self, signal: i32) {
+        // It has ended already, perhaps.
+        let _ = self.lifeline.write_all(&[u8::try_from(signal).unwrap_or_default()]);
+    }
+
+    /// COMMAND's status, if it has ended.
+    pub(crate) fn try_wait(&mut self) -> anyhow::Result<Option<u8>> {
+        Ok(self.keeper.try_wait()?.map(shell_status))
+    }
+
+    /// Ends COMMAND and all that it started.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        self.lifeline.shutdown(std::net::Shutdown::Both)?;
+        self.keeper.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.lifeline.shutdown(std::net::Shutdown::Both);
+        let _ = self.keeper.wait();
+    }
 }
 
 /// `estab __keeper`: makes the process namespace and waits for its init.
@@ -198,7 +258,7 @@ fn survive_signals() -> anyhow::Result<()> {
 
 /// Lets the programs that this one starts keep `set` although they are not root's: as ambient
 /// capabilities (capabilities(7)).
-fn hand_down(set: CapabilitySet) -> rustix::io::Result<()> {
+pub(crate) fn hand_down(set: CapabilitySet) -> rustix::io::Result<()> {
     rustix::thread::clear_ambient_capability_set()?;
     let now = capabilities(None)?;
     set_capabilities(None, CapabilitySets { inheritable: set, ..now })?;
@@ -218,7 +278,7 @@ fn mount_proc() {
     }
 }
 
-fn pid_of(child: &Child) -> anyhow::Result<Pid> {
+pub(crate) fn pid_of(child: &Child) -> anyhow::Result<Pid> {
     i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id out of range")
 }
 

@@ -108,18 +108,18 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
 
 /// The networks between the kernel and the stack.
 #[derive(Clone, Copy)]
-struct Networks {
-    v4: Cidr,
-    v6: V6,
+pub(crate) struct Networks {
+    pub(crate) v4: Cidr,
+    pub(crate) v6: V6,
     /// The stack takes what is for any other address, too.
-    any: bool,
+    pub(crate) any: bool,
     /// A server gives the stack its IPv4 address, which is not known yet.
-    dhcp: bool,
+    pub(crate) dhcp: bool,
 }
 
 /// What the stack has of IPv6.
 #[derive(Clone, Copy)]
-enum V6 {
+pub(crate) enum V6 {
     Nothing,
     Given(Cidr6),
     /// What routers advertise.
@@ -166,7 +166,7 @@ impl Networks {
 }
 
 /// The kernel's IPv6 address beside `links`, if there can be one.
-fn add_ipv6(
+pub(crate) fn add_ipv6(
     links: &[Box<dyn Link>],
     name: &str,
     wish: Option<Cidr6>,
@@ -194,12 +194,12 @@ fn or_keep_address(error: anyhow::Error, cidr: Cidr, name: &str) -> anyhow::Erro
     error
 }
 
-fn wanted(layer: Layer, run: &Run) -> Wanted {
+pub(crate) fn wanted(layer: Layer, run: &Run) -> Wanted {
     Wanted { layer, mtu: run.mtu, offload: !run.no_offload, packet: false }
 }
 
 /// What can be wrong is found before anything is made.
-fn check(run: &Run) -> anyhow::Result<()> {
+pub(crate) fn check(run: &Run) -> anyhow::Result<()> {
     if let Some(path) = &run.diagram {
         diagram::check(path)?;
     }
@@ -213,13 +213,13 @@ fn check(run: &Run) -> anyhow::Result<()> {
 }
 
 /// A stack at work.
-struct Running {
-    stack: Stack,
+pub(crate) struct Running {
+    pub(crate) stack: Stack,
     watcher: Option<Watcher>,
 }
 
 impl Running {
-    fn start(
+    pub(crate) fn start(
         links: Vec<Box<dyn Link>>,
         networks: Networks,
         run: &Run,
@@ -268,7 +268,7 @@ impl Running {
     }
 
     /// Ends the stack and writes what was to be written at the end.
-    fn finish(self, run: &Run) -> anyhow::Result<()> {
+    pub(crate) fn finish(self, run: &Run) -> anyhow::Result<()> {
         self.stack.stop_graceful(DRAIN);
         let steps = self.watcher.map(Watcher::finish).unwrap_or_default();
         match &run.diagram {

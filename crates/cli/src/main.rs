@@ -19,6 +19,7 @@ mod namespace;
 mod netcat;
 mod observe;
 mod ping;
+mod run;
 mod segment_line;
 mod serve;
 mod simulate;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    match run(arguments.command) {
+    match carry_out(arguments.command) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,11 +55,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn carry_out(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(arguments) => lab::run_lab(&arguments),
         Command::Up(arguments) => lab::run_up(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Runner(arguments) => run::runner(&arguments),
+        Command::RunKeeper(_) => run::keeper(),
+        Command::RunInit(arguments) => run::init(&arguments),
+        Command::Program(arguments) => run::program(&arguments),
         Command::Dump(arguments) => dump::run(&arguments),
         Command::Judge(arguments) => judge::run(&arguments),
         Command::Ss(arguments) => control::client::ss(&arguments),
