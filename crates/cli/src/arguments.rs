@@ -322,6 +322,9 @@ pub(crate) struct Ss {
     /// Timers, round-trip time, windows and counters of each connection.
     #[arg(long, short)]
     pub(crate) info: bool,
+    /// Which programs of `estab run` have each socket, and as which descriptor.
+    #[arg(long, short)]
+    pub(crate) processes: bool,
 }
 
 /// Lists the addresses of the running stack, one a line, with the lengths of their prefixes.

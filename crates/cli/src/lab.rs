@@ -11,6 +11,7 @@ use link::{Layer, Link, Netlink};
 use wire::frame::Medium;
 
 use crate::arguments::{Lab, Run, Up};
+use crate::control::served::Served;
 use crate::control::{self, Place, VARIABLE};
 use crate::device::{self, Wanted};
 use crate::observe::{Lines, Watcher};
@@ -215,7 +216,9 @@ pub(crate) fn check(run: &Run) -> anyhow::Result<()> {
 /// A stack at work.
 pub(crate) struct Running {
     pub(crate) stack: Stack,
-    watcher: Option<Watcher>,
+    /// Who serves programs with it.
+    pub(crate) served: Served,
+    pub(crate) watcher: Option<Watcher>,
 }
 
 impl Running {
@@ -263,8 +266,9 @@ impl Running {
         }
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
-        control::server::start(listener, stack.clone(), networks.stack_addresses().collect())?;
-        Ok(Self { stack, watcher })
+        let (served, addresses) = (Served::default(), networks.stack_addresses().collect());
+        control::server::start(listener, stack.clone(), addresses, served.clone())?;
+        Ok(Self { stack, served, watcher })
     }
 
     /// Ends the stack and writes what was to be written at the end.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod calls;
 mod command;
 mod control;
 mod demo;

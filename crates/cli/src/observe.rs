@@ -5,8 +5,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use intercept::CallEvent;
 use stack::TraceEvent;
 
+use crate::calls;
 use crate::segment_line::Printer;
 use crate::steps::{Step, Stepper};
 
@@ -37,6 +39,16 @@ pub(crate) enum Lines {
 #[derive(Debug)]
 pub(crate) struct Watcher {
     thread: JoinHandle<Vec<Step>>,
+    sender: SyncSender<Seen>,
+}
+
+/// What is watched.
+#[derive(Debug)]
+enum Seen {
+    /// The stack.
+    Stack(TraceEvent),
+    /// The programs that it serves: a line.
+    Call(String),
 }
 
 impl Watcher {
@@ -46,23 +58,33 @@ impl Watcher {
         let thread = std::thread::Builder::new()
             .name("watcher".into())
             .spawn(move || watch(&receiver, lines))?;
-        Ok((observer(sender), Self { thread }))
+        Ok((observer(sender.clone()), Self { thread, sender }))
+    }
+
+    /// Shows what programs call among what the stack does.
+    pub(crate) fn of_calls(&self) -> intercept::Observer {
+        let sender = self.sender.clone();
+        Box::new(move |event: &CallEvent| {
+            let line = calls::line(event, &calls::caller(event));
+            let _ = sender.try_send(Seen::Call(line));
+        })
     }
 
     /// Waits until the stack let go of its observer, and returns what happened.
     pub(crate) fn finish(self) -> Vec<Step> {
+        drop(self.sender);
         self.thread.join().unwrap_or_default()
     }
 }
 
-fn observer(sender: SyncSender<TraceEvent>) -> Observer {
+fn observer(sender: SyncSender<Seen>) -> Observer {
     Box::new(move |event| {
         // Full: a gap in the trace is better than a stack that waits for a terminal.
-        let _ = sender.try_send(event.clone());
+        let _ = sender.try_send(Seen::Stack(event.clone()));
     })
 }
 
-fn watch(events: &Receiver<TraceEvent>, lines: Lines) -> Vec<Step> {
+fn watch(events: &Receiver<Seen>, lines: Lines) -> Vec<Step> {
     let mut stepper = Stepper::default();
     let mut kept = Vec::new();
     let mut printer = match lines {
@@ -71,10 +93,12 @@ fn watch(events: &Receiver<TraceEvent>, lines: Lines) -> Vec<Step> {
         Lines::Errors => Some(LinePrinter::new(Box::new(anstream::stderr()))),
     };
     loop {
-        let (step, over) = match events.recv_timeout(SETTLED) {
-            Ok(event) => (stepper.push(&event), false),
-            Err(RecvTimeoutError::Timeout) => (stepper.flush(), false),
-            Err(RecvTimeoutError::Disconnected) => (stepper.flush(), true),
+        let (step, call, over) = match events.recv_timeout(SETTLED) {
+            Ok(Seen::Stack(event)) => (stepper.push(&event), None, false),
+            // It stands behind what it did.
+            Ok(Seen::Call(line)) => (stepper.flush(), Some(line), false),
+            Err(RecvTimeoutError::Timeout) => (stepper.flush(), None, false),
+            Err(RecvTimeoutError::Disconnected) => (stepper.flush(), None, true),
         };
         if let Some(step) = step {
             if let Some(printer) = &mut printer {
@@ -83,6 +107,9 @@ fn watch(events: &Receiver<TraceEvent>, lines: Lines) -> Vec<Step> {
             if kept.len() < KEPT {
                 kept.push(step);
             }
+        }
+        if let (Some(line), Some(printer)) = (call, &mut printer) {
+            printer.write(line.as_bytes());
         }
         if over {
             return kept;
@@ -102,11 +129,16 @@ impl LinePrinter {
     }
 
     fn print(&mut self, step: &Step) {
-        let Some(out) = &mut self.out else { return };
-        // One write for the whole line: others write to the same terminal.
         let mut line = Vec::new();
-        let printed = self.printer.print(&mut line, step);
-        if printed.and_then(|()| out.write_all(&line)).and_then(|()| out.flush()).is_err() {
+        // Memory takes every line.
+        let _ = self.printer.print(&mut line, step);
+        self.write(&line);
+    }
+
+    /// One write for the whole line: others write to the same terminal.
+    fn write(&mut self, line: &[u8]) {
+        let Some(out) = &mut self.out else { return };
+        if out.write_all(line).and_then(|()| out.flush()).is_err() {
             self.out = None;
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use intercept::{SocketUser, SocketUsers};
 use stack::trace::Timer;
 use stack::{SocketEntry, State, TcpInfo};
 use wire::time::Instant;
@@ -26,8 +27,13 @@ impl Selection {
     }
 }
 
-/// The table of the selected sockets.
-pub(crate) fn table(entries: &[SocketEntry], selection: Selection, now: Instant) -> String {
+/// The table of the selected sockets; with `users`, who has them.
+pub(crate) fn table(
+    entries: &[SocketEntry],
+    selection: Selection,
+    users: Option<&[SocketUsers]>,
+    now: Instant,
+) -> String {
     let mut out = format!(
         "{:<6}{:<12}{:>7} {:>7} {:>24} {:>24}\n",
         "Netid", "State", "Recv-Q", "Send-Q", "Local Address:Port", "Peer Address:Port"
@@ -46,6 +52,9 @@ pub(crate) fn table(entries: &[SocketEntry], selection: Selection, now: Instant)
             let left = spell(at.since(now));
             let _ = write!(out, " timer:({},{left},{})", timer_word(timer), entry.retries);
         }
+        if let Some(users) = users.and_then(|users| users_of(entry, users)) {
+            let _ = write!(out, " {users}");
+        }
         out.push('\n');
         if selection.info
             && let Some(info) = &entry.info
@@ -54,6 +63,26 @@ pub(crate) fn table(entries: &[SocketEntry], selection: Selection, now: Instant)
         }
     }
     out
+}
+
+/// Who has the socket, as `ss -p` writes it; `None` when no program does.
+fn users_of(entry: &SocketEntry, all: &[SocketUsers]) -> Option<String> {
+    let listens = matches!(entry.state, State::Listen);
+    let is_it = |socket: &&SocketUsers| {
+        socket.protocol == entry.protocol
+            && socket.local == entry.local
+            && match socket.remote {
+                Some(remote) => remote == entry.remote,
+                None => listens || entry.remote.port() == 0,
+            }
+    };
+    let users = all.iter().filter(is_it).flat_map(|socket| &socket.users);
+    let users: Vec<String> = users
+        .map(|SocketUser { process, command, descriptor }| {
+            format!("(\"{command}\",pid={process},fd={descriptor})")
+        })
+        .collect();
+    (!users.is_empty()).then(|| format!("users:({})", users.join(",")))
 }
 
 /// An address and port; what is not known is a star.
@@ -230,12 +259,45 @@ mod tests {
             entry(State::TimeWait, "10.77.0.2:80", "10.77.0.1:40002"),
         ];
         let now = Instant::from_millis(500);
-        let plain = table(&entries, Selection::default(), now);
+        let plain = table(&entries, Selection::default(), None, now);
         assert!(!plain.contains("LISTEN") && plain.contains("ESTAB"));
         let listening = Selection { listening: true, ..Selection::default() };
-        assert!(!table(&entries, listening, now).contains("ESTAB"));
+        assert!(!table(&entries, listening, None, now).contains("ESTAB"));
         let all = Selection { all: true, info: true, ..Selection::default() };
-        insta::assert_snapshot!(table(&entries, all, now));
+        insta::assert_snapshot!(table(&entries, all, None, now));
+    }
+
+    #[test]
+    fn who_has_a_socket() {
+        let entries = [
+            entry(State::Listen, "10.77.0.2:80", "0.0.0.0:0"),
+            entry(State::Established, "10.77.0.2:80", "10.77.0.1:40000"),
+            entry(State::Established, "10.77.0.2:80", "10.77.0.1:40002"),
+        ];
+        let user =
+            |process, descriptor| SocketUser { process, command: "nginx".into(), descriptor };
+        let socket = |remote: Option<&str>, users| SocketUsers {
+            protocol: "tcp",
+            local: "10.77.0.2:80".parse().unwrap(),
+            remote: remote.map(|remote| remote.parse().unwrap()),
+            listens: remote.is_none(),
+            users,
+        };
+        let users = [
+            socket(None, vec![user(7, 3), user(8, 3)]),
+            socket(Some("10.77.0.1:40000"), vec![user(8, 4)]),
+        ];
+        let all = Selection { all: true, ..Selection::default() };
+        let shown = table(&entries, all, Some(&users), Instant::ZERO);
+        let ends: Vec<&str> = shown
+            .lines()
+            .skip(1)
+            .map(|line| line.split_once("users:").map_or("", |(_, users)| users))
+            .collect();
+        assert_eq!(
+            ends,
+            [r#"(("nginx",pid=7,fd=3),("nginx",pid=8,fd=3))"#, r#"(("nginx",pid=8,fd=4))"#, ""]
+        );
     }
 
     #[test]

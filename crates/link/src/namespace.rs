@@ -47,11 +47,24 @@ pub fn unshare(kinds: &[Namespace]) -> io::Result<()> {
 /// # Errors
 /// As [`unshare`]; what the system says when the ids cannot be kept.
 pub fn enter_network() -> io::Result<()> {
+    enter(&[Namespace::Network])
+}
+
+/// Gives the calling process, which must have one thread still, every capability over namespaces that it
+/// makes from now on: in a user namespace with the same user and group, unless it has them already.
+///
+/// # Errors
+/// As [`unshare`]; what the system says when the ids cannot be kept. The message says what to do.
+pub fn become_administrator() -> io::Result<()> {
+    enter(&[]).map_err(|error| explain(&error))
+}
+
+fn enter(kinds: &[Namespace]) -> io::Result<()> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     if is_administrator() {
-        return unshare(&[Namespace::Network]);
+        return unshare(kinds);
     }
-    unshare(&[Namespace::User, Namespace::Network])?;
+    unshare(&[&[Namespace::User], kinds].concat())?;
     keep_ids(user.as_raw(), group.as_raw()).map_err(|error| {
         let what = format!("cannot keep the user's id in the namespace: {error}");
         io::Error::new(error.kind(), what)

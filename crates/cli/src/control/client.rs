@@ -13,11 +13,11 @@ use crate::arguments::{Ping, Ss, Traceroute};
 
 /// `estab ss`.
 pub(crate) fn ss(arguments: &Ss) -> anyhow::Result<ExitCode> {
-    let Ss { all, listening, info } = *arguments;
-    let word = |set: bool, word: &'static str| if set { word } else { "" };
-    let (all, listening, info) =
-        (word(all, " all"), word(listening, " listening"), word(info, " info"));
-    show(request(&format!("ss{all}{listening}{info}"))?)
+    let Ss { all, listening, info, processes } = *arguments;
+    let words =
+        [(all, " all"), (listening, " listening"), (info, " info"), (processes, " processes")];
+    let words: String = words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect();
+    show(request(&format!("ss{words}"))?)
 }
 
 /// `estab ip`.

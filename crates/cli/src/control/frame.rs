@@ -8,11 +8,11 @@ pub(super) const LONGEST: usize = 64 * 1024;
 
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct End {
+pub(crate) struct End {
     /// The exit status for the client.
-    pub(super) status: u8,
+    pub(crate) status: u8,
     /// What went wrong; empty when nothing did.
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 /// Writes a piece of output.
@@ -32,7 +32,7 @@ pub(super) fn finish(out: &mut impl Write, end: &End) -> io::Result<()> {
 }
 
 /// Hands each piece of output to `show`, and returns how it ended.
-pub(super) fn read(
+pub(crate) fn read(
     from: &mut impl Read,
     mut show: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<End> {

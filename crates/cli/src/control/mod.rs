@@ -6,6 +6,8 @@
 
 pub(crate) mod client;
 pub(crate) mod frame;
+pub(crate) mod serve_program;
+pub(crate) mod served;
 pub(crate) mod server;
 
 use std::fmt;

@@ -11,6 +11,8 @@ use estab::blocking::{TcpListener, TcpStream};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::frame::{self, End};
+use super::serve_program::{self, Wish};
+use super::served::Served;
 use crate::ss::{self, Selection};
 use crate::{ping, traceroute};
 
@@ -27,14 +29,15 @@ pub(crate) fn start(
     listener: UnixListener,
     stack: Stack,
     addresses: Vec<IpAddr>,
+    served: Served,
 ) -> io::Result<()> {
     let serve = move || {
         for client in listener.incoming() {
             let (Ok(client), stack) = (client, stack.clone()) else { return };
-            let addresses = addresses.clone();
+            let (addresses, served) = (addresses.clone(), served.clone());
             let answer = move || {
                 // A client that is gone needs no answer.
-                let _ = answer(client, &stack, &addresses);
+                let _ = answer(client, &stack, &addresses, &served);
             };
             if std::thread::Builder::new().spawn(answer).is_err() {
                 std::thread::sleep(Duration::from_millis(10));
@@ -45,7 +48,12 @@ pub(crate) fn start(
     Ok(())
 }
 
-fn answer(client: UnixStream, stack: &Stack, addresses: &[IpAddr]) -> io::Result<()> {
+fn answer(
+    client: UnixStream,
+    stack: &Stack,
+    addresses: &[IpAddr],
+    served: &Served,
+) -> io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
     let mut line = String::new();
     (&mut from).take(LONGEST_LINE).read_line(&mut line)?;
@@ -56,7 +64,8 @@ fn answer(client: UnixStream, stack: &Stack, addresses: &[IpAddr]) -> io::Result
             let has = |word| options.contains(&word);
             let (all, listening, info) = (has("all"), has("listening"), has("info"));
             let selection = Selection { all, listening, info };
-            let table = ss::table(&stack.sockets(), selection, stack.now());
+            let users = if has("processes") { Some(served.sockets()) } else { None };
+            let table = ss::table(&stack.sockets(), selection, users.as_deref(), stack.now());
             frame::write(&mut out, table.as_bytes())?;
             success()
         }
@@ -80,6 +89,11 @@ fn answer(client: UnixStream, stack: &Stack, addresses: &[IpAddr]) -> io::Result
                 traceroute::run(stack, &plan, &mut say)
                     .map(|answered| End { status: u8::from(!answered), message: String::new() })?
             }
+            None => unknown(&line),
+        },
+        ["run", wish @ ..] => match Wish::parse(wish) {
+            Some(wish) => serve_program::run(stack, served, &wish, &mut out)
+                .unwrap_or_else(|error| failure("cannot serve the program", &error)),
             None => unknown(&line),
         },
         ["connect", peer, congestion @ ..] => match peer.parse() {

@@ -185,9 +185,8 @@ fn arrow(step: &Step, segment: &Segment) -> Row {
     }
 }
 
-/// Flags in words, numbers counted from the SYN, and what else the segment is about.
-fn label(segment: &Segment) -> String {
-    let header = &segment.header;
+/// Flags as people call them: `SYN,ACK`.
+pub(crate) fn flag_names(flags: Flags) -> String {
     let names: Vec<&str> = [
         (Flags::SYN, "SYN"),
         (Flags::FIN, "FIN"),
@@ -197,10 +196,16 @@ fn label(segment: &Segment) -> String {
         (Flags::URG, "URG"),
     ]
     .into_iter()
-    .filter(|(flag, _)| header.flags.contains(*flag))
+    .filter(|(flag, _)| flags.contains(*flag))
     .map(|(_, name)| name)
     .collect();
-    let mut label = format!("{} seq {}", names.join(","), segment.sequence());
+    names.join(",")
+}
+
+/// Flags in words, numbers counted from the SYN, and what else the segment is about.
+fn label(segment: &Segment) -> String {
+    let header = &segment.header;
+    let mut label = format!("{} seq {}", flag_names(header.flags), segment.sequence());
     if let Some(acknowledgment) = segment.acknowledgment() {
         label += &format!(" ack {acknowledgment}");
     }

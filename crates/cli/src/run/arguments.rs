@@ -8,6 +8,7 @@ use std::str::FromStr;
 use anyhow::bail;
 use clap::Args;
 
+use super::attached;
 use crate::arguments::Run;
 use crate::diagram;
 use crate::values::{Cidr, Cidr6};
@@ -104,6 +105,11 @@ impl RunProgram {
         self.command.first().map(|name| name.display().to_string()).unwrap_or_default()
     }
 
+    /// What is led elsewhere, for the supervisor.
+    pub(crate) fn maps(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.map.iter().map(|map| (map.from, map.to)).collect()
+    }
+
     /// What can be wrong is found before anything is made.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if let Some(path) = &self.run.diagram {
@@ -121,6 +127,9 @@ impl RunProgram {
             if self.map[..index].iter().any(|other| other.from == map.from) {
                 bail!("--map leads {} to two places", map.from);
             }
+        }
+        if attached::is_asked_for() {
+            attached::check()?;
         }
         crate::lab::check(&self.run)
     }

@@ -42,7 +42,7 @@ pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
     let job = UnixStream::from(job);
     make_world(arguments)?;
     hand_down(CapabilitySet::empty())?;
-    let (child, mut go, listener) = match start(arguments, stdin)? {
+    let (child, mut go, listener) = match start(arguments, &stdin)? {
         Started::Ready(child, go, listener) => (child, go, listener),
         // It said itself why.
         Started::Failed(status) => {
@@ -95,7 +95,7 @@ enum Started {
 }
 
 /// Starts what will be PROGRAM, and takes its listener from it.
-fn start(arguments: &InitArguments, stdin: OwnedFd) -> anyhow::Result<Started> {
+fn start(arguments: &InitArguments, stdin: &OwnedFd) -> anyhow::Result<Started> {
     let (mut command, mut go) = line::this_program_as("__program")?;
     if arguments.exact_options {
         command.arg("--exact-options");

@@ -48,7 +48,7 @@ pub(super) fn send(line: &UnixStream, byte: u8, descriptors: &[BorrowedFd<'_>]) 
 ///
 /// # Errors
 /// `UnexpectedEof` when the other end is gone, or sent something else.
-pub(super) fn receive<const COUNT: usize>(
+pub(crate) fn receive<const COUNT: usize>(
     line: &UnixStream,
     expected: u8,
 ) -> io::Result<[OwnedFd; COUNT]> {
@@ -73,7 +73,7 @@ pub(super) const SETUP: u8 = b's';
 
 /// From the program that is to be to init: the filter is installed. From init to the runner: with
 /// the listener. Back: begin.
-pub(super) const LISTENER: u8 = b'l';
+pub(crate) const LISTENER: u8 = b'l';
 
 /// PROGRAM may begin.
 pub(super) const BEGIN: u8 = b'b';

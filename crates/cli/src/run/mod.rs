@@ -18,15 +18,17 @@
 //! way, all of them do: init's end is the end of its process namespace.
 //!
 //! Inside `estab lab`, or with the `ESTAB_CONTROL` of `estab up`, the runner has no stack and no
-//! supervisor of its own: the running stack serves PROGRAM ([`lab`]).
+//! supervisor of its own: the running stack serves PROGRAM ([`attached`]).
 
 mod arguments;
+mod attached;
 mod front;
 mod init;
 mod keeper;
-mod line;
+pub(crate) mod line;
 mod names;
 mod peer;
+mod processes;
 mod program;
 mod publish;
 mod runner;

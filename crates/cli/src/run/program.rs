@@ -27,7 +27,7 @@ pub(crate) fn program(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> 
 }
 
 fn filter_options(arguments: &ProgramArguments) -> FilterOptions {
-    FilterOptions { exact_options: arguments.exact_options, ..FilterOptions::default() }
+    FilterOptions { exact_options: arguments.exact_options, no_udp: arguments.no_udp }
 }
 
 fn explain(error: std::io::Error) -> anyhow::Error {

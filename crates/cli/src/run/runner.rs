@@ -1,34 +1,32 @@
 //! The runner: a network with the kernel on one side and the stack on the other, and the supervisor that
 //! serves PROGRAM's sockets with that stack.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitCode};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use intercept::{Options, Summary, Supervisor};
+use intercept::{Observer, Options, Summary, Supervisor};
 use link::Layer;
-use rustix::process::{
-    Resource, Rlimit, Signal, getppid, getrlimit, kill_process, set_parent_process_death_signal,
-    setrlimit,
-};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::RunProgram;
 use super::arguments::Prefixed;
 use super::front::OF_PEER;
-use super::line::{self, BEGIN, CONTINUED, LISTENER, SETUP};
+use super::line::{self, SETUP};
 use super::peer::{Bell, Peer};
+use super::processes::Processes;
 use super::publish::{self, Published};
 use super::signals::Survived;
+use super::{RunProgram, attached};
 use crate::command::{self, OF_INIT, hand_down};
 use crate::control::{Place, VARIABLE};
 use crate::device::{self, Wanted};
 use crate::lab::{Networks, Running, V6, add_ipv6, wanted};
+use crate::observe::Watcher;
 use crate::{BAD_INPUT, namespace};
 
 /// How long what PROGRAM wrote may take to be delivered after its end.
@@ -39,20 +37,23 @@ pub(crate) fn runner(arguments: &RunProgram) -> anyhow::Result<ExitCode> {
     let front = line::of_this_process()?;
     let [stdin, job] = line::receive(&front, SETUP).context("the run has ended")?;
     let _survived = Survived::from_now_on()?;
+    if attached::is_asked_for() {
+        return attached::run(arguments, &stdin, &job);
+    }
     let published = publish::listen(&arguments.publish)?;
     namespace::enter()?;
     // A user namespace makes the kernel forget it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let network = Network::make(arguments)?;
     hand_down(OF_INIT).context("cannot keep the namespace's capabilities")?;
-    let mut processes = Processes::start(arguments, &network.addresses, &stdin, &job)?;
+    let kernel = [IpAddr::V4(arguments.cidr.address)];
+    let mut processes = Processes::start(arguments, &kernel, &network.addresses, &stdin, &job)?;
     drop((stdin, job));
     let Some(listener) = processes.listener()? else {
         // What was to become PROGRAM has said why it did not.
         network.running.finish(&arguments.run)?;
         return Ok(ExitCode::from(BAD_INPUT));
     };
-    raise_descriptor_limit();
     serve(arguments, network, processes, listener, published)
 }
 
@@ -67,13 +68,16 @@ fn serve(
     let Network { running, addresses, environment } = network;
     let (bell, peer) = match &arguments.peer {
         Some(command) => {
-            let (bell, peer) = Peer::start(command, environment, processes.lifeline.try_clone()?)?;
+            let (bell, peer) = Peer::start(command, environment, processes.lifeline()?)?;
             (Some(bell), Some(peer))
         }
         None => (None, None),
     };
-    let supervisor = Supervisor::new(&running.stack, listener, options(arguments, bell))?;
+    let trace = running.watcher.as_ref().filter(|_| arguments.run.trace).map(Watcher::of_calls);
+    let options = options(arguments, bell, trace);
+    let supervisor = Supervisor::new(&running.stack, listener, options)?;
     let handle = supervisor.handle();
+    let at_work = running.served.add(&handle);
     let (say, served) = channel();
     let run = move || {
         // Nobody waits any more when the run has ended otherwise.
@@ -87,6 +91,7 @@ fn serve(
     processes.wait()?;
     let delivered = drain(&served)?;
     handle.stop();
+    drop(at_work);
     let of_peer = peer.map(Peer::finish).transpose()?.flatten();
     running.finish(&arguments.run)?;
     if !delivered {
@@ -103,12 +108,8 @@ fn serve(
     })
 }
 
-fn options(arguments: &RunProgram, _bell: Option<Bell>) -> Options {
-    Options {
-        maps: arguments.map.iter().map(|map| (map.from, map.to)).collect(),
-        drain: DRAIN,
-        ..Options::default()
-    }
+fn options(arguments: &RunProgram, _bell: Option<Bell>, trace: Option<Observer>) -> Options {
+    Options { trace, maps: arguments.maps(), drain: DRAIN, ..Options::default() }
 }
 
 /// Whether all was delivered.
@@ -155,81 +156,4 @@ impl Network {
         let running = Running::start(links, networks, &arguments.run, &place)?;
         Ok(Self { running, addresses, environment })
     }
-}
-
-/// Keeper, init and PROGRAM. Dropping it ends them.
-struct Processes {
-    keeper: Child,
-    lifeline: UnixStream,
-}
-
-impl Processes {
-    /// Starts all of them; PROGRAM waits for [`begin`](Self::begin).
-    fn start(
-        arguments: &RunProgram,
-        addresses: &[Prefixed],
-        stdin: &OwnedFd,
-        job: &OwnedFd,
-    ) -> anyhow::Result<Self> {
-        let (mut keeper, lifeline) = line::this_program_as("__run-keeper")?;
-        let kernel = [IpAddr::V4(arguments.cidr.address)];
-        let dns = if arguments.dns.is_empty() { &kernel[..] } else { &arguments.dns };
-        for server in dns {
-            keeper.arg("--dns").arg(server.to_string());
-        }
-        for address in addresses {
-            keeper.arg("--address").arg(address.to_string());
-        }
-        if arguments.exact_options {
-            keeper.arg("--exact-options");
-        }
-        if arguments.no_udp {
-            keeper.arg("--no-udp");
-        }
-        let keeper = keeper.arg("--").args(&arguments.command).spawn()?;
-        line::send(&lifeline, SETUP, &[stdin.as_fd(), job.as_fd()])?;
-        Ok(Self { keeper, lifeline })
-    }
-
-    /// The filter's descriptor; `None` when a process that was to give it has said why not.
-    fn listener(&mut self) -> anyhow::Result<Option<OwnedFd>> {
-        match line::receive(&self.lifeline, LISTENER) {
-            Ok([listener]) => Ok(Some(listener)),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn begin(&mut self) -> io::Result<()> {
-        self.lifeline.write_all(&[BEGIN])
-    }
-
-    /// Waits until PROGRAM and all that it started have ended.
-    fn wait(&mut self) -> anyhow::Result<()> {
-        let mut news = [0];
-        while self.lifeline.read_exact(&mut news).is_ok() {
-            if news == [CONTINUED]
-                && let Some(front) = getppid()
-            {
-                // It may be stopped, as PROGRAM was.
-                let _ = kill_process(front, Signal::CONT);
-            }
-        }
-        self.keeper.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Processes {
-    fn drop(&mut self) {
-        let _ = self.lifeline.shutdown(Shutdown::Both);
-        let _ = self.keeper.wait();
-    }
-}
-
-/// As many descriptors as this user may have: the supervisor has one for each of PROGRAM's sockets. Every
-/// process of PROGRAM has been started with the limit as it was.
-fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

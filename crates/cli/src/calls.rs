@@ -1,0 +1,83 @@
+//! A call of a program that is served, as a line: who called what, and what it did to the connection.
+
+use std::fmt::Write;
+use std::fs;
+
+use anstyle::{AnsiColor, Style};
+use intercept::CallEvent;
+use stack::TraceEvent;
+use stack::trace::What;
+
+use crate::diagram::flag_names;
+
+const CALLER: Style = Style::new().dimmed();
+const CALL: Style = AnsiColor::Magenta.on_default();
+const CHANGED: Style = AnsiColor::Yellow.on_default().bold();
+
+/// How wide the call is made, so that what it did stands in a column.
+const CALL_WIDTH: usize = 62;
+
+/// The name and the number of who called, while it is there.
+pub(crate) fn caller(event: &CallEvent) -> String {
+    match event.thread {
+        0 => String::new(),
+        thread => {
+            let name = fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
+            format!("{}[{thread}]", name.trim_end())
+        }
+    }
+}
+
+/// The whole line, with its end.
+pub(crate) fn line(event: &CallEvent, caller: &str) -> String {
+    let mut call = event.call.clone();
+    match &event.result {
+        Some(Ok(value)) => {
+            let _ = write!(call, " = {value}");
+        }
+        Some(Err(errno)) => {
+            let _ = write!(call, " = -1 {errno}");
+        }
+        None => {}
+    }
+    let effect = effect(event);
+    let width = CALL_WIDTH.saturating_sub(caller.len() + 1);
+    format!("{CALLER}{caller:>10}{CALLER:#} {CALL}{call:<width$}{CALL:#}  {effect}\n")
+}
+
+/// What it did: segments and states, or that it was none of both.
+fn effect(event: &CallEvent) -> String {
+    let succeeded = !matches!(event.result, Some(Err(_)));
+    let mut words = Vec::new();
+    let name = event.call.split('(').next().unwrap_or_default();
+    match (name, event.effect.accept_queue) {
+        ("accept" | "accept4", Some(waiting)) if succeeded => {
+            words.push(format!("took one of {waiting} from the accept queue"));
+        }
+        ("bind", _) if succeeded => words.push("keeps the port; nobody listens there yet".into()),
+        _ => {}
+    }
+    let sent: Vec<String> = event.effect.events.iter().filter_map(sent).collect();
+    if !sent.is_empty() {
+        words.push(format!("sends {}", sent.join(", ")));
+    } else if succeeded && matches!(name, "bind" | "listen" | "accept" | "accept4" | "close") {
+        words.push("no packet".into());
+    }
+    if let Some((before, after)) = event.effect.states {
+        words.push(match before == after {
+            true => format!("still {after}"),
+            false => format!("{CHANGED}{before} -> {after}{CHANGED:#}"),
+        });
+    }
+    words.join(", ")
+}
+
+/// A segment that left, by its flags and its length.
+fn sent(event: &TraceEvent) -> Option<String> {
+    let What::SegmentOut { header, length, .. } = &event.what else { return None };
+    let flags = flag_names(header.flags);
+    Some(match length {
+        0 => flags,
+        length => format!("{flags} with {length} bytes"),
+    })
+}
