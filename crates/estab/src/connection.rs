@@ -20,6 +20,11 @@ pub(crate) const READABLE: Ready = Ready::READ.union(Ready::READ_CLOSED).union(R
 /// What room to write, or no way to write any more, looks like.
 pub(crate) const WRITABLE: Ready = Ready::WRITE.union(Ready::WRITE_CLOSED).union(Ready::ERROR);
 
+/// How many pieces of what arrived are lent at once. 64 full segments are 90 KB, and one
+/// super-segment is one piece.
+#[cfg(feature = "tokio")]
+const LENT_SLICES: usize = 64;
+
 /// What an operation on the stack gives.
 pub(crate) type Answer<T> = Result<T, Error>;
 
@@ -115,6 +120,28 @@ impl Connection {
                 }
             }
             Ok(total)
+        }
+    }
+
+    /// Lends what has arrived to `f`, and takes as much of it as `f` says.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lend(
+        &self,
+        f: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> impl FnOnce(&mut stack::Stack, Instant) -> Answer<io::Result<usize>> {
+        let id = self.id;
+        move |core, now| {
+            let mut slices = [IoSlice::new(&[]); LENT_SLICES];
+            let mut count = 0;
+            for (place, chunk) in slices.iter_mut().zip(core.chunks(id)?) {
+                *place = IoSlice::new(chunk);
+                count += 1;
+            }
+            let taken = f(&slices[..count]);
+            if let Ok(taken) = &taken {
+                core.consume(now, id, *taken)?;
+            }
+            Ok(taken)
         }
     }
 

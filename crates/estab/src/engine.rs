@@ -1,9 +1,9 @@
 //! A stack with its links and waiters: what the lock protects.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use stack::{InterfaceId, Ready, SocketId, Stack, State};
+use stack::{InterfaceId, Ready, SocketId, Stack, State, TraceEvent};
 use wire::time::Instant;
 
 use crate::activity::Activity;
@@ -12,6 +12,7 @@ use crate::error::Ended;
 use crate::poller::Poller;
 use crate::port::Port;
 use crate::ports::Ports;
+use crate::recording::{Recordings, Shelf};
 use crate::shards::Exchange;
 use crate::wait::{WaitTable, Waiters};
 
@@ -42,6 +43,10 @@ pub(crate) struct Engine {
     pub(crate) waiters: WaitTable,
     /// Somebody observes the trace.
     pub(crate) traced: bool,
+    /// Who records the trace besides.
+    recordings: Recordings,
+    /// What was recorded and the observer was not shown.
+    unshown: Vec<TraceEvent>,
     /// Why nothing will come any more: what is queued can still be read, and that is all.
     pub(crate) failed: Option<Ended>,
     /// Another shard has failed, and why: the next turn of this one is the last.
@@ -79,6 +84,8 @@ impl Engine {
             poller,
             waiters: WaitTable::default(),
             traced,
+            recordings: Recordings::default(),
+            unshown: Vec::new(),
             failed: None,
             failing: None,
             stopping: false,
@@ -106,6 +113,7 @@ impl Engine {
         self.give_handovers(woken);
         self.stack.handle_timeout(now);
         self.settle(now, DRIVER_BUDGET, woken);
+        self.record();
         self.activity.turns += 1;
         self.activity.received += batch.frames as u64;
         if batch.frames > 0 {
@@ -118,6 +126,7 @@ impl Engine {
     /// must be kicked.
     pub(crate) fn call_done(&mut self, now: Instant, woken: &mut Woken) -> bool {
         self.settle(now, CALL_BUDGET, woken);
+        self.record();
         let deadline = self.deadline();
         let late = self.sleeping_until.is_some_and(|until| deadline < until);
         if late {
@@ -126,6 +135,40 @@ impl Engine {
         let kick = late || self.traced;
         self.activity.kicks += u64::from(kick);
         kick
+    }
+
+    /// Somebody records the trace from now on.
+    pub(crate) fn add_recording(&mut self, shelf: Weak<Shelf>) {
+        self.recordings.add(shelf);
+        self.stack.set_trace(true);
+    }
+
+    /// Somebody does not any more.
+    pub(crate) fn remove_recording(&mut self, shelf: &Weak<Shelf>) {
+        self.recordings.remove(shelf);
+        self.stack.set_trace(self.traced || self.recordings.any());
+    }
+
+    /// Has what the trace has got recorded, and keeps it for the observer, if there is one.
+    fn record(&mut self) {
+        if !self.recordings.any() {
+            return;
+        }
+        while let Some(event) = self.stack.poll_trace() {
+            self.recordings.push(&event);
+            if self.traced {
+                self.unshown.push(event);
+            }
+        }
+    }
+
+    /// Takes what the observer is to be shown.
+    pub(crate) fn take_trace(&mut self, into: &mut Vec<TraceEvent>) {
+        self.record();
+        into.append(&mut self.unshown);
+        while let Some(event) = self.stack.poll_trace() {
+            into.push(event);
+        }
     }
 
     /// Whether turns are taken, and not by the driver alone because the next one is the last.

@@ -8,13 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use link::Link;
-use stack::{Counters, DhcpLease, InterfaceId, SocketEntry, State};
+use stack::{Config, Counters, DhcpLease, InterfaceId, SocketEntry, State};
 
 use crate::StackBuilder;
 use crate::activity::Activity;
 use crate::engine::{Engine, shutdown_all};
 use crate::error::from_stack;
 use crate::ping::{Pinger, Pong};
+use crate::recording::Recording;
 use crate::shards::{Hold, Shards, next_shard};
 use crate::shared::Shared;
 
@@ -145,6 +146,21 @@ impl Stack {
     #[must_use]
     pub fn now(&self) -> wire::time::Instant {
         self.holds[0].shared().now()
+    }
+
+    /// The limits and defaults that it was started with; with several shards, each one's part of them.
+    ///
+    /// # Errors
+    /// `NetworkDown` when the stack has ended.
+    pub fn config(&self) -> io::Result<Config> {
+        self.holds[0].shared().call(|engine, _| engine.stack.config().clone())
+    }
+
+    /// Records the trace from now on: what [`StackBuilder::trace`] shows to its observer, for who comes
+    /// later. Costs as much while it lasts.
+    #[must_use]
+    pub fn record(&self) -> Recording {
+        Recording::new(self)
     }
 
     /// Asks `address` for an echo (RFC 792) and waits for it, at most `timeout`.
@@ -338,6 +354,13 @@ impl Stack {
     /// Which shard a UDP port belongs to.
     pub(crate) fn owner_of_udp_port(&self, port: u16) -> io::Result<u16> {
         self.holds[0].shared().call(|engine, _| engine.stack.owner_of_udp_port(port))
+    }
+
+    /// Does something on each shard that still runs.
+    pub(crate) fn each_engine(&self, mut f: impl FnMut(&mut Engine)) {
+        for shard in self.all() {
+            let _ = shard.call(|engine, _| f(engine));
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &Shared> {

@@ -186,6 +186,7 @@ mod ping;
 mod poller;
 mod port;
 mod ports;
+mod recording;
 mod shards;
 mod shared;
 mod socket;
@@ -198,6 +199,7 @@ pub use builder::{Interface, StackBuilder};
 pub use handle::Stack;
 pub use owned::Frame;
 pub use ping::{Pinger, Pong};
+pub use recording::Recording;
 pub use stack::tcp::congestion;
 pub use stack::{
     BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols,

@@ -113,6 +113,19 @@ impl Listener {
         taken.map(|taken| taken.and_then(|(part, accepted)| part.adopt(accepted)))
     }
 
+    /// How many connections wait, or has `waker` woken when it is another number than `known`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn poll_waiting(&self, waker: &Waker, known: usize) -> Poll<io::Result<usize>> {
+        let mut sum = 0;
+        for part in self.parts.iter() {
+            let count = part.socket.look(part.socket.polled(Side::Read), waker, |core| {
+                core.waiting_connections(part.id).map_err(crate::error::from_stack)
+            })?;
+            sum += count;
+        }
+        if sum == known { Poll::Pending } else { Poll::Ready(Ok(sum)) }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         let first = self.parts.first();
         first.socket.call(|core, _| core.listener_local(first.id))

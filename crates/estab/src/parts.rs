@@ -38,6 +38,12 @@ impl<I> Parts<I> {
         &self.parts[0]
     }
 
+    /// All of them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Part<I>> {
+        self.parts.iter()
+    }
+
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.parts.iter().for_each(|part| part.socket.set_nonblocking(nonblocking));
     }

@@ -215,9 +215,7 @@ impl Shared {
         if engine.stopping {
             engine.abort_all(now, &mut turner.woken);
         }
-        while let Some(event) = engine.stack.poll_trace() {
-            turner.trace.push(event);
-        }
+        engine.take_trace(&mut turner.trace);
         let drained = engine.abandoned.is_some_and(|until| !engine.is_draining(now, until));
         match gone {
             _ if engine.stopping || drained => Next::End(Ended::Stopped),

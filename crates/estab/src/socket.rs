@@ -109,6 +109,23 @@ impl Socket {
         polled.unwrap_or_else(|ended| Poll::Ready(Err(ended)))
     }
 
+    /// Looks, and registers `waker` in `place` whatever it finds.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn look<T>(
+        &self,
+        mut place: Place<'_, '_>,
+        waker: &Waker,
+        look: impl FnOnce(&stack::Stack) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut replaced = None;
+        let found = self.shard.shared().call(|engine, _| {
+            replaced = place.register(waker);
+            look(&engine.stack)
+        });
+        drop(replaced);
+        found?
+    }
+
     /// The one place of the `poll_*` functions of `side`.
     #[cfg(feature = "tokio")]
     pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {

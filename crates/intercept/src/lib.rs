@@ -6,15 +6,37 @@
 //! Unix sockets, one of whose ends is the program's descriptor. So `read`, `write`, `poll`, `dup`,
 //! `fork`, `sendfile` and the passing of descriptors are the kernel's own, and cost what they always cost.
 
+mod accept;
+mod address;
+mod bind;
+mod bound;
+mod close;
+mod connect;
+mod create;
 mod errno;
 pub mod filter;
 mod handle;
+mod held;
+mod list;
+mod names;
+mod network;
 mod notify;
 mod options;
+mod process;
+mod relay;
+mod replay;
 mod report;
+mod request;
+mod serve;
+mod shutdown;
+mod sockopt;
 mod supervisor;
 mod sys;
 mod syscall;
+mod table;
+mod tcp_info;
+mod trace;
+mod udp;
 
 pub use filter::FilterOptions;
 pub use handle::Handle;

@@ -123,6 +123,15 @@ impl Stack {
         Ok((accepted, self.interfaces.show_peer(tuple.local.ip(), tuple.remote)))
     }
 
+    /// How many connections wait for [`accept`](Stack::accept).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed.
+    pub fn waiting_connections(&self, id: ListenerId) -> Result<usize, Error> {
+        let listener = self.tcp.listeners.get(id).ok_or(Error::NoSuchSocket)?;
+        Ok(listener.accept_queue.len())
+    }
+
     /// The address and port that a listener has.
     ///
     /// # Errors

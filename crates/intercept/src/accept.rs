@@ -1,0 +1,250 @@
+//! `accept`, and listeners that are readable exactly while connections wait.
+//!
+//! Connections wait on the stack, where the backlog bounds them. In the program's end of the pair lies a
+//! byte for each, the *token*, which `accept` takes out again: so `poll` and `epoll` see what they would
+//! see. Sockets that share a port get their connections here, by a hash of the peer.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketType, recv, send};
+
+use crate::address::encode;
+use crate::create::{of_ours, refused};
+use crate::errno;
+use crate::network::Stream;
+use crate::process::Place;
+use crate::request::{Outcome, Request};
+use crate::supervisor::Supervisor;
+use crate::syscall::Call;
+use crate::table::{Connected, Key, Kind, Listening, Pair, Shared, Tcp};
+
+/// How many tokens lie in a program's end at most: each takes 768 bytes of its buffer's 208 KiB.
+const MAX_TOKENS: usize = 256;
+
+const SOCK_NONBLOCK: i32 = 0o4000;
+const SOCK_CLOEXEC: i32 = 0o2000000;
+
+/// Whether calls on a descriptor wait.
+pub(crate) fn waits(descriptor: &impl AsFd) -> bool {
+    !fcntl_getfl(descriptor).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
+}
+
+impl Supervisor {
+    /// `accept(fd, address, length)` and `accept4(fd, address, length, flags)`
+    pub(crate) fn accept(&mut self, key: Key, request: &Request, descriptor: &OwnedFd) -> Outcome {
+        let Some(socket) = self.table.get(key) else { return Outcome::Continue };
+        if !matches!(socket.kind, Kind::Tcp(Tcp::Listening(_))) {
+            return Outcome::fail(Errno::INVAL);
+        }
+        if flags(request) & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
+            return Outcome::fail(Errno::INVAL);
+        }
+        let outcome = match self.next_connection(key) {
+            Ok(Some(connection)) => self.give_connection(key, request, connection),
+            Ok(None) if waits(descriptor) => {
+                let until = self.table.get(key).and_then(|socket| socket.settings.receive_until());
+                self.held.hold(key, request.clone(), until);
+                Outcome::Held
+            }
+            Ok(None) => Outcome::fail(Errno::AGAIN),
+            Err(errno) => Outcome::fail(errno),
+        };
+        self.correct_tokens(key, Some(descriptor));
+        outcome
+    }
+
+    /// The connection that has waited for the longest time.
+    fn next_connection(&mut self, key: Key) -> Result<Option<(Stream, SocketAddr)>, Errno> {
+        let Some(listening) = self.listening(key) else { return Ok(None) };
+        if let Some(ready) = listening.ready.pop_front() {
+            return Ok(Some(ready));
+        }
+        let shared = Rc::clone(&listening.listener);
+        if shared.members.borrow().len() > 1 {
+            return Ok(None);
+        }
+        let accepted = shared.listener.accept(&self.network, key);
+        let waiting = shared.listener.waiting();
+        if let (Some(listening), Ok(waiting)) = (self.listening(key), waiting) {
+            listening.waiting = waiting;
+        }
+        accepted.map_err(|error| errno::from_stack(&error))
+    }
+
+    /// Gives a connection to the program as the answer to its call, or keeps it for the next one.
+    fn give_connection(
+        &mut self,
+        listener: Key,
+        request: &Request,
+        (stream, peer): (Stream, SocketAddr),
+    ) -> Outcome {
+        let flags = flags(request);
+        let pair = match Pair::new(SocketType::STREAM, flags & SOCK_NONBLOCK != 0) {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.keep(listener, stream, peer);
+                return Outcome::fail(of_ours(&error));
+            }
+        };
+        let Some(socket) = self.table.get(listener) else { return Outcome::Given(None) };
+        let (domain, settings) = (socket.domain, socket.settings.inherited());
+        let shown = domain.show(peer);
+        if request.arguments[1] != 0
+            && let Err(errno) = request.write_sized(1, 2, &encode(shown))
+        {
+            // As on Linux, the connection is lost to a program that has no room for the name.
+            return Outcome::fail(errno);
+        }
+        let connected = Connected::new(stream, shown, false);
+        let kind = Kind::Tcp(Tcp::Connected(Box::new(connected)));
+        let place = Place { thread: request.thread, descriptor: u32::MAX };
+        let (key, theirs) = self.table.insert(pair, domain, kind, place);
+        if let Some(socket) = self.table.get_mut(key) {
+            socket.settings = settings;
+        }
+        match self.give(key, request, &theirs, flags & SOCK_CLOEXEC != 0) {
+            Ok(descriptor) => {
+                drop(theirs);
+                self.adopt(key);
+                Outcome::Given(Some(descriptor))
+            }
+            Err(error) => {
+                if let Some(Kind::Tcp(Tcp::Connected(connected))) =
+                    self.table.remove(key).map(|socket| socket.kind)
+                {
+                    self.keep(listener, connected.stream, peer);
+                }
+                refused(&error)
+            }
+        }
+    }
+
+    /// Has news of an accepted connection come to its own socket, and moves what is there already.
+    fn adopt(&mut self, key: Key) {
+        let Some(socket) = self.table.get_mut(key) else { return };
+        if let Kind::Tcp(Tcp::Connected(connected)) = &mut socket.kind {
+            connected.stream.ring_for(&self.network, key);
+            if socket.settings.changed_while_listening {
+                // What cannot be set on a connection was not accepted before.
+                let _ = connected.stream.set_options(socket.settings.tcp(&self.network));
+            }
+        }
+        self.move_out(key);
+        self.move_in(key);
+    }
+
+    /// Puts a connection back that could not be given.
+    fn keep(&mut self, listener: Key, stream: Stream, peer: SocketAddr) {
+        if let Some(listening) = self.listening(listener) {
+            listening.ready.push_front((stream, peer));
+        }
+    }
+
+    /// Connections have come, or gone: whoever waits in `accept` gets them, and the others are told.
+    pub(crate) fn connections_wait(&mut self, key: Key) {
+        let Some(listening) = self.listening(key) else { return };
+        let shared = Rc::clone(&listening.listener);
+        let members = shared.members.borrow().clone();
+        if members.len() > 1 {
+            self.distribute(&shared, &members);
+        } else if let Ok(waiting) = shared.listener.waiting()
+            && let Some(listening) = self.listening(key)
+        {
+            listening.waiting = waiting;
+        }
+        for member in members {
+            self.serve_accepts(member);
+            self.correct_tokens(member, None);
+        }
+    }
+
+    /// Gives each of the sockets that share a port its part of the connections.
+    fn distribute(&mut self, shared: &Shared, members: &[Key]) {
+        let has_room = |listening: &mut Listening| listening.ready.len() <= listening.backlog;
+        while let Some(member) =
+            members.iter().find(|member| self.listening(**member).is_some_and(has_room))
+        {
+            let Ok(Some((stream, peer))) = shared.listener.accept(&self.network, *member) else {
+                break;
+            };
+            let mut hasher = DefaultHasher::new();
+            peer.hash(&mut hasher);
+            let chosen = members[(hasher.finish() % members.len() as u64) as usize];
+            // One that is full leaves it to another, where Linux would drop it.
+            let fits = self.listening(chosen).is_some_and(has_room);
+            if let Some(listening) = self.listening(if fits { chosen } else { *member }) {
+                listening.ready.push_back((stream, peer));
+            }
+        }
+    }
+
+    /// Answers calls of `accept` that wait, as long as there are connections.
+    fn serve_accepts(&mut self, key: Key) {
+        while self.held.any(key) {
+            let Ok(Some(connection)) = self.next_connection(key) else { return };
+            let Some(call) = self.held.take_first(key) else { return };
+            let outcome = self.give_connection(key, &call.request, connection);
+            self.settle(&call.request, Some(key), outcome);
+        }
+    }
+
+    /// Makes the program's end hold as many tokens as connections wait. Only with its `descriptor` some
+    /// can be taken out.
+    fn correct_tokens(&mut self, key: Key, descriptor: Option<&OwnedFd>) {
+        let Some(socket) = self.table.get_mut(key) else { return };
+        let (Kind::Tcp(Tcp::Listening(listening)), Some(ours)) = (&mut socket.kind, &socket.ours)
+        else {
+            return;
+        };
+        let wanted = (listening.waiting + listening.ready.len()).min(MAX_TOKENS);
+        while listening.tokens < wanted {
+            if send(ours, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_err() {
+                break;
+            }
+            listening.tokens += 1;
+        }
+        let mut tokens = [0; MAX_TOKENS];
+        if let Some(descriptor) = descriptor.filter(|_| listening.tokens > wanted) {
+            let excess = listening.tokens - wanted;
+            let taken = recv(descriptor, &mut tokens[..excess], RecvFlags::DONTWAIT);
+            listening.tokens -= taken.map_or(0, |(count, _)| count).min(excess);
+        }
+    }
+
+    pub(crate) fn listening(&mut self, key: Key) -> Option<&mut Listening> {
+        match &mut self.table.get_mut(key)?.kind {
+            Kind::Tcp(Tcp::Listening(listening)) => Some(listening),
+            _ => None,
+        }
+    }
+
+    /// A socket does not listen any more: its connections are reset, unless others share the port.
+    pub(crate) fn stop_listening(&mut self, key: Key) {
+        let Some(socket) = self.table.get_mut(key) else { return };
+        let Kind::Tcp(kind) = &mut socket.kind else { return };
+        let Tcp::Listening(listening) = std::mem::replace(kind, Tcp::Fresh) else { return };
+        if let Some(hold) = &socket.bound {
+            // Not to listen is never a conflict.
+            let _ = hold.set_listens(false);
+        }
+        let shared = listening.listener;
+        shared.members.borrow_mut().retain(|member| *member != key);
+        for (stream, _) in listening.ready {
+            stream.reset();
+        }
+        let heir = shared.members.borrow().first().copied();
+        if let Some(heir) = heir {
+            shared.listener.ring_for(&self.network, heir);
+            self.connections_wait(heir);
+        }
+    }
+}
+
+fn flags(request: &Request) -> i32 {
+    if request.call == Call::Accept4 { request.int(3) } else { 0 }
+}

@@ -1,0 +1,168 @@
+//! `bind` and `listen`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::address::{Domain, Name, parse_v4, unmapped};
+use crate::bound::Sharing;
+use crate::errno;
+use crate::network::Listener;
+use crate::process;
+use crate::request::{Outcome, Request};
+use crate::supervisor::Supervisor;
+use crate::table::{Key, Kind, Listening, Shared, Socket, Tcp};
+
+/// The backlog of `listen` is cut to this, as `net.core.somaxconn` does it.
+const MAX_BACKLOG: usize = 4096;
+
+impl Supervisor {
+    /// `bind(fd, address, length)` of TCP: the address and port are this socket's, and nothing else
+    /// happens: a SYN that comes is answered with a reset until somebody listens.
+    pub(crate) fn bind(&mut self, key: Key, request: &Request) -> Outcome {
+        let local = match self.local_name(key, request) {
+            Ok(local) => local,
+            Err(errno) => return Outcome::fail(errno),
+        };
+        let Some(socket) = self.table.get(key) else { return Outcome::Continue };
+        if socket.bound.is_some() || !matches!(socket.kind, Kind::Tcp(Tcp::Fresh)) {
+            return Outcome::fail(Errno::INVAL);
+        }
+        self.bind_to(key, local).into()
+    }
+
+    /// Takes an address and port for a socket.
+    fn bind_to(&mut self, key: Key, local: SocketAddr) -> Result<(), Errno> {
+        let socket = self.table.get(key).ok_or(Errno::BADF)?;
+        let only_v6 = socket.settings.only_v6;
+        let sharing =
+            Sharing { address: socket.settings.reuse_address, port: socket.settings.reuse_port };
+        let used: Vec<u16> = match local.port() {
+            0 => self.network.stack.sockets().iter().map(|entry| entry.local.port()).collect(),
+            _ => Vec::new(),
+        };
+        let is_free = |port| !used.contains(&port);
+        let hold = self.bound.bind(local, only_v6, sharing, random_port(), is_free)?;
+        self.table.get_mut(key).ok_or(Errno::BADF)?.bound = Some(hold);
+        Ok(())
+    }
+
+    /// The address that a program binds to, if it is one of the stack's.
+    pub(crate) fn local_name(&self, key: Key, request: &Request) -> Result<SocketAddr, Errno> {
+        let domain = self.table.get(key).ok_or(Errno::BADF)?.domain;
+        let local = match request.name(&self.notifier, 1, 2, domain)? {
+            Name::At(local) => local,
+            // An old habit that Linux knows: no family, and any address.
+            Name::Nobody if domain == Domain::V4 => {
+                let length = usize::try_from(request.int(2)).unwrap_or(0).min(128);
+                let bytes = process::read(request.thread, request.arguments[1], length)?;
+                let local = parse_v4(&bytes)?;
+                if !local.ip().is_unspecified() {
+                    return Err(Errno::AFNOSUPPORT);
+                }
+                local
+            }
+            Name::Nobody => return Err(Errno::AFNOSUPPORT),
+        };
+        let local = unmapped(local);
+        if self.is_ours(local.ip()) { Ok(local) } else { Err(Errno::ADDRNOTAVAIL) }
+    }
+
+    fn is_ours(&self, ip: IpAddr) -> bool {
+        ip.is_unspecified()
+            || ip.is_loopback()
+            || ip.is_multicast()
+            || self.network.stack.addresses().iter().any(|(ours, _)| *ours == ip)
+    }
+
+    /// `listen(fd, backlog)`
+    pub(crate) fn listen(&mut self, key: Key, request: &Request) -> Outcome {
+        // A negative backlog is a large one (Linux compares it unsigned).
+        let backlog = usize::try_from(request.int(1)).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
+        match self.table.get_mut(key).map(|socket| &mut socket.kind) {
+            Some(Kind::Tcp(Tcp::Fresh)) => self.begin_to_listen(key, backlog).into(),
+            Some(Kind::Tcp(Tcp::Listening(listening))) => {
+                listening.backlog = backlog;
+                Outcome::DONE
+            }
+            Some(_) => Outcome::fail(Errno::INVAL),
+            None => Outcome::Continue,
+        }
+    }
+
+    fn begin_to_listen(&mut self, key: Key, backlog: usize) -> Result<(), Errno> {
+        let socket = self.table.get(key).ok_or(Errno::BADF)?;
+        if socket.ours.is_none() {
+            return Err(Errno::INVAL);
+        }
+        if socket.bound.is_none() {
+            let any = socket.domain.unspecified();
+            self.bind_to(key, any)?;
+        }
+        let socket = self.table.get(key).ok_or(Errno::BADF)?;
+        let hold = socket.bound.as_ref().ok_or(Errno::INVAL)?;
+        hold.set_listens(true)?;
+        let listener = match self.listener_of_group(key, socket) {
+            Some(listener) => listener,
+            None => match self.open_listener(key, socket, backlog) {
+                Ok(listener) => listener,
+                Err(errno) => {
+                    // As it was: nobody listened.
+                    hold.set_listens(false)?;
+                    return Err(errno);
+                }
+            },
+        };
+        listener.members.borrow_mut().push(key);
+        let listening = Listening {
+            listener,
+            ready: std::collections::VecDeque::new(),
+            waiting: 0,
+            tokens: 0,
+            backlog,
+        };
+        self.table.get_mut(key).ok_or(Errno::BADF)?.kind =
+            Kind::Tcp(Tcp::Listening(Box::new(listening)));
+        // Registers it for news.
+        self.stack_ready(key);
+        Ok(())
+    }
+
+    /// The listener of the sockets that share the port with this one.
+    fn listener_of_group(&self, key: Key, socket: &Socket) -> Option<Rc<Shared>> {
+        let hold = socket.bound.as_ref().filter(|hold| hold.sharing().port)?;
+        self.table.iter().find_map(|(other, candidate)| {
+            let theirs = candidate.bound.as_ref().filter(|hold| hold.sharing().port)?;
+            let same = other != key && theirs.local() == hold.local();
+            match &candidate.kind {
+                Kind::Tcp(Tcp::Listening(listening)) if same => {
+                    Some(Rc::clone(&listening.listener))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn open_listener(
+        &self,
+        key: Key,
+        socket: &Socket,
+        backlog: usize,
+    ) -> Result<Rc<Shared>, Errno> {
+        let local = socket.bound.as_ref().ok_or(Errno::INVAL)?.local();
+        let both = local.is_ipv6() && local.ip().is_unspecified() && !socket.settings.only_v6;
+        let options = socket.settings.tcp(&self.network);
+        let listener = Listener::bind(&self.network, key, local, both, backlog, &options)
+            .map_err(|error| errno::from_stack(&error))?;
+        Ok(Rc::new(Shared { listener, members: std::cell::RefCell::default() }))
+    }
+}
+
+/// Where the search for a free port begins (RFC 6056 3.3.1).
+fn random_port() -> u16 {
+    let mut bytes = [0; 2];
+    // Without randomness it begins at the first.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    u16::from_ne_bytes(bytes)
+}

@@ -1,0 +1,112 @@
+//! Calls that a signal interrupted while they were answered.
+//!
+//! The kernel may make a program's thread repeat a call although we have answered it, or after it has
+//! told us that nobody waits for the answer. Reading options or making a socket twice does no harm; but
+//! `bind`, `connect`, `shutdown` and the reading of `SO_ERROR` have happened the first time, and are
+//! answered as they were.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::request::Request;
+use crate::syscall::Call;
+
+/// Who repeats a call does it at once.
+const SOON: Duration = Duration::from_millis(10);
+
+/// What a call was answered that has an effect.
+#[derive(Clone, Debug)]
+pub(crate) struct LastReply {
+    call: Call,
+    thread: u32,
+    instruction: u64,
+    arguments: [u64; 6],
+    answer: Result<i64, Errno>,
+    /// The kernel has said that nobody waits for it.
+    lost: bool,
+    at: Instant,
+}
+
+impl LastReply {
+    /// Remembers an answer, if repeating the call would have another.
+    pub(crate) fn of(
+        request: &Request,
+        answer: Result<i64, Errno>,
+        lost: bool,
+        at: Instant,
+    ) -> Option<Self> {
+        let matters =
+            matches!(request.call, Call::Bind | Call::Connect | Call::Shutdown | Call::GetOption);
+        let Request { call, thread, instruction, arguments, .. } = *request;
+        matters.then_some(Self { call, thread, instruction, arguments, answer, lost, at })
+    }
+
+    /// What `request` is answered, when it is the same call once more.
+    ///
+    /// `connects`: the socket is still where `connect` left it. `catches_signals`: the thread's process
+    /// has handlers, without which no call is repeated.
+    pub(crate) fn repeats(
+        &self,
+        request: &Request,
+        connects: bool,
+        now: Instant,
+        catches_signals: impl FnOnce() -> bool,
+    ) -> Option<Result<i64, Errno>> {
+        let same = (self.call, self.thread, self.instruction, self.arguments)
+            == (request.call, request.thread, request.instruction, request.arguments);
+        if !same || now.saturating_duration_since(self.at) > SOON {
+            return None;
+        }
+        // An answer that the kernel took may be lost all the same. Then it shows in what follows.
+        let tells = match (self.call, self.answer) {
+            (Call::Bind, Ok(_)) | (Call::Connect, Ok(_)) => true,
+            (Call::Connect, Err(Errno::INPROGRESS)) => connects,
+            _ => false,
+        };
+        (self.lost || (tells && catches_signals())).then_some(self.answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(call: Call, thread: u32) -> Request {
+        Request { id: 1, thread, call, instruction: 7, arguments: [3; 6], traced: None }
+    }
+
+    #[test]
+    fn a_lost_answer_is_given_again_soon() {
+        let now = Instant::now();
+        let shutdown = request(Call::Shutdown, 1);
+        let lost = LastReply::of(&shutdown, Ok(0), true, now).unwrap();
+        assert_eq!(lost.repeats(&shutdown, false, now, || true), Some(Ok(0)));
+        assert_eq!(
+            lost.repeats(&request(Call::Shutdown, 2), false, now, || true),
+            None,
+            "another thread"
+        );
+        assert_eq!(
+            lost.repeats(&request(Call::Bind, 1), false, now, || true),
+            None,
+            "another call"
+        );
+        assert_eq!(lost.repeats(&shutdown, false, now + Duration::from_millis(11), || true), None);
+        let heard = LastReply::of(&shutdown, Ok(0), false, now).unwrap();
+        assert_eq!(heard.repeats(&shutdown, false, now, || true), None);
+        assert!(LastReply::of(&request(Call::GetSockName, 1), Ok(0), true, now).is_none());
+    }
+
+    #[test]
+    fn a_connection_under_way_answers_as_it_began() {
+        let now = Instant::now();
+        let connect = request(Call::Connect, 1);
+        let begun = LastReply::of(&connect, Err(Errno::INPROGRESS), false, now).unwrap();
+        assert_eq!(begun.repeats(&connect, true, now, || true), Some(Err(Errno::INPROGRESS)));
+        assert_eq!(begun.repeats(&connect, false, now, || true), None);
+        assert_eq!(begun.repeats(&connect, true, now, || false), None, "it was meant");
+        let refused = LastReply::of(&connect, Err(Errno::CONNREFUSED), false, now).unwrap();
+        assert_eq!(refused.repeats(&connect, true, now, || true), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! `shutdown`, and `sendto` on a connection.
+
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use crate::process;
+use crate::request::{Outcome, Request};
+use crate::supervisor::Supervisor;
+use crate::table::{Key, Kind, Tcp};
+
+/// How much of a program's bytes one call takes.
+const MOST: usize = 64 << 10;
+
+const SHUT_RD: i32 = 0;
+const SHUT_WR: i32 = 1;
+const SHUT_RDWR: i32 = 2;
+
+impl Supervisor {
+    /// `shutdown(fd, how)` of TCP. The program's end is shut down, so that its own reads and writes know;
+    /// the end of what it wrote is what comes behind the last byte at ours.
+    pub(crate) fn shutdown(
+        &mut self,
+        key: Key,
+        request: &Request,
+        descriptor: &OwnedFd,
+    ) -> Outcome {
+        let how = match request.int(1) {
+            SHUT_RD => rustix::net::Shutdown::Read,
+            SHUT_WR => rustix::net::Shutdown::Write,
+            SHUT_RDWR => rustix::net::Shutdown::Both,
+            _ => return Outcome::fail(Errno::INVAL),
+        };
+        let (read, write) = (request.int(1) != SHUT_WR, request.int(1) != SHUT_RD);
+        let Some(socket) = self.table.get_mut(key) else { return Outcome::Continue };
+        match &mut socket.kind {
+            Kind::Tcp(Tcp::Connected(connected)) => {
+                connected.shut_read |= read;
+                connected.shut_write |= write;
+                if read {
+                    // What came goes nowhere; that it is over already does not matter then.
+                    let _ = connected.stream.shutdown(Shutdown::Read);
+                }
+                // A pair can always be shut down.
+                let _ = rustix::net::shutdown(descriptor, how);
+                self.move_out(key);
+                Outcome::DONE
+            }
+            Kind::Tcp(Tcp::Listening(_)) if read => {
+                self.stop_listening(key);
+                while let Some(call) = self.held.take_first(key) {
+                    self.answer_held(&call.request, key, Err(Errno::INVAL));
+                }
+                Outcome::DONE
+            }
+            Kind::Tcp(Tcp::Listening(_)) => Outcome::DONE,
+            // A socket that is over answers as one that never was.
+            _ => Outcome::fail(Errno::NOTCONN),
+        }
+    }
+
+    /// `sendto(fd, bytes, length, flags, address, length)` of TCP, where the address is nothing to a
+    /// connection. It takes what there is room for.
+    pub(crate) fn send_with_name(&mut self, request: &Request, descriptor: &OwnedFd) -> Outcome {
+        let length = usize::try_from(request.arguments[2]).unwrap_or(usize::MAX).min(MOST);
+        let bytes = match process::read(request.thread, request.arguments[1], length) {
+            Ok(bytes) => bytes,
+            Err(errno) => return Outcome::fail(errno),
+        };
+        let sent = send(descriptor, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        Outcome::Answer(sent.map(|count| i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+}

@@ -1,0 +1,260 @@
+//! Options of IP (ip(7), ipv6(7)).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rustix::io::Errno;
+
+use super::{flag, int, int_or_byte, of_flag, of_int, only_off};
+use crate::errno;
+use crate::network::Network;
+use crate::table::{Kind, Socket, Tcp};
+use crate::udp::Udp;
+
+const IP_TOS: i32 = 1;
+const IP_TTL: i32 = 2;
+const IP_PKTINFO: i32 = 8;
+const IP_MTU_DISCOVER: i32 = 10;
+const IP_RECVERR: i32 = 11;
+const IP_RECVTTL: i32 = 12;
+const IP_RECVTOS: i32 = 13;
+const IP_MTU: i32 = 14;
+const IP_FREEBIND: i32 = 15;
+const IP_TRANSPARENT: i32 = 19;
+const IP_BIND_ADDRESS_NO_PORT: i32 = 24;
+const IP_MULTICAST_IF: i32 = 32;
+const IP_MULTICAST_TTL: i32 = 33;
+const IP_MULTICAST_LOOP: i32 = 34;
+const IP_ADD_MEMBERSHIP: i32 = 35;
+const IP_DROP_MEMBERSHIP: i32 = 36;
+const IP_MULTICAST_ALL: i32 = 49;
+
+const IPV6_UNICAST_HOPS: i32 = 16;
+const IPV6_MULTICAST_IF: i32 = 17;
+const IPV6_MULTICAST_HOPS: i32 = 18;
+const IPV6_MULTICAST_LOOP: i32 = 19;
+const IPV6_JOIN_GROUP: i32 = 20;
+const IPV6_LEAVE_GROUP: i32 = 21;
+const IPV6_MTU_DISCOVER: i32 = 23;
+const IPV6_MTU: i32 = 24;
+const IPV6_RECVERR: i32 = 25;
+const IPV6_V6ONLY: i32 = 26;
+const IPV6_RECVPKTINFO: i32 = 49;
+const IPV6_RECVHOPLIMIT: i32 = 51;
+const IPV6_RECVTCLASS: i32 = 66;
+const IPV6_TCLASS: i32 = 67;
+
+/// `IP_PMTUDISC_WANT`: how TCP here finds the path's MTU, as on Linux by default.
+const PMTUDISC_WANT: i32 = 1;
+/// `IP_PMTUDISC_DONT`: how UDP here sends, in fragments where it must.
+const PMTUDISC_DONT: i32 = 0;
+
+/// What a UDP socket was told before it was bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Settings {
+    pub(crate) ttl: u8,
+    pub(crate) multicast_ttl: u8,
+    pub(crate) multicast_loop: bool,
+}
+
+impl Default for Settings {
+    /// RFC 1122 3.2.1.7, RFC 1112 6.1.
+    fn default() -> Self {
+        Self { ttl: 64, multicast_ttl: 1, multicast_loop: true }
+    }
+}
+
+impl Socket {
+    pub(super) fn get_ip_option(&self, option: i32, network: &Network) -> Result<Vec<u8>, Errno> {
+        let udp = matches!(self.kind, Kind::Udp(_));
+        let settings = self.settings.ip;
+        match option {
+            IP_TTL if udp => of_int(settings.ttl.into()),
+            IP_TTL => of_int(self.settings.tcp(network).ttl.into()),
+            IP_TOS if !udp => of_int(self.settings.tcp(network).traffic_class.into()),
+            IP_TOS => of_int(0),
+            IP_MTU_DISCOVER => of_int(if udp { PMTUDISC_DONT } else { PMTUDISC_WANT }),
+            IP_MTU => self.path_mtu(),
+            IP_RECVERR => of_flag(self.settings.receive_errors),
+            IP_MULTICAST_TTL => of_int(settings.multicast_ttl.into()),
+            IP_MULTICAST_LOOP => of_flag(settings.multicast_loop),
+            IP_MULTICAST_ALL => of_int(0),
+            IP_PKTINFO
+            | IP_RECVTTL
+            | IP_RECVTOS
+            | IP_FREEBIND
+            | IP_TRANSPARENT
+            | IP_BIND_ADDRESS_NO_PORT => of_int(0),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    pub(super) fn get_ipv6_option(&self, option: i32, network: &Network) -> Result<Vec<u8>, Errno> {
+        match option {
+            IPV6_V6ONLY => of_flag(self.settings.only_v6),
+            IPV6_UNICAST_HOPS => self.get_ip_option(IP_TTL, network),
+            IPV6_TCLASS => self.get_ip_option(IP_TOS, network),
+            IPV6_MULTICAST_HOPS => self.get_ip_option(IP_MULTICAST_TTL, network),
+            IPV6_MULTICAST_LOOP => self.get_ip_option(IP_MULTICAST_LOOP, network),
+            IPV6_MTU_DISCOVER => self.get_ip_option(IP_MTU_DISCOVER, network),
+            IPV6_MTU => self.path_mtu(),
+            IPV6_RECVERR => of_flag(self.settings.receive_errors),
+            IPV6_RECVPKTINFO | IPV6_RECVHOPLIMIT | IPV6_RECVTCLASS => of_int(0),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    fn path_mtu(&self) -> Result<Vec<u8>, Errno> {
+        let info = self.stream().and_then(|stream| stream.info().ok()).ok_or(Errno::NOTCONN)?;
+        of_int(i32::try_from(info.pmtu).unwrap_or(i32::MAX))
+    }
+
+    pub(super) fn set_ip_option(
+        &mut self,
+        option: i32,
+        value: &[u8],
+        network: &Network,
+    ) -> Result<(), Errno> {
+        match option {
+            IP_TTL => self.set_ttl(int_or_byte(value)?, network),
+            IP_TOS => self.set_traffic_class(int_or_byte(value)?, network),
+            IP_MTU_DISCOVER => self.set_mtu_discover(int_or_byte(value)?),
+            IP_RECVERR => {
+                self.settings.receive_errors = int_or_byte(value)? != 0;
+                Ok(())
+            }
+            IP_MULTICAST_TTL => self.set_multicast_ttl(int_or_byte(value)?),
+            IP_MULTICAST_LOOP => self.set_multicast_loop(int_or_byte(value)? != 0),
+            IP_MULTICAST_IF => {
+                let interface = membership(value).map_or_else(|| v4(value), |(_, ip)| Ok(ip))?;
+                self.with_udp(|udp| udp.set_multicast_interface_v4(interface))
+            }
+            IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => {
+                let (group, interface) = membership(value).ok_or(Errno::INVAL)?;
+                let join = option == IP_ADD_MEMBERSHIP;
+                self.with_udp(|udp| udp.change_group_v4(network, group, interface, join))
+            }
+            IP_MULTICAST_ALL
+            | IP_PKTINFO
+            | IP_RECVTTL
+            | IP_RECVTOS
+            | IP_FREEBIND
+            | IP_BIND_ADDRESS_NO_PORT => match int_or_byte(value)? {
+                0 => Ok(()),
+                _ => Err(Errno::NOPROTOOPT),
+            },
+            IP_TRANSPARENT => only_off(value, Errno::PERM),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    pub(super) fn set_ipv6_option(
+        &mut self,
+        option: i32,
+        value: &[u8],
+        network: &Network,
+    ) -> Result<(), Errno> {
+        match option {
+            IPV6_V6ONLY => {
+                let fresh = match &self.kind {
+                    Kind::Tcp(Tcp::Fresh) => self.bound.is_none(),
+                    Kind::Udp(udp) => udp.local().is_none(),
+                    Kind::Tcp(_) => false,
+                };
+                let on = flag(value)?;
+                if !fresh {
+                    return Err(Errno::INVAL);
+                }
+                self.settings.only_v6 = on;
+                Ok(())
+            }
+            IPV6_UNICAST_HOPS => self.set_ttl(int(value)?, network),
+            IPV6_TCLASS => self.set_traffic_class(int(value)?, network),
+            IPV6_MULTICAST_HOPS => self.set_multicast_ttl(int(value)?),
+            IPV6_MULTICAST_LOOP => self.set_multicast_loop(flag(value)?),
+            IPV6_MTU_DISCOVER => self.set_mtu_discover(int(value)?),
+            IPV6_RECVERR => {
+                self.settings.receive_errors = flag(value)?;
+                Ok(())
+            }
+            IPV6_MULTICAST_IF => {
+                let interface = u32::try_from(int(value)?).map_err(|_| Errno::INVAL)?;
+                self.with_udp(|udp| udp.set_multicast_interface_v6(interface))
+            }
+            IPV6_JOIN_GROUP | IPV6_LEAVE_GROUP => {
+                let group: [u8; 16] =
+                    value.get(..16).and_then(|b| b.try_into().ok()).ok_or(Errno::INVAL)?;
+                let interface = int(value.get(16..).unwrap_or_default())?;
+                let interface = u32::try_from(interface).map_err(|_| Errno::NODEV)?;
+                let join = option == IPV6_JOIN_GROUP;
+                let group = Ipv6Addr::from(group);
+                self.with_udp(|udp| udp.change_group_v6(network, group, interface, join))
+            }
+            IPV6_RECVPKTINFO | IPV6_RECVHOPLIMIT | IPV6_RECVTCLASS => {
+                only_off(value, Errno::NOPROTOOPT)
+            }
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    /// -1 is the default.
+    fn set_ttl(&mut self, ttl: i32, network: &Network) -> Result<(), Errno> {
+        let ttl = match ttl {
+            -1 => 64,
+            ttl => u8::try_from(ttl).ok().filter(|ttl| *ttl > 0).ok_or(Errno::INVAL)?,
+        };
+        match &mut self.kind {
+            Kind::Udp(udp) => {
+                self.settings.ip.ttl = ttl;
+                udp.set_ttl(ttl);
+                Ok(())
+            }
+            Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = ttl),
+        }
+    }
+
+    /// The two bits of ECN belong to the stack.
+    fn set_traffic_class(&mut self, class: i32, network: &Network) -> Result<(), Errno> {
+        let class = if class == -1 { 0 } else { u8::try_from(class & 0xff).unwrap_or(0) & !3 };
+        match &self.kind {
+            Kind::Udp(_) if class == 0 => Ok(()),
+            Kind::Udp(_) => Err(Errno::NOPROTOOPT),
+            Kind::Tcp(_) => self.change_tcp(network, |options| options.traffic_class = class),
+        }
+    }
+
+    fn set_mtu_discover(&self, mode: i32) -> Result<(), Errno> {
+        let known = match self.kind {
+            Kind::Udp(_) => mode == PMTUDISC_DONT,
+            Kind::Tcp(_) => mode == PMTUDISC_WANT,
+        };
+        if known { Ok(()) } else { Err(Errno::NOPROTOOPT) }
+    }
+
+    fn set_multicast_ttl(&mut self, ttl: i32) -> Result<(), Errno> {
+        let ttl = if ttl == -1 { 1 } else { u8::try_from(ttl).map_err(|_| Errno::INVAL)? };
+        self.settings.ip.multicast_ttl = ttl;
+        self.with_udp(|udp| udp.set_multicast_ttl(ttl))
+    }
+
+    fn set_multicast_loop(&mut self, on: bool) -> Result<(), Errno> {
+        self.settings.ip.multicast_loop = on;
+        self.with_udp(|udp| udp.set_multicast_loop(on))
+    }
+
+    fn with_udp(&mut self, f: impl FnOnce(&mut Udp) -> std::io::Result<()>) -> Result<(), Errno> {
+        match &mut self.kind {
+            Kind::Udp(udp) => f(udp).map_err(|error| errno::from_stack(&error)),
+            Kind::Tcp(_) => Err(Errno::NOPROTOOPT),
+        }
+    }
+}
+
+fn v4(value: &[u8]) -> Result<Ipv4Addr, Errno> {
+    let bytes: [u8; 4] = value.get(..4).and_then(|b| b.try_into().ok()).ok_or(Errno::INVAL)?;
+    Ok(bytes.into())
+}
+
+/// A `struct ip_mreq`: a group and an interface by its address.
+fn membership(value: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    Some((v4(value.get(..4)?).ok()?, v4(value.get(4..8)?).ok()?))
+}

@@ -1,0 +1,162 @@
+//! What each call did to its connection, for who wants to see it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use estab::core::FourTuple;
+use estab::core::trace::What;
+use estab::{Recording, Stack, State, TraceEvent};
+use rustix::io::Errno;
+
+use crate::options::Observer;
+use crate::report::{self, CallEvent, Effect};
+use crate::request::{Request, Traced};
+use crate::supervisor::Supervisor;
+use crate::table::{Key, Kind, Socket, Tcp};
+
+mod describe;
+
+/// How many of the stack's events wait for the calls that they belong to.
+const LIMIT: usize = 16_384;
+
+/// Shows calls to an observer.
+pub(crate) struct Tracer {
+    recording: Recording,
+    observer: Observer,
+    /// What the stack did and no call was shown for.
+    events: Vec<TraceEvent>,
+}
+
+/// What was known of a socket before it was closed.
+pub(crate) struct Closing {
+    thread: u32,
+    text: String,
+    flow: Option<FourTuple>,
+    before: Option<State>,
+}
+
+impl Tracer {
+    pub(crate) fn new(stack: &Stack, observer: Observer) -> Self {
+        Self { recording: stack.record(), observer, events: Vec::new() }
+    }
+
+    fn hear(&mut self) {
+        self.events.extend(self.recording.take());
+        let excess = self.events.len().saturating_sub(LIMIT);
+        self.events.drain(..excess);
+    }
+
+    /// Forgets what happened to a connection before a call.
+    fn forget(&mut self, flow: FourTuple) {
+        self.hear();
+        self.events.retain(|event| event.flow != Some(flow));
+    }
+
+    /// Takes what happened to a connection, or to a listener.
+    fn take(&mut self, flow: FourTuple) -> Vec<TraceEvent> {
+        self.hear();
+        let (taken, kept) =
+            std::mem::take(&mut self.events).into_iter().partition(|e| e.flow == Some(flow));
+        self.events = kept;
+        taken
+    }
+}
+
+impl Supervisor {
+    /// Notes what a call says and finds, before it is carried out.
+    pub(crate) fn describe(&mut self, request: &mut Request, key: Option<Key>) {
+        let Some(tracer) = &mut self.tracer else { return };
+        let socket = key.and_then(|key| self.table.get(key));
+        if let Some(flow) = socket.and_then(flow) {
+            tracer.forget(flow);
+        }
+        let waiting = socket.and_then(waiting);
+        let text = describe::call(request, socket.map(|socket| socket.domain));
+        let before = socket.and_then(state);
+        request.traced = Some(Box::new(Traced { text, before, waiting }));
+    }
+
+    /// Shows a call that was answered.
+    pub(crate) fn show(&mut self, request: &Request, key: Option<Key>, result: Result<i64, Errno>) {
+        let (Some(tracer), Some(traced)) = (&mut self.tracer, &request.traced) else { return };
+        let socket = key.and_then(|key| self.table.get(key));
+        let events = socket.and_then(flow).map_or_else(Vec::new, |flow| tracer.take(flow));
+        let before = traced.before.or(Some(State::Closed));
+        let after = events.iter().rev().find_map(entered).or(socket.and_then(state));
+        let states = before.zip(after).filter(|_| key.is_some());
+        let effect = Effect { states, events, accept_queue: traced.waiting };
+        let result = Some(result.map_err(report::Errno::new));
+        let call = traced.text.clone();
+        (tracer.observer)(&CallEvent { thread: request.thread, call, result, effect });
+    }
+
+    /// Notes a socket whose program has closed it.
+    pub(crate) fn before_close(&mut self, key: Key) -> Option<Closing> {
+        let tracer = self.tracer.as_mut()?;
+        let socket = self.table.get(key)?;
+        let flow = flow(socket);
+        if let Some(flow) = flow {
+            tracer.forget(flow);
+        }
+        let text = format!("close({})", socket.place.descriptor.cast_signed());
+        Some(Closing { thread: socket.place.thread, text, flow, before: state(socket) })
+    }
+
+    /// Shows what its end did.
+    pub(crate) fn show_close(&mut self, closing: Option<Closing>) {
+        let (Some(tracer), Some(closing)) = (&mut self.tracer, closing) else { return };
+        let events = closing.flow.map_or_else(Vec::new, |flow| tracer.take(flow));
+        let after = events.iter().rev().find_map(entered);
+        let states = closing.before.zip(after.or(closing.before));
+        let effect = Effect { states, events, accept_queue: None };
+        let Closing { thread, text: call, .. } = closing;
+        (tracer.observer)(&CallEvent { thread, call, result: None, effect });
+    }
+}
+
+/// The state that an event left.
+fn entered(event: &TraceEvent) -> Option<State> {
+    match event.what {
+        What::Transition { to, .. } => Some(to),
+        _ => None,
+    }
+}
+
+/// How many connections wait for `accept`.
+fn waiting(socket: &Socket) -> Option<usize> {
+    match &socket.kind {
+        Kind::Tcp(Tcp::Listening(listening)) => Some(listening.waiting + listening.ready.len()),
+        _ => None,
+    }
+}
+
+fn state(socket: &Socket) -> Option<State> {
+    match &socket.kind {
+        Kind::Tcp(Tcp::Fresh | Tcp::Over(_)) => Some(State::Closed),
+        Kind::Tcp(Tcp::Listening(_)) => Some(State::Listen),
+        Kind::Tcp(Tcp::Connecting(connecting)) => Some(connecting.stream.info().ok()?.state),
+        Kind::Tcp(Tcp::Connected(connected)) => Some(connected.stream.info().ok()?.state),
+        Kind::Udp(_) => None,
+    }
+}
+
+/// The ends by which the trace names a connection or a listener.
+fn flow(socket: &Socket) -> Option<FourTuple> {
+    let stream = match &socket.kind {
+        Kind::Tcp(Tcp::Connecting(connecting)) => &connecting.stream,
+        Kind::Tcp(Tcp::Connected(connected)) => &connected.stream,
+        Kind::Tcp(Tcp::Listening(_)) => {
+            let local = socket.bound.as_ref()?.local();
+            let any = if local.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+            return Some(FourTuple { local, remote: SocketAddr::new(any, 0) });
+        }
+        _ => return None,
+    };
+    Some(FourTuple { local: stream.local().ok()?, remote: stream.peer().ok()? })
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").field("events", &self.events.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! `struct msghdr` and what hangs on it, in a program's memory.
+
+use rustix::io::Errno;
+
+use crate::process;
+
+/// Its length on 64-bit architectures.
+const LENGTH: usize = 56;
+/// That of `struct mmsghdr`, and where it has the length of a message.
+pub(super) const MANY_LENGTH: u64 = 64;
+pub(super) const MANY_COUNT: u64 = 56;
+
+/// The most pieces that a message may have (`UIO_MAXIOV`).
+const MAX_PIECES: u64 = 1024;
+
+const NAME_LENGTH: u64 = 8;
+const CONTROL_LENGTH: u64 = 40;
+const FLAGS: u64 = 48;
+
+/// A message's header as it stands at `address`.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    thread: u32,
+    address: u64,
+    pub(super) name: u64,
+    pub(super) name_length: u32,
+    pieces: Vec<(u64, u64)>,
+    pub(super) control_length: u64,
+}
+
+impl Message {
+    pub(super) fn read(thread: u32, address: u64) -> Result<Self, Errno> {
+        let bytes = process::read(thread, address, LENGTH)?;
+        let name_length = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        let (name, list, count) = (word(&bytes, 0), word(&bytes, 16), word(&bytes, 24));
+        if count > MAX_PIECES {
+            return Err(Errno::MSGSIZE);
+        }
+        let list = process::read(thread, list, usize::try_from(count * 16).unwrap_or(0))?;
+        let pieces = list.chunks_exact(16).map(|piece| (word(piece, 0), word(piece, 8))).collect();
+        let control_length = word(&bytes, 40);
+        Ok(Self { thread, address, name, name_length, pieces, control_length })
+    }
+
+    /// What the program wants to send, if it is no more than `most` bytes.
+    pub(super) fn gather(&self, most: usize) -> Result<Vec<u8>, Errno> {
+        let mut payload = Vec::new();
+        for (address, length) in &self.pieces {
+            let length = usize::try_from(*length).unwrap_or(usize::MAX);
+            if length > most.saturating_sub(payload.len()) {
+                return Err(Errno::MSGSIZE);
+            }
+            payload.extend(process::read(self.thread, *address, length)?);
+        }
+        Ok(payload)
+    }
+
+    /// How much it has room for.
+    pub(super) fn room(&self) -> usize {
+        let sum = self.pieces.iter().fold(0_u64, |sum, (_, length)| sum.saturating_add(*length));
+        usize::try_from(sum).unwrap_or(usize::MAX)
+    }
+
+    /// Writes what came into the pieces, as far as they go.
+    pub(super) fn scatter(&self, mut payload: &[u8]) -> Result<(), Errno> {
+        for (address, length) in &self.pieces {
+            let length = usize::try_from(*length).unwrap_or(usize::MAX).min(payload.len());
+            let (piece, rest) = payload.split_at(length);
+            process::write(self.thread, *address, piece)?;
+            payload = rest;
+        }
+        Ok(())
+    }
+
+    /// Tells who sent it, that there is no control data, and what is to be said of it.
+    pub(super) fn finish(&self, name: &[u8], flags: i32) -> Result<(), Errno> {
+        if self.name != 0 {
+            let room = usize::try_from(self.name_length).unwrap_or(0).min(name.len());
+            process::write(self.thread, self.name, &name[..room])?;
+            let length = u32::try_from(name.len()).unwrap_or(0);
+            process::write(self.thread, self.address + NAME_LENGTH, &length.to_ne_bytes())?;
+        }
+        process::write(self.thread, self.address + CONTROL_LENGTH, &0_u64.to_ne_bytes())?;
+        process::write(self.thread, self.address + FLAGS, &flags.to_ne_bytes())
+    }
+}
+
+fn word(bytes: &[u8], place: usize) -> u64 {
+    let bytes = bytes.get(place..place + 8).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_ne_bytes)
+}
