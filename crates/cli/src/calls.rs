@@ -1,5 +1,6 @@
 //! A call of a program that is served, as a line: who called what, and what it did to the connection.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 
@@ -17,14 +18,28 @@ const CHANGED: Style = AnsiColor::Yellow.on_default().bold();
 /// How wide the call is made, so that what it did stands in a column.
 const CALL_WIDTH: usize = 62;
 
-/// The name and the number of who called, while it is there.
-pub(crate) fn caller(event: &CallEvent) -> String {
-    match event.thread {
-        0 => String::new(),
-        thread => {
-            let name = fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
-            format!("{}[{thread}]", name.trim_end())
+/// The names of those who call. They are read while the callers are there, since some calls, like the
+/// `close` of an end, come to light after it.
+#[derive(Debug, Default)]
+pub(crate) struct Callers(HashMap<u32, String>);
+
+/// How many names are kept.
+const KEPT: usize = 4096;
+
+impl Callers {
+    /// The name and the number of who called.
+    pub(crate) fn of(&mut self, event: &CallEvent) -> String {
+        let thread = event.thread;
+        if thread == 0 {
+            return String::new();
         }
+        if self.0.len() >= KEPT {
+            self.0.clear();
+        }
+        if let Ok(name) = fs::read_to_string(format!("/proc/{thread}/comm")) {
+            self.0.insert(thread, name.trim_end().to_owned());
+        }
+        format!("{}[{thread}]", self.0.get(&thread).map_or("", String::as_str))
     }
 }
 
@@ -59,15 +74,12 @@ fn effect(event: &CallEvent) -> String {
     }
     let sent: Vec<String> = event.effect.events.iter().filter_map(sent).collect();
     if !sent.is_empty() {
-        words.push(format!("sends {}", sent.join(", ")));
+        words.push(format!("sends {}", sent.join(", then ")));
     } else if succeeded && matches!(name, "bind" | "listen" | "accept" | "accept4" | "close") {
         words.push("no packet".into());
     }
-    if let Some((before, after)) = event.effect.states {
-        words.push(match before == after {
-            true => format!("still {after}"),
-            false => format!("{CHANGED}{before} -> {after}{CHANGED:#}"),
-        });
+    if let Some((before, after)) = event.effect.states.filter(|(before, after)| before != after) {
+        words.push(format!("{CHANGED}{before} -> {after}{CHANGED:#}"));
     }
     words.join(", ")
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use intercept::CallEvent;
 use stack::TraceEvent;
 
-use crate::calls;
+use crate::calls::{self, Callers};
 use crate::segment_line::Printer;
 use crate::steps::{Step, Stepper};
 
@@ -63,9 +63,9 @@ impl Watcher {
 
     /// Shows what programs call among what the stack does.
     pub(crate) fn of_calls(&self) -> intercept::Observer {
-        let sender = self.sender.clone();
+        let (sender, mut callers) = (self.sender.clone(), Callers::default());
         Box::new(move |event: &CallEvent| {
-            let line = calls::line(event, &calls::caller(event));
+            let line = calls::line(event, &callers.of(event));
             let _ = sender.try_send(Seen::Call(line));
         })
     }

@@ -15,6 +15,7 @@ mod connect;
 mod create;
 mod errno;
 pub mod filter;
+mod first_use;
 mod handle;
 mod held;
 mod list;
@@ -40,6 +41,6 @@ mod udp;
 
 pub use filter::FilterOptions;
 pub use handle::Handle;
-pub use options::{Observer, Options};
+pub use options::{FirstUse, Observer, Options};
 pub use report::{CallEvent, Effect, Errno, SocketUser, SocketUsers};
 pub use supervisor::{Summary, Supervisor};

@@ -19,14 +19,33 @@ pub struct Options {
     /// Sees every call that is served, and what it did. Costs a lock of the stack and a text for each
     /// call; `None`, the default, costs nothing.
     pub trace: Option<Observer>,
+    /// Told once, what programs do first: after the first call by which one waits for others (`listen`, or
+    /// `bind` of UDP to a port), or before the first by which one turns to another host (`connect`,
+    /// `sendto`, ...), which waits until it returns.
+    pub first_use: Option<Box<dyn FnOnce(FirstUse) + Send>>,
     /// How many names and errors of finished connections are kept for programs that still have the
     /// descriptor, before it is looked who does. 4096.
     pub tombstones: usize,
 }
 
+/// What programs do first with their sockets ([`Options::first_use`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstUse {
+    /// One waits for others.
+    Listens,
+    /// One turns to others.
+    Connects,
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { maps: Vec::new(), drain: Duration::from_secs(10), trace: None, tombstones: 4096 }
+        Self {
+            maps: Vec::new(),
+            drain: Duration::from_secs(10),
+            trace: None,
+            first_use: None,
+            tombstones: 4096,
+        }
     }
 }
 

@@ -61,6 +61,19 @@ impl Supervisor {
             return Outcome::Answer(answer);
         }
         let is_udp = matches!(self.table.get(key).map(|socket| &socket.kind), Some(Kind::Udp(_)));
+        self.tell_before(key, request, is_udp);
+        let outcome = self.carry_out_as(key, request, descriptor, is_udp);
+        self.tell_after(key, request, is_udp, outcome);
+        outcome
+    }
+
+    fn carry_out_as(
+        &mut self,
+        key: Key,
+        request: &Request,
+        descriptor: OwnedFd,
+        is_udp: bool,
+    ) -> Outcome {
         match request.call {
             Call::Socket => Outcome::Continue,
             Call::GetSockName => self.get_sock_name(key, request),

@@ -8,17 +8,18 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use estab::Stack;
-use intercept::{CallEvent, Options, Summary, Supervisor};
+use intercept::{CallEvent, Options, Summary};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::frame::{self, End};
 use super::served::Served;
-use crate::calls;
+use crate::calls::{self, Callers};
 use crate::run::line::{LISTENER, receive};
+use crate::run::serving::{Serving, serve};
 
 /// The first byte of what the server says: send the descriptor.
 pub(crate) const ASKS: u8 = b'a';
@@ -75,20 +76,16 @@ pub(super) fn run(
     let [listener] = receive(client, LISTENER)?;
     let (observer, lines) = if wish.trace { traced() } else { (None, None) };
     let options = Options { maps: wish.maps.clone(), trace: observer, ..Options::default() };
-    let supervisor = Supervisor::new(stack, listener, options)?;
-    let handle = supervisor.handle();
-    let at_work = served.add(&handle);
-    frame::write(client, &[SERVES])?;
-    let (say, hear) = channel();
     let waker = client.try_clone()?;
-    let serve = move || {
-        let _ = say.send(supervisor.run());
-        // Wakes who waits for the client.
+    let wake = move || {
+        // Who waits for the client.
         let _ = waker.shutdown(Shutdown::Read);
     };
-    let started = thread::Builder::new().name("supervisor".into()).spawn(serve);
+    let serving = serve(stack, listener, options, wake)?;
+    let at_work = served.add(&serving.handle);
+    frame::write(client, &[SERVES])?;
     let writer = lines.map(|lines| write_lines(lines, client.try_clone())).transpose()?;
-    let ended = started.and_then(|_| wait(client, &hear, &handle));
+    let ended = wait(client, &serving);
     drop(at_work);
     if let Some(writer) = writer {
         let _ = writer.join();
@@ -100,27 +97,24 @@ pub(super) fn run(
 }
 
 /// Waits for the end of the programs, or ends the supervisor when the client is gone.
-fn wait(
-    client: &UnixStream,
-    hear: &Receiver<io::Result<Summary>>,
-    handle: &intercept::Handle,
-) -> io::Result<Summary> {
+fn wait(client: &UnixStream, serving: &Serving) -> io::Result<Summary> {
     // The client says nothing any more: what makes it readable is an end.
     let mut entry = [PollFd::new(client, PollFlags::IN | PollFlags::RDHUP)];
     while poll(&mut entry, None) == Err(rustix::io::Errno::INTR) {}
-    if let Ok(ended) = hear.try_recv() {
+    if let Ok(ended) = serving.ended.try_recv() {
         return ended;
     }
-    handle.stop();
-    hear.recv().unwrap_or_else(|_| Err(io::Error::other("the supervisor panicked")))
+    serving.handle.stop();
+    serving.ended.recv().unwrap_or_else(|_| Err(io::Error::other("the supervisor panicked")))
 }
 
 type Lines = Receiver<String>;
 
 fn traced() -> (Option<intercept::Observer>, Option<Lines>) {
     let (sender, lines): (SyncSender<String>, Lines) = sync_channel(WAITING);
+    let mut callers = Callers::default();
     let observer = move |event: &CallEvent| {
-        let caller = calls::caller(event);
+        let caller = callers.of(event);
         // Full: a gap is better than a program that waits for a terminal.
         let _ = sender.try_send(calls::line(event, &caller));
     };

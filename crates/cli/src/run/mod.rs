@@ -32,6 +32,7 @@ mod processes;
 mod program;
 mod publish;
 mod runner;
+pub(crate) mod serving;
 mod signals;
 
 pub(crate) use arguments::{InitArguments, ProgramArguments, RunProgram};

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use intercept::FirstUse;
 use signal_hook::consts::SIGTERM;
 
 use super::line::END;
@@ -24,15 +25,6 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// How long COMMAND may take to end by itself when PROGRAM has ended, and then by SIGTERM.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// What PROGRAM does first with a socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Part {
-    /// It listens: COMMAND comes to it.
-    Server,
-    /// It connects or sends: COMMAND must be there.
-    Client,
-}
-
 /// COMMAND, from before its begin to its end.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -42,7 +34,7 @@ pub(super) struct Peer {
 
 /// What tells it to begin.
 #[derive(Clone, Debug)]
-pub(super) struct Bell(SyncSender<(Part, SyncSender<()>)>);
+pub(super) struct Bell(SyncSender<(FirstUse, SyncSender<()>)>);
 
 impl Peer {
     /// COMMAND begins when the bell rings. When PROGRAM is a server, COMMAND's end is said on
@@ -52,7 +44,7 @@ impl Peer {
         environment: Vec<(&'static str, String)>,
         lifeline: UnixStream,
     ) -> io::Result<(Bell, Self)> {
-        let (ring, begin) = sync_channel::<(Part, SyncSender<()>)>(1);
+        let (ring, begin) = sync_channel::<(FirstUse, SyncSender<()>)>(1);
         let (finish, finished) = channel();
         let command = ["/bin/sh".into(), "-c".into(), command.to_owned()];
         let run = move || match begin.recv() {
@@ -79,9 +71,9 @@ impl Peer {
 
 impl Bell {
     /// Says what PROGRAM does, the first time. A client's call returns when COMMAND is ready.
-    pub(super) fn ring(&self, part: Part) {
+    pub(super) fn ring(&self, part: FirstUse) {
         let (ready, wait) = sync_channel(1);
-        if self.0.try_send((part, ready)).is_ok() && part == Part::Client {
+        if self.0.try_send((part, ready)).is_ok() && part == FirstUse::Connects {
             let _ = wait.recv_timeout(PATIENCE + GRACE);
         }
     }
@@ -90,10 +82,10 @@ impl Bell {
 fn start(
     command: &[OsString],
     environment: &[(&'static str, String)],
-    part: Part,
+    part: FirstUse,
 ) -> anyhow::Result<Background> {
     let mut process = Background::start(command, environment)?;
-    if part == Part::Client {
+    if part == FirstUse::Connects {
         let deadline = Instant::now() + PATIENCE;
         while !somebody_listens() && process.try_wait()?.is_none() && Instant::now() < deadline {
             thread::sleep(GLANCE);
@@ -105,7 +97,7 @@ fn start(
 /// Waits for the end of COMMAND, or that of PROGRAM. COMMAND's status when it ends a server.
 fn accompany(
     mut process: Background,
-    part: Part,
+    part: FirstUse,
     finished: &Receiver<()>,
     mut lifeline: UnixStream,
 ) -> anyhow::Result<Option<u8>> {
@@ -115,7 +107,7 @@ fn accompany(
             return Ok(None);
         }
         let Some(status) = process.try_wait()? else { continue };
-        if part == Part::Server {
+        if part == FirstUse::Listens {
             // It may have ended just now.
             let _ = lifeline.write_all(&[END]);
             if finished.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {

@@ -1,16 +1,13 @@
 //! The runner: a network with the kernel on one side and the stack on the other, and the supervisor that
 //! serves PROGRAM's sockets with that stack.
 
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use intercept::{Observer, Options, Summary, Supervisor};
+use intercept::{FirstUse, Observer, Options};
 use link::Layer;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -20,6 +17,7 @@ use super::line::{self, SETUP};
 use super::peer::{Bell, Peer};
 use super::processes::Processes;
 use super::publish::{self, Published};
+use super::serving::{self, Serving};
 use super::signals::Survived;
 use super::{RunProgram, attached};
 use crate::command::{self, OF_INIT, hand_down};
@@ -75,22 +73,15 @@ fn serve(
     };
     let trace = running.watcher.as_ref().filter(|_| arguments.run.trace).map(Watcher::of_calls);
     let options = options(arguments, bell, trace);
-    let supervisor = Supervisor::new(&running.stack, listener, options)?;
-    let handle = supervisor.handle();
-    let at_work = running.served.add(&handle);
-    let (say, served) = channel();
-    let run = move || {
-        // Nobody waits any more when the run has ended otherwise.
-        let _ = say.send(supervisor.run());
-    };
-    thread::Builder::new().name("supervisor".into()).spawn(run)?;
+    let serving = serving::serve(&running.stack, listener, options, || ())?;
+    let at_work = running.served.add(&serving.handle);
     if let Some(stack) = addresses.first() {
         published.start(stack.address)?;
     }
     processes.begin()?;
     processes.wait()?;
-    let delivered = drain(&served)?;
-    handle.stop();
+    let delivered = drain(&serving)?;
+    serving.handle.stop();
     drop(at_work);
     let of_peer = peer.map(Peer::finish).transpose()?.flatten();
     running.finish(&arguments.run)?;
@@ -108,14 +99,17 @@ fn serve(
     })
 }
 
-fn options(arguments: &RunProgram, _bell: Option<Bell>, trace: Option<Observer>) -> Options {
-    Options { trace, maps: arguments.maps(), drain: DRAIN, ..Options::default() }
+fn options(arguments: &RunProgram, bell: Option<Bell>, trace: Option<Observer>) -> Options {
+    let first_use = bell.map(|bell| -> Box<dyn FnOnce(FirstUse) + Send> {
+        Box::new(move |first_use| bell.ring(first_use))
+    });
+    Options { trace, first_use, maps: arguments.maps(), drain: DRAIN, ..Options::default() }
 }
 
 /// Whether all was delivered.
-fn drain(served: &Receiver<io::Result<Summary>>) -> anyhow::Result<bool> {
+fn drain(serving: &Serving) -> anyhow::Result<bool> {
     // The supervisor counts the time itself; it gets a little more for looking at its clock.
-    match served.recv_timeout(DRAIN + Duration::from_secs(1)) {
+    match serving.ended.recv_timeout(DRAIN + Duration::from_secs(1)) {
         Ok(summary) => Ok(summary.context("the supervisor failed")?.delivered),
         Err(_) => Ok(false),
     }
