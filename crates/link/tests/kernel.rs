@@ -531,7 +531,10 @@ fn ping(link: &mut impl Link) -> io::Result<()> {
         answer(link, Instant::from_micros(u64::try_from(start.elapsed().as_micros()).unwrap()))?;
         let mut reply = [0; 200];
         if let Ok((length, _)) = recv(&socket, &mut reply, RecvFlags::empty()) {
-            assert_eq!(&reply[length - 14..length], b"are you there?");
+            let (_, message) = ipv4::Header::parse(&reply[..length]).expect("IPv4");
+            let (header, payload) = icmpv4::Header::parse(message).expect("ICMP");
+            assert_eq!(header, icmpv4::Header::EchoReply { identifier: 0x77, sequence: 1 });
+            assert_eq!(payload, b"are you there?");
             return Ok(());
         }
         link.descriptor().into_iter().for_each(wait);
