@@ -44,7 +44,7 @@ pub(crate) fn ping(link: &mut impl Link) -> io::Result<()> {
     message.extend_from_slice(b"are you there?");
     // The kernel fills the checksum of ICMPv6 (RFC 3542 section 3.1).
     send(&socket, &message, SendFlags::empty())?;
-    for _ in 0..1000 {
+    for _ in 0..5000 {
         answer(link)?;
         let mut reply = [0; 200];
         if let Ok((length, _)) = recv(&socket, &mut reply, RecvFlags::empty())
@@ -151,7 +151,7 @@ fn send_ip(
 
 /// The next TCP segment.
 fn segment(link: &mut impl Link) -> io::Result<(Vec<u8>, ReceiveMeta)> {
-    for _ in 0..1000 {
+    for _ in 0..5000 {
         while let Some((packet, meta)) = next_packet(link)? {
             let (ip, segment) = ipv6::Header::parse(&packet).expect("IPv6");
             if ip.next_header != Protocol::TCP {
