@@ -137,13 +137,15 @@ impl Networks {
         std::iter::once(IpAddr::V4(self.v4.stack_address())).chain(v6)
     }
 
-    /// Where servers listen.
-    fn served(self) -> impl Iterator<Item = IpAddr> {
-        self.stack_addresses().map(move |address| match address {
-            _ if !(self.any || self.dhcp && address.is_ipv4()) => address,
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        })
+    /// Where servers listen: at the addresses that are known, or at all; `[::]` is for both families.
+    fn served(self) -> Vec<IpAddr> {
+        let v4 =
+            if self.dhcp || self.any { Ipv4Addr::UNSPECIFIED } else { self.v4.stack_address() };
+        match self.v6 {
+            V6::Nothing => vec![v4.into()],
+            V6::Given(cidr) if !self.any => vec![v4.into(), cidr.stack_address().into()],
+            V6::Given(_) | V6::Autoconf => vec![Ipv6Addr::UNSPECIFIED.into()],
+        }
     }
 
     /// The kernel's default routes to the stack.
@@ -161,7 +163,10 @@ impl Networks {
 
     /// The unspecified addresses of the families that there are.
     fn everywhere(self) -> impl Iterator<Item = IpAddr> {
-        Self { any: true, ..self }.served()
+        self.stack_addresses().map(|address| match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
     }
 }
 
@@ -263,7 +268,7 @@ impl Running {
         }
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
-        control::server::start(listener, stack.clone(), networks.stack_addresses().collect())?;
+        control::server::start(listener, stack.clone(), networks.served())?;
         Ok(Self { stack, watcher })
     }
 
