@@ -326,9 +326,11 @@ fn escape(text: &str) -> String {
 }
 
 fn welcome_page(peer: SocketAddr) -> String {
+    // A listener for both families tells of IPv4 as `::ffff:10.0.0.1`.
+    let to = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     format!(
         "<!doctype html>\n<title>estab</title>\n<h1>It works</h1>\n\
-         <p>This page came to {peer} over a TCP/IP stack in user space. The kernel at your end sent \
+         <p>This page came to {to} over a TCP/IP stack in user space. The kernel at your end sent \
          a SYN through a virtual device; `estab` answered it, byte by byte, and both sides reached \
          ESTABLISHED.\n<p>Try `estab ss -i`, or `--trace` and `--pcap` to see the segments.\n"
     )

@@ -138,13 +138,15 @@ impl Networks {
         std::iter::once(IpAddr::V4(self.v4.stack_address())).chain(v6)
     }
 
-    /// Where servers listen.
-    fn served(self) -> impl Iterator<Item = IpAddr> {
-        self.stack_addresses().map(move |address| match address {
-            _ if !(self.any || self.dhcp && address.is_ipv4()) => address,
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        })
+    /// Where servers listen: at the addresses that are known, or at all; `[::]` is for both families.
+    fn served(self) -> Vec<IpAddr> {
+        let v4 =
+            if self.dhcp || self.any { Ipv4Addr::UNSPECIFIED } else { self.v4.stack_address() };
+        match self.v6 {
+            V6::Nothing => vec![v4.into()],
+            V6::Given(cidr) if !self.any => vec![v4.into(), cidr.stack_address().into()],
+            V6::Given(_) | V6::Autoconf => vec![Ipv6Addr::UNSPECIFIED.into()],
+        }
     }
 
     /// The kernel's default routes to the stack.
@@ -162,7 +164,10 @@ impl Networks {
 
     /// The unspecified addresses of the families that there are.
     fn everywhere(self) -> impl Iterator<Item = IpAddr> {
-        Self { any: true, ..self }.served()
+        self.stack_addresses().map(|address| match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
     }
 }
 
@@ -266,8 +271,8 @@ impl Running {
         }
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
-        let (served, addresses) = (Served::default(), networks.stack_addresses().collect());
-        control::server::start(listener, stack.clone(), addresses, served.clone())?;
+        let served = Served::default();
+        control::server::start(listener, stack.clone(), networks.served(), served.clone())?;
         Ok(Self { stack, served, watcher })
     }
 

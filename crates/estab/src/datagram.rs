@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::{Error, SocketId, UdpId, Unreachable};
+use stack::{Error, SocketId, UdpId, UdpOptions, Unreachable};
 use wire::time::Instant;
 
 use crate::Stack;
@@ -23,24 +23,12 @@ pub(crate) struct Datagrams {
 
 impl Datagrams {
     /// A port belongs to one shard, and so does its socket; port 0 is one of another shard each time.
-    pub(crate) fn bind(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
-        Self::open(stack, local, stack::Stack::udp_bind)
-    }
-
-    /// The same with a port that others may have, too.
-    pub(crate) fn bind_shared(stack: &Stack, local: SocketAddr) -> io::Result<Self> {
-        Self::open(stack, local, stack::Stack::udp_bind_shared)
-    }
-
-    fn open(
-        stack: &Stack,
-        local: SocketAddr,
-        bind: fn(&mut stack::Stack, SocketAddr) -> Answer<UdpId>,
-    ) -> io::Result<Self> {
+    pub(crate) fn bind(stack: &Stack, local: SocketAddr, options: UdpOptions) -> io::Result<Self> {
         let asked =
             (local.port() != 0).then(|| stack.owner_of_udp_port(local.port())).transpose()?;
         let shard = stack.hold(asked);
-        let (socket, id) = Socket::open(shard, SocketId::Udp, |core, _| bind(core, local))?;
+        let bind = |core: &mut stack::Stack, _| core.udp_bind_with(local, options);
+        let (socket, id) = Socket::open(shard, SocketId::Udp, bind)?;
         Ok(Self { socket, id })
     }
 

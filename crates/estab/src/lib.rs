@@ -204,7 +204,7 @@ pub use stack::tcp::congestion;
 pub use stack::{
     BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols,
     PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
-    Unreachable,
+    UdpOptions, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use stack::{IcmpReport, PingId, SocketId};
+use stack::{IcmpReport, PingId, SocketId, UdpOptions};
 use wire::time::Instant;
 
 use crate::Stack;
@@ -200,7 +200,7 @@ fn udp_probe(
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let probe = Datagrams::bind(stack, SocketAddr::new(any, 0))?;
+    let probe = Datagrams::bind(stack, SocketAddr::new(any, 0), UdpOptions::default())?;
     probe.set_ttl(ttl.into())?;
     probe.connect(SocketAddr::new(address, FIRST_PORT.wrapping_add(number).max(1)))?;
     let mut sent = Instant::ZERO;

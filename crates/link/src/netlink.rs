@@ -1,7 +1,9 @@
 //! Addresses, interfaces and routes, asked of the kernel itself (rtnetlink(7)).
 
+mod local;
+
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
@@ -43,6 +45,8 @@ pub struct Netlink {
     socket: OwnedFd,
     /// The number of the last request.
     sequence: u32,
+    /// IPv6 addresses that were given and are not known to be the kernel's own yet.
+    early: Vec<(String, Ipv6Addr)>,
 }
 
 impl Netlink {
@@ -54,7 +58,7 @@ impl Netlink {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(SocketFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, early: Vec::new() })
     }
 
     /// The index of an interface.
@@ -76,7 +80,8 @@ impl Netlink {
 
     /// Gives an interface an address in a network of `prefix` bits, and so a route to it. An IPv6
     /// address is of use at once: the kernel does not look for another host that has it
-    /// (`IFA_F_NODAD`), for on our interfaces there is but one, and it is us.
+    /// (`IFA_F_NODAD`), for on our interfaces there is but one, and it is us. "At once" is when this
+    /// returns, or [`set_up`](Netlink::set_up) of this value for an interface that is down.
     ///
     /// # Errors
     /// As [all requests](Netlink#errors); `InvalidInput` when the prefix is too long.
@@ -93,7 +98,11 @@ impl Netlink {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
         self.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
-            .map_err(|error| explain(&format!("add {address}/{prefix} to {name}"), &error))
+            .map_err(|error| explain(&format!("add {address}/{prefix} to {name}"), &error))?;
+        let IpAddr::V6(address) = address else { return Ok(()) };
+        self.early.push((name.to_owned(), address));
+        self.wait_for_early();
+        Ok(())
     }
 
     /// Takes an address from an interface, and the route to its network.
@@ -119,7 +128,9 @@ impl Netlink {
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         self.request(RouteNetlinkMessage::SetLink(message), 0)
-            .map_err(|error| explain(&format!("bring {name} up"), &error))
+            .map_err(|error| explain(&format!("bring {name} up"), &error))?;
+        self.wait_for_early();
+        Ok(())
     }
 
     /// Sets an interface's MTU in bytes.
@@ -240,7 +251,6 @@ impl Netlink {
         Ok(message)
     }
 
-    /// Sends one request and waits for its answer, which the kernel gives before it returns.
     /// Whether a TUN or TAP puts packet information before each packet; `None` where the kernel
     /// does not tell. TUNGETIFF cannot: it says "no filter" with the same bit as `IFF_NO_PI`.
     pub(crate) fn has_packet_information(&mut self, name: &str) -> io::Result<Option<bool>> {
@@ -265,6 +275,7 @@ impl Netlink {
         }))
     }
 
+    /// Sends one request and waits for its answer, which the kernel gives before it returns.
     fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.ask(message, flags).map(|_| ())
     }

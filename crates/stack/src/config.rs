@@ -288,6 +288,10 @@ pub struct TcpOptions {
     pub max_pacing_rate: Option<u64>,
     /// How long an ACK may wait for data to ride on (RFC 9293 3.8.6.3). 40 ms.
     pub delayed_ack: Duration,
+    /// `IPV6_V6ONLY` (RFC 3493 5.3): a listener on `[::]` takes connections over IPv6 alone, and there
+    /// is no way to `::ffff:10.0.0.1`. Off, as on Linux: `[::]` is for both families, and shows IPv4 as
+    /// addresses like that one.
+    pub only_v6: bool,
     /// `TCP_CONGESTION`: makes the congestion controller of a new connection from its segment
     /// size. [`Cubic::boxed`], what most of the Internet uses (RFC 9438);
     /// [`by_name`](crate::tcp::congestion::by_name) finds the others.
@@ -315,6 +319,7 @@ impl Default for TcpOptions {
             pacing: false,
             max_pacing_rate: None,
             delayed_ack: Duration::from_millis(40),
+            only_v6: false,
             congestion: Cubic::boxed,
         }
     }
@@ -339,6 +344,7 @@ impl TcpOptions {
             pacing,
             max_pacing_rate,
             delayed_ack,
+            only_v6,
             congestion,
         } = other;
         self.nodelay == *nodelay
@@ -356,6 +362,7 @@ impl TcpOptions {
             && self.pacing == *pacing
             && self.max_pacing_rate == *max_pacing_rate
             && self.delayed_ack == *delayed_ack
+            && self.only_v6 == *only_v6
             && core::ptr::fn_addr_eq(self.congestion, *congestion)
     }
 
@@ -374,6 +381,18 @@ impl TcpOptions {
             || keepalive.is_some_and(|times| times.idle.is_zero() || times.interval.is_zero());
         if wrong { Err(Error::InvalidInput) } else { Ok(()) }
     }
+}
+
+/// What a program can set on a UDP socket before it is bound.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct UdpOptions {
+    /// `SO_REUSEADDR`: others may have the address and port that set it too. Each of them hears what
+    /// goes to a group that it joined and to everybody; what goes to one host goes to the one of them
+    /// that was bound last. The address can then be a group's, and the socket hears nothing else.
+    pub shared: bool,
+    /// `IPV6_V6ONLY` (RFC 3493 5.3): a socket on `[::]` hears and speaks IPv6 alone. Off, as on Linux:
+    /// `[::]` is for both families, and 10.0.0.1 is shown as, and can be called, `::ffff:10.0.0.1`.
+    pub only_v6: bool,
 }
 
 /// The limits of the retransmission timeout (RFC 6298).

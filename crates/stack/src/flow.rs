@@ -53,8 +53,8 @@ impl FourTuple {
 /// A [`FourTuple`] as an endpoint keeps it: in the bytes that it needs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum PackedTuple {
-    /// Both ends have IPv4.
-    V4 { local: Ipv4Addr, remote: Ipv4Addr, local_port: u16, remote_port: u16 },
+    /// Both ends have IPv4. On a socket of IPv6 they are shown as `::ffff:10.0.0.1`.
+    V4 { local: Ipv4Addr, remote: Ipv4Addr, local_port: u16, remote_port: u16, mapped: bool },
     /// Both ends have IPv6; their 56 bytes stand elsewhere.
     Other(Box<FourTuple>),
 }
@@ -65,11 +65,23 @@ impl PackedTuple {
     /// The whole of it.
     pub(crate) fn unpack(&self) -> FourTuple {
         match self {
-            Self::V4 { local, remote, local_port, remote_port } => FourTuple {
+            Self::V4 { local, remote, local_port, remote_port, .. } => FourTuple {
                 local: SocketAddrV4::new(*local, *local_port).into(),
                 remote: SocketAddrV4::new(*remote, *remote_port).into(),
             },
             Self::Other(tuple) => **tuple,
+        }
+    }
+
+    /// Whether the ends are shown as addresses of IPv6 though they are none.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self, Self::V4 { mapped: true, .. })
+    }
+
+    /// Has them shown so, or not.
+    pub(crate) fn set_mapped(&mut self, on: bool) {
+        if let Self::V4 { mapped, .. } = self {
+            *mapped = on;
         }
     }
 }
@@ -82,6 +94,7 @@ impl From<FourTuple> for PackedTuple {
                 remote: *remote.ip(),
                 local_port: local.port(),
                 remote_port: remote.port(),
+                mapped: false,
             },
             _ => Self::Other(Box::new(tuple)),
         }

@@ -53,6 +53,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod binding;
 pub mod config;
 mod counters;
 mod demux;
@@ -80,7 +81,7 @@ mod transmit;
 mod udp;
 mod while_busy;
 
-pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions};
+pub use config::{BufferRange, Config, KeepAlive, RtoLimits, TcpOptions, UdpOptions};
 pub use counters::Counters;
 pub use dhcp::{DhcpChange, DhcpLease};
 pub use error::Error;

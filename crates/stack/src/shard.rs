@@ -32,6 +32,7 @@ use wire::ip::{Outline, Protocol};
 use wire::time::Instant;
 use wire::{icmpv6, ipv4, ipv6, tcp, udp};
 
+use crate::binding::Binding;
 use crate::error::Error;
 use crate::flow::FourTuple;
 use crate::ip::{Came, InterfaceId};
@@ -269,10 +270,8 @@ impl Stack {
     /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when the
     /// address is not ours, [`Error::InvalidInput`] for two families.
     pub fn owner_of_connection(&self, local: SocketAddr, remote: SocketAddr) -> Result<u16, Error> {
-        if local.is_ipv4() != remote.is_ipv4() {
-            return Err(Error::InvalidInput);
-        }
-        let asked = Some(local.ip()).filter(|ip| !ip.is_unspecified());
+        let (binding, remote) = Binding::of_connection(Some(local), remote, false)?;
+        let asked = Some(binding.local.ip()).filter(|ip| !ip.is_unspecified());
         if asked.is_some_and(|ip| !self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }

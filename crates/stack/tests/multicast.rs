@@ -130,7 +130,7 @@ fn what_cannot_be_joined_is_refused() {
     stack.udp_join_v4(id, OTHER_GROUP, ANY).unwrap();
     let third = Ipv4Addr::new(239, 0, 0, 3);
     assert_eq!(stack.udp_join_v4(id, third, ANY), Err(Error::LimitReached));
-    let six = stack.udp_bind("[::]:5000".parse().unwrap()).unwrap();
+    let six = stack.udp_bind("[::]:5001".parse().unwrap()).unwrap();
     assert_eq!(stack.udp_join_v6(six, GROUP6, 9), Err(Error::AddressNotAvailable));
 }
 

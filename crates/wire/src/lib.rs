@@ -63,3 +63,4 @@ pub mod tcp;
 pub mod time;
 pub mod udp;
 pub mod vnet;
+mod walk;

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use stack::UdpOptions;
+
 use crate::Stack;
 use crate::datagram::{Datagrams, datagram_accessors};
 use crate::error::for_each_address;
@@ -17,15 +19,29 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds to `address` of `stack`. Port 0 takes a free one, an unspecified address means all
-    /// of the stack's.
+    /// Binds to `address` of `stack`. Port 0 takes a free one, `0.0.0.0` means all addresses of IPv4 and
+    /// `[::]` all of both families. A socket of IPv6 shows 10.0.0.1 as `::ffff:10.0.0.1`, and takes that
+    /// for it.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` (not an address of the stack), `NetworkDown` (the stack
     /// has ended).
     pub fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
-        let bind = |address| Ok(Self { datagrams: Arc::new(Datagrams::bind(stack, address)?) });
-        for_each_address(address, bind)
+        Self::bind_with(stack, address, UdpOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`bind`](UdpSocket::bind); `InvalidInput` for IPv4 where it is to be IPv6 alone.
+    pub fn bind_with<A: ToSocketAddrs>(
+        stack: &Stack,
+        address: A,
+        options: UdpOptions,
+    ) -> io::Result<Self> {
+        for_each_address(address, |address| {
+            Ok(Self { datagrams: Arc::new(Datagrams::bind(stack, address, options)?) })
+        })
     }
 
     /// The same, with a port that others may have that are bound in this way (`SO_REUSEADDR`). Each of
@@ -36,9 +52,7 @@ impl UdpSocket {
     /// # Errors
     /// As [`bind`](UdpSocket::bind).
     pub fn bind_shared<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
-        let bind =
-            |address| Ok(Self { datagrams: Arc::new(Datagrams::bind_shared(stack, address)?) });
-        for_each_address(address, bind)
+        Self::bind_with(stack, address, UdpOptions { shared: true, ..UdpOptions::default() })
     }
 
     /// Sends to and receives from `address` only, from now on.

@@ -19,8 +19,9 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at `address` of `stack` with a backlog of 1024. Port 0 takes a free one, an
-    /// unspecified address means all of the stack's.
+    /// Listens at `address` of `stack` with a backlog of 1024. Port 0 takes a free one,
+    /// `0.0.0.0` means all addresses of IPv4 and `[::]` all of both families, unless
+    /// [`TcpOptions::only_v6`] is set. Then a peer with IPv4 shows as `::ffff:10.0.0.1`.
     ///
     /// Give literal addresses: a host name would be looked up by the system, not by the stack,
     /// and would block.

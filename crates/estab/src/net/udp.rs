@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll, ready};
 
-use stack::Ready;
+use stack::{Ready, UdpOptions};
 use tokio::io::ReadBuf;
 
 use crate::Stack;
@@ -19,16 +19,29 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds to `address` of `stack`. Port 0 takes a free one, an unspecified address means all
-    /// of the stack's.
+    /// Binds to `address` of `stack`. Port 0 takes a free one, `0.0.0.0` means all addresses of IPv4 and
+    /// `[::]` all of both families. A socket of IPv6 shows 10.0.0.1 as `::ffff:10.0.0.1`, and takes that
+    /// for it.
     ///
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable` (not an address of the stack), `NetworkDown` (the stack
     /// has ended).
     #[expect(clippy::unused_async, reason = "the signature is tokio's")]
     pub async fn bind<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
-        let bind = |address| Ok(Self { datagrams: Datagrams::bind(stack, address)? });
-        for_each_address(address, bind)
+        Self::open(stack, address, UdpOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`bind`](UdpSocket::bind); `InvalidInput` for IPv4 where it is to be IPv6 alone.
+    #[expect(clippy::unused_async, reason = "the others are")]
+    pub async fn bind_with<A: ToSocketAddrs>(
+        stack: &Stack,
+        address: A,
+        options: UdpOptions,
+    ) -> io::Result<Self> {
+        Self::open(stack, address, options)
     }
 
     /// The same, with a port that others may have that are bound in this way (`SO_REUSEADDR`). Each of
@@ -40,7 +53,11 @@ impl UdpSocket {
     /// As [`bind`](UdpSocket::bind).
     #[expect(clippy::unused_async, reason = "the signature is tokio's")]
     pub async fn bind_shared<A: ToSocketAddrs>(stack: &Stack, address: A) -> io::Result<Self> {
-        let bind = |address| Ok(Self { datagrams: Datagrams::bind_shared(stack, address)? });
+        Self::open(stack, address, UdpOptions { shared: true, ..UdpOptions::default() })
+    }
+
+    fn open<A: ToSocketAddrs>(stack: &Stack, address: A, options: UdpOptions) -> io::Result<Self> {
+        let bind = |address| Ok(Self { datagrams: Datagrams::bind(stack, address, options)? });
         for_each_address(address, bind)
     }
 

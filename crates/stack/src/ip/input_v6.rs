@@ -11,6 +11,7 @@ use wire::ipv6::{self, Answer, Chain, ChainMalformed, Extensions, Limits, Placed
 use crate::icmp::Problem;
 use crate::ip::input::{Came, Incoming};
 use crate::ip::reassembly::{DatagramKey, Fragment, Reassembled};
+use crate::ip::scope::is_mapped;
 use crate::ip::{InterfaceId, Interfaces, Received};
 use crate::packets::OtherProtocols;
 use crate::reason::Dropped;
@@ -216,8 +217,8 @@ fn objection_to_addresses(
     let ours = if destination.is_unicast_link_local() && from_outside {
         interfaces.has_address(interface, destination.into())
     } else {
-        let takes_any = interfaces.takes_any(interface) && !destination.is_unspecified();
-        takes_any || interfaces.is_local(destination.into())
+        let nobody = destination.is_unspecified() || is_mapped(destination.into());
+        (interfaces.takes_any(interface) && !nobody) || interfaces.is_local(destination.into())
     };
     if stray || !ours {
         return Some(Dropped::NotOurAddress);
@@ -228,7 +229,7 @@ fn objection_to_addresses(
 /// RFC 4291 2.7 and 2.5.3: a source is one host's, and from outside it is neither the loopback's nor
 /// one of ours, nor one that stands for an address of IPv4, with which nothing speaks IPv6.
 fn is_possible_source(interfaces: &Interfaces, from_outside: bool, source: Ipv6Addr) -> bool {
-    if source.is_multicast() || source.to_ipv4_mapped().is_some() {
+    if source.is_multicast() || is_mapped(source.into()) {
         return false;
     }
     !from_outside || !interfaces.is_local(source.into())

@@ -24,6 +24,7 @@ use crate::ip::path::Paths;
 use crate::ip::prefix::{Prefix, bits_of};
 use crate::ip::probe_v4::Probed;
 use crate::ip::route::{Hop, Route, RouteTable};
+use crate::ip::scope::is_mapped;
 use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::transmit::{HeaderBuf, Packet};
@@ -433,6 +434,7 @@ impl Interfaces {
         };
         let impossible = address.is_unspecified()
             || address.is_multicast()
+            || is_mapped(address)
             || broadcast
             || (address.is_loopback() && id != InterfaceId::LOOPBACK);
         if prefix_len > bits_of(address) || impossible || !self.carries(id, address) {

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::interfaces::Interfaces;
 use crate::ip::prefix::Prefix;
+use crate::ip::scope::is_mapped;
 
 /// How many routes a stack keeps for each family. A host has one or two per interface; 1024 is far
 /// beyond what somebody types, and keeps the walk over the table short.
@@ -131,8 +132,10 @@ impl Interfaces {
         if self.is_local(destination) {
             return Ok(self.route_to_self(source.unwrap_or(destination), destination));
         }
-        // RFC 1122 3.2.1.3 (g), RFC 4291 2.5.3: a loopback address must not appear outside the host.
-        if destination.is_unspecified() || source.is_some_and(|ip| ip.is_loopback()) {
+        // RFC 1122 3.2.1.3 (g), RFC 4291 2.5.3: a loopback address must not appear outside the host;
+        // nor does one of IPv6 that stands for IPv4, which a socket translates.
+        let no_host = destination.is_unspecified() || is_mapped(destination);
+        if no_host || source.is_some_and(|ip| ip.is_loopback()) {
             return Err(Error::NetworkUnreachable);
         }
         let (interface, next_hop) =

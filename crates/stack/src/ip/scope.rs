@@ -26,6 +26,12 @@ pub(crate) fn with_scope(address: SocketAddr, interface: InterfaceId) -> SocketA
     }
 }
 
+/// Whether an address stands for one of IPv4 (RFC 4291 2.5.5.2). It means something to sockets; no packet
+/// has it, and what is sent to it goes over IPv4.
+pub(crate) fn is_mapped(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
 impl Interfaces {
     /// The source for a conversation with `remote`, where its scope decides about that; `source` is
     /// what the program bound.

@@ -48,7 +48,7 @@ pub(crate) struct Connection {
     /// Its own id, for events.
     pub(crate) id: ConnectionId,
     /// Our address and the peer's.
-    tuple: PackedTuple,
+    pub(super) tuple: PackedTuple,
     /// Where it stands in the figure.
     pub(crate) state: State,
     /// What the program set; shared with all connections for which it set the same.
@@ -310,7 +310,7 @@ impl Connection {
     pub(crate) fn is_between(&self, ours: (Ipv4Addr, u16), theirs: (Ipv4Addr, u16)) -> bool {
         matches!(
             self.tuple,
-            PackedTuple::V4 { local, remote, local_port, remote_port }
+            PackedTuple::V4 { local, remote, local_port, remote_port, .. }
                 if (local, local_port) == ours && (remote, remote_port) == theirs
         )
     }

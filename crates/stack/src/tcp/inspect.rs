@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::binding::mapped;
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
@@ -30,7 +31,7 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn local_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
-        self.connection(id).map(|conn| conn.tuple().local)
+        self.connection(id).map(|conn| conn.show(conn.tuple().local))
     }
 
     /// The peer's address and port.
@@ -38,8 +39,9 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`].
     pub fn remote_address(&self, id: ConnectionId) -> Result<SocketAddr, Error> {
-        let tuple = self.connection(id)?.tuple();
-        Ok(self.interfaces.show_peer(tuple.local.ip(), tuple.remote))
+        let conn = self.connection(id)?;
+        let tuple = conn.tuple();
+        Ok(conn.show(self.interfaces.show_peer(tuple.local.ip(), tuple.remote)))
     }
 
     /// What the program set.
@@ -94,12 +96,13 @@ impl Tcp {
     /// Every endpoint, for `ss`.
     pub(crate) fn list(&self, shared: &Shared, into: &mut Vec<SocketEntry>) {
         for (id, listener) in &self.listeners {
-            let remote = wildcard(SocketAddr::new(listener.local.ip(), 0));
+            let local = listener.binding.show(listener.binding.local);
+            let remote = wildcard(SocketAddr::new(local.ip(), 0));
             into.push(SocketEntry {
                 id: Some(SocketId::Listener(id)),
                 receive_queue: listener.accept_queue.len(),
                 send_queue: listener.backlog,
-                ..bare(State::Listen, listener.local, remote)
+                ..bare(State::Listen, local, remote)
             });
         }
         for (_, entry) in &self.half_open {
@@ -139,6 +142,11 @@ fn bare(state: State, local: SocketAddr, remote: SocketAddr) -> SocketEntry {
 }
 
 impl Connection {
+    /// An address and port of either end as its socket shows it.
+    pub(crate) fn show(&self, address: SocketAddr) -> SocketAddr {
+        if self.tuple.is_mapped() { mapped(address) } else { address }
+    }
+
     fn entry(&self, id: ConnectionId) -> SocketEntry {
         let keepalive_probes = u8::try_from(self.keepalive_probes).unwrap_or(u8::MAX);
         SocketEntry {
@@ -148,7 +156,7 @@ impl Connection {
             timer: self.next_timer(),
             retries: self.snd.rto.expiries().max(keepalive_probes),
             info: Some(self.info()),
-            ..bare(self.state, self.tuple().local, self.tuple().remote)
+            ..bare(self.state, self.show(self.tuple().local), self.show(self.tuple().remote))
         }
     }
 

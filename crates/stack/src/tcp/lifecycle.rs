@@ -205,7 +205,7 @@ impl Tcp {
         frame: FrameBuf,
     ) {
         let entry = self.time_wait.get(id);
-        let listens = self.listener_for(seg.tuple.local).is_some();
+        let listens = self.listening.find(seg.tuple.local).is_some();
         match entry.on_segment(&seg, listens) {
             TimeWaitVerdict::AllowNewConnection { isn_floor } => {
                 self.time_wait.remove(id);

@@ -67,7 +67,6 @@ use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::num::NonZeroU16;
 
-use hashbrown::HashMap;
 use rand_core::Rng;
 use slotmap::SlotMap;
 use wire::frame::ReceiveChecksum;
@@ -77,7 +76,6 @@ use crate::config::Config;
 use crate::demux::Demux;
 use crate::error::Error;
 use crate::icmp::IcmpError;
-use crate::ip::keyed::KeyedState;
 use crate::ip::{Interfaces, Received};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -91,6 +89,7 @@ use connection::Turn;
 use isn::IsnGenerator;
 use listen::half_open::{HalfOpenId, HalfOpenTable};
 use listen::listener::Listener;
+use listen::places::Listening;
 use listen::syn_cookie::SynCookies;
 use ports::PortAllocator;
 use reply::{Replies, Reply};
@@ -108,8 +107,7 @@ pub(crate) use send::work::SendWork;
 #[derive(Debug)]
 pub(crate) struct Tcp {
     listeners: SlotMap<ListenerId, Listener>,
-    /// Which listener has an address and port; an unspecified address stands for all.
-    listening: HashMap<SocketAddr, ListenerId, KeyedState>,
+    listening: Listening,
     half_open: HalfOpenTable,
     connections: SlotMap<ConnectionId, Box<Connection>>,
     time_wait: TimeWaitTable,
@@ -158,7 +156,7 @@ impl Tcp {
     pub(crate) fn new(config: &Config, rng: &mut impl Rng) -> Self {
         Self {
             listeners: SlotMap::with_key(),
-            listening: HashMap::with_hasher(KeyedState::new(rng)),
+            listening: Listening::new(rng),
             half_open: HalfOpenTable::with_key(),
             connections: SlotMap::with_key(),
             time_wait: TimeWaitTable::new(config.time_wait_limit),
@@ -362,17 +360,7 @@ impl Tcp {
             Target::TimeWait(id) => self.time_wait.tuple(id),
         }
     }
-
-    /// The listener for a local address and port: one for the address itself goes first.
-    fn listener_for(&self, local: SocketAddr) -> Option<ListenerId> {
-        let exact = self.listening.get(&local);
-        let any = || self.listening.get(&SocketAddr::new(wildcard(local).ip(), ANY_PORT));
-        exact.or_else(|| self.listening.get(&wildcard(local))).or_else(any).copied()
-    }
 }
-
-/// Stands for all ports in the table of listeners, where 0 is nobody's.
-const ANY_PORT: u16 = 0;
 
 /// The address that stands for all of its family.
 fn wildcard(address: SocketAddr) -> SocketAddr {

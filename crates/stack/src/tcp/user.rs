@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 
 use wire::time::{Duration, Instant};
 
+use crate::binding::{self, Binding};
 use crate::config::TcpOptions;
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
@@ -14,10 +15,11 @@ use crate::shared::Shared;
 use crate::stack::Stack;
 use crate::tcp::connection::{Connection, Opening, receive_scale};
 use crate::tcp::listen::listener::Listener;
+use crate::tcp::listen::places::ANY_PORT;
 use crate::tcp::reply::Reply;
 use crate::tcp::state::{Event, State};
 use crate::tcp::timestamps::Timestamps;
-use crate::tcp::{ANY_PORT, wildcard};
+use crate::tcp::wildcard;
 use crate::trace::{Call, Timer, What};
 use crate::{ConnectionId, Family, FourTuple, ListenerId, Shutdown};
 
@@ -25,12 +27,14 @@ mod data;
 
 /// Passive and active OPEN (RFC 9293 3.10.1).
 impl Stack {
-    /// Listens on a local address and port. The unspecified address stands for all of ours, port 0
-    /// for one that is free. `backlog` bounds both queues; the accept queue takes one more.
+    /// Listens on a local address and port. The unspecified address stands for all of ours, that of
+    /// IPv6 for those of IPv4 too unless [`TcpOptions::only_v6`] is set; port 0 for one that is free.
+    /// `backlog` bounds both queues; the accept queue takes one more.
     ///
     /// # Errors
-    /// [`Error::AddressInUse`] when a listener has the address and port (or all addresses of it),
-    /// [`Error::AddressNotAvailable`] when the address is not ours or no port is free.
+    /// [`Error::AddressInUse`] when a listener has the port on this address, on all, or on one of them
+    /// where `local` is all, [`Error::AddressNotAvailable`] when the address is not ours or no port is
+    /// free, [`Error::InvalidInput`] for IPv4 written as IPv6 under `only_v6`.
     pub fn listen(
         &mut self,
         now: Instant,
@@ -40,12 +44,13 @@ impl Stack {
     ) -> Result<ListenerId, Error> {
         self.shared.set_time(now);
         options.validate()?;
-        let local = without_scope(local);
-        if !local.ip().is_unspecified() && !self.interfaces.is_local(local.ip()) {
+        let binding = Binding::new(local, options.only_v6)?;
+        let ip = binding.local.ip();
+        if !ip.is_unspecified() && !self.interfaces.is_local(ip) {
             return Err(Error::AddressNotAvailable);
         }
-        let local = self.listening_address(local)?;
-        Ok(self.listen_at(local, backlog, options))
+        let binding = self.listening_binding(binding)?;
+        Ok(self.listen_at(binding, backlog, options))
     }
 
     /// Listens on every port of every address of one family, where no other listener does: of ours, and
@@ -64,20 +69,20 @@ impl Stack {
     ) -> Result<ListenerId, Error> {
         self.shared.set_time(now);
         options.validate()?;
-        let local = SocketAddr::new(family.unspecified(), ANY_PORT);
-        if self.tcp.listening.contains_key(&local) {
+        let binding = Binding::to(SocketAddr::new(family.unspecified(), ANY_PORT));
+        if !self.tcp.listening.is_free(&binding.local) {
             return Err(Error::AddressInUse);
         }
-        Ok(self.listen_at(local, backlog, options))
+        Ok(self.listen_at(binding, backlog, options))
     }
 
-    fn listen_at(&mut self, local: SocketAddr, backlog: usize, options: TcpOptions) -> ListenerId {
+    fn listen_at(&mut self, binding: Binding, backlog: usize, options: TcpOptions) -> ListenerId {
         let backlog = backlog.min(self.shared.config.backlog_limit);
         let tcp = &mut self.tcp;
         let options = tcp.options.share(options);
-        let id = tcp.listeners.insert(Listener::new(local, backlog, options));
-        tcp.listening.insert(local, id);
-        let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
+        let id = tcp.listeners.insert(Listener::new(binding, backlog, options));
+        tcp.listening.take(&binding.places(), id);
+        let flow = nobody_with(binding.local);
         self.shared.trace(Some(flow), What::Command { call: Call::Listen(backlog) });
         let (from, to) = (State::Closed, State::Listen);
         let cause = Event::PassiveOpen;
@@ -85,19 +90,16 @@ impl Stack {
         id
     }
 
-    /// Checks a listener's address, and finds a port when it has none.
-    fn listening_address(&mut self, local: SocketAddr) -> Result<SocketAddr, Error> {
+    /// Checks what a listener is to have, and finds a port when it names none.
+    fn listening_binding(&mut self, binding: Binding) -> Result<Binding, Error> {
         let tcp = &mut self.tcp;
-        let free = |at: SocketAddr| {
-            !tcp.listening.contains_key(&at) && !tcp.listening.contains_key(&wildcard(at))
-        };
-        if local.port() != 0 {
-            return if free(local) { Ok(local) } else { Err(Error::AddressInUse) };
+        let free = |binding: Binding| binding.places().iter().all(|at| tcp.listening.is_free(at));
+        if binding.local.port() != 0 {
+            return if free(binding) { Ok(binding) } else { Err(Error::AddressInUse) };
         }
-        let any = wildcard(SocketAddr::new(local.ip(), 0));
-        let is_free = |port| free(SocketAddr::new(local.ip(), port));
-        let port = tcp.ports.allocate(local.ip(), any, is_free);
-        port.map(|port| SocketAddr::new(local.ip(), port)).ok_or(Error::AddressNotAvailable)
+        let (ip, any) = (binding.local.ip(), wildcard(binding.local));
+        let port = tcp.ports.allocate(ip, any, |port| free(binding.with_port(port)));
+        port.map(|port| binding.with_port(port)).ok_or(Error::AddressNotAvailable)
     }
 
     /// Takes the oldest connection that waits in the accept queue.
@@ -118,9 +120,10 @@ impl Stack {
         let seen = Readiness::READ | Readiness::READ_CLOSED | Readiness::ERROR;
         let ready = conn.readiness() & seen;
         conn.announce(&mut self.shared, ready);
-        let tuple = conn.tuple();
+        let (tuple, mapped) = (conn.tuple(), conn.tuple.is_mapped());
         self.shared.trace(Some(tuple), What::Command { call: Call::Accept });
-        Ok((accepted, self.interfaces.show_peer(tuple.local.ip(), tuple.remote)))
+        let peer = self.interfaces.show_peer(tuple.local.ip(), tuple.remote);
+        Ok((accepted, if mapped { binding::mapped(peer) } else { peer }))
     }
 
     /// How many connections wait for [`accept`](Stack::accept).
@@ -137,7 +140,8 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`] after it was closed.
     pub fn listener_local(&self, id: ListenerId) -> Result<SocketAddr, Error> {
-        self.tcp.listeners.get(id).map(|listener| listener.local).ok_or(Error::NoSuchSocket)
+        let binding = self.tcp.listeners.get(id).ok_or(Error::NoSuchSocket)?.binding;
+        Ok(binding.show(binding.local))
     }
 
     /// Stops listening. Handshakes under way and connections that were not accepted are reset;
@@ -145,7 +149,7 @@ impl Stack {
     pub fn close_listener(&mut self, now: Instant, id: ListenerId) {
         self.shared.set_time(now);
         let Some(listener) = self.tcp.listeners.get_mut(id) else { return };
-        let local = listener.local;
+        let binding = listener.binding;
         let waiting = core::mem::take(&mut listener.accept_queue);
         for connection in waiting {
             self.abort_connection(connection, Sent::ResetAborted);
@@ -153,18 +157,21 @@ impl Stack {
         let (tcp, shared) = (&mut self.tcp, &mut self.shared);
         tcp.remove_half_opens_of(shared, id);
         tcp.listeners.remove(id);
-        tcp.listening.remove(&local);
-        let flow = FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) };
+        tcp.listening.release(&binding.places());
+        let flow = nobody_with(binding.local);
         let (from, to) = (State::Listen, State::Closed);
         shared.trace(Some(flow), What::Transition { from, to, cause: Event::Close });
     }
 
     /// Opens a connection; it is in SYN-SENT when this returns. [`Readiness::WRITE`] is announced
-    /// when the handshake is over, well or badly; [`Stack::take_error`] tells which.
+    /// when the handshake is over, well or badly; [`Stack::take_error`] tells which. A peer like
+    /// `::ffff:10.0.0.1` is reached over IPv4.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for a peer without address or port and for options that make no sense,
-    /// [`Error::NetworkUnreachable`] without a route, [`Error::AddressNotAvailable`] when `local` is
+    /// [`Error::InvalidInput`] for a peer without address or port, one of another family than `local`,
+    /// and for options that make no sense,
+    /// [`Error::NetworkUnreachable`] without a route, or for IPv4 written as IPv6 under
+    /// [`TcpOptions::only_v6`], [`Error::AddressNotAvailable`] when `local` is
     /// not ours, belongs to another shard ([`Stack::owner_of_connection`]), or no port is free, [`Error::AddressInUse`] when this very connection exists, [`Error::LimitReached`].
     pub fn connect(
         &mut self,
@@ -175,22 +182,21 @@ impl Stack {
     ) -> Result<ConnectionId, Error> {
         self.shared.set_time(now);
         options.validate()?;
+        let (binding, remote) = Binding::of_connection(local, remote, options.only_v6)?;
         // RFC 9293 3.9.2.3: a connection is between two hosts, not with a group.
         let group = remote.ip().is_multicast() || self.interfaces.is_broadcast(remote.ip());
         if remote.port() == 0 || remote.ip().is_unspecified() || group {
             return Err(Error::InvalidInput);
         }
-        if local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
-            return Err(Error::InvalidInput);
-        }
-        let source = local.map(|local| local.ip()).filter(|ip| !ip.is_unspecified());
+        let source = Some(binding.local.ip()).filter(|ip| !ip.is_unspecified());
         if source.is_some_and(|ip| !self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
         let source = self.interfaces.source_in_scope(source, remote)?;
         let remote = without_scope(remote);
         let route = self.interfaces.route(source, remote.ip())?;
-        let tuple = self.choose_tuple(route.source, local, remote)?;
+        let asked = SocketAddr::new(route.source, binding.local.port());
+        let tuple = self.choose_tuple(asked, remote)?;
         let tcp = &mut self.tcp;
         let iss = tcp.isn.next(self.shared.now, &tuple);
         let offset = tcp.isn.timestamp_offset(&tuple);
@@ -201,23 +207,19 @@ impl Stack {
         let id = tcp.create(&self.shared, opening).ok_or(Error::LimitReached)?;
         let conn = &mut *tcp.connections[id];
         conn.rcv.scale = if self.shared.config.window_scaling { scale } else { 0 };
+        conn.tuple.set_mapped(binding.maps(remote));
         self.shared.trace(Some(tuple), What::Command { call: Call::Connect });
         conn.transition(&mut self.shared, Event::ActiveOpen);
         tcp.settle(&mut self.shared, id);
         Ok(id)
     }
 
-    /// The local end of a new connection: as asked, or an ephemeral port (RFC 6056).
-    fn choose_tuple(
-        &mut self,
-        source: core::net::IpAddr,
-        local: Option<SocketAddr>,
-        remote: SocketAddr,
-    ) -> Result<FourTuple, Error> {
+    /// The local end of a new connection: as asked, or with an ephemeral port (RFC 6056).
+    fn choose_tuple(&mut self, asked: SocketAddr, remote: SocketAddr) -> Result<FourTuple, Error> {
+        let source = asked.ip();
         let with_port = |port| FourTuple { local: SocketAddr::new(source, port), remote };
-        let asked = local.map_or(0, |local| local.port());
-        if asked != 0 {
-            let tuple = with_port(asked);
+        if asked.port() != 0 {
+            let tuple = with_port(asked.port());
             if !self.steering.owns_flow(&tuple) {
                 return Err(Error::AddressNotAvailable);
             }
@@ -234,12 +236,17 @@ impl Stack {
             !same_ends(&tuple)
                 && self.steering.owns_flow(&tuple)
                 && self.tcp.find(&tuple).is_none()
-                && self.tcp.listener_for(tuple.local).is_none()
+                && self.tcp.listening.find(tuple.local).is_none()
         };
         let port = ports.allocate(source, remote, is_free);
         self.tcp.ports = ports;
         port.map(with_port).ok_or(Error::AddressNotAvailable)
     }
+}
+
+/// A listener's end, with nobody at the other.
+fn nobody_with(local: SocketAddr) -> FourTuple {
+    FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) }
 }
 
 /// A connection from an end to itself: legal on paper, never meant.

@@ -14,6 +14,7 @@ use wire::udp;
 use super::Udp;
 use super::arrives::keep;
 use super::socket::{Datagram, Outgoing, Role, Socket};
+use crate::config::UdpOptions;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
 use crate::ip::{Came, Envelope, Incoming, InterfaceId, Interfaces, LinkHeader, is_never_told};
@@ -59,7 +60,7 @@ impl Stack {
     /// # Errors
     /// Those of [`Stack::udp_bind`].
     pub fn udp_bind_shared(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
-        self.bind(local, true)
+        self.udp_bind_with(local, UdpOptions { shared: true, ..UdpOptions::default() })
     }
 
     /// Joins a group of IPv4 on the interface that has the address `interface`; when that is unspecified,
@@ -212,7 +213,7 @@ impl Stack {
     fn join(&mut self, id: UdpId, group: IpAddr, interface: InterfaceId) -> Result<(), Error> {
         let limit = self.shared.config.groups_per_socket;
         let socket = self.udp.socket_mut(id)?;
-        let family = socket.bound.is_ipv4() == group.is_ipv4();
+        let family = socket.bound.hears_family_of(group);
         if !group.is_multicast() || !family || !matches!(socket.role, Role::Bound) {
             return Err(Error::InvalidInput);
         }

@@ -28,6 +28,7 @@ use wire::time::{Duration, Instant};
 
 use super::Udp;
 use super::socket::{Role, Socket, cost};
+use crate::binding::Binding;
 use crate::demux::Demux;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
@@ -112,7 +113,7 @@ impl Stack {
             return Err(Error::AddressInUse);
         }
         let everybody = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-        let mut socket = Socket::new(everybody, config.tcp.ttl);
+        let mut socket = Socket::new(Binding::to(everybody), config.tcp.ttl);
         socket.role = Role::Taker;
         let id = udp.sockets.insert(socket);
         let backlog = backlog.min(config.backlog_limit).max(1);
@@ -245,7 +246,7 @@ impl Udp {
         if let Some((_, reason)) = obstacles.into_iter().find(|(is_in_the_way, _)| *is_in_the_way) {
             return Err(reason);
         }
-        let mut socket = Socket::new(tuple.local, config.tcp.ttl);
+        let mut socket = Socket::new(Binding::to(tuple.local), config.tcp.ttl);
         socket.remote = Some(tuple.remote);
         let id = self.sockets.insert(socket);
         let received = &packet.received;

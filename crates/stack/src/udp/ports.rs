@@ -9,6 +9,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::UdpId;
+use crate::binding::Binding;
 use crate::error::Error;
 use crate::ip::keyed::KeyedState;
 
@@ -72,8 +73,13 @@ impl Ports {
         self.users.contains_key(&user(local))
     }
 
+    /// Whether a socket can have these, which lets others share them or does not.
+    pub(super) fn can_have(&self, places: &[SocketAddr], shared: bool) -> bool {
+        places.iter().all(|local| self.is_free(*local) || shared && self.is_shareable(*local))
+    }
+
     /// Whether a socket can have `local` that lets others share it: all that overlap do so, too.
-    pub(super) fn is_shareable(&self, local: SocketAddr) -> bool {
+    fn is_shareable(&self, local: SocketAddr) -> bool {
         let overlaps = |other: &SocketAddr| {
             let any = local.ip().is_unspecified() || other.ip().is_unspecified();
             user(*other) == user(local) && (any || *other == local)
@@ -83,7 +89,7 @@ impl Ports {
     }
 
     /// Whether `local` overlaps with what some socket has.
-    pub(super) fn is_free(&self, local: SocketAddr) -> bool {
+    fn is_free(&self, local: SocketAddr) -> bool {
         if local.ip().is_unspecified() {
             !self.users.contains_key(&user(local))
         } else {
@@ -91,12 +97,12 @@ impl Ports {
         }
     }
 
-    /// A free port for `address` that `suits`.
+    /// A free port for `binding` that `suits`.
     pub(super) fn pick(
         &mut self,
-        address: IpAddr,
+        binding: Binding,
         suits: impl Fn(u16) -> bool,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Binding, Error> {
         let (first, last) = (u32::from(*self.ephemeral.start()), u32::from(*self.ephemeral.end()));
         let count = (last + 1).saturating_sub(first);
         if count == 0 {
@@ -105,13 +111,27 @@ impl Ports {
         let start = self.rng.next_u32() % count;
         (0..count)
             .filter_map(|step| u16::try_from(first + (start + step) % count).ok())
-            .map(|port| SocketAddr::new(address, port))
-            .find(|&local| local.port() != 0 && suits(local.port()) && self.is_free(local))
+            .filter(|port| *port != 0 && suits(*port))
+            .map(|port| binding.with_port(port))
+            .find(|binding| self.can_have(&binding.places(), false))
             .ok_or(Error::AddressNotAvailable)
     }
 
-    /// Gives `local`, which must be free or shareable, to a socket.
-    pub(super) fn take(&mut self, local: SocketAddr, id: UdpId, shared: bool) {
+    /// Gives a socket what it [can have](Self::can_have).
+    pub(super) fn take(&mut self, places: &[SocketAddr], id: UdpId, shared: bool) {
+        for local in places {
+            self.take_place(*local, id, shared);
+        }
+    }
+
+    /// Takes back what a socket has.
+    pub(super) fn release(&mut self, places: &[SocketAddr], id: UdpId) {
+        for local in places {
+            self.release_place(*local, id);
+        }
+    }
+
+    fn take_place(&mut self, local: SocketAddr, id: UdpId, shared: bool) {
         match self.bound.get_mut(&local) {
             Some(holders) => {
                 holders.before.push(holders.last);
@@ -124,8 +144,7 @@ impl Ports {
         *self.users.entry(user(local)).or_insert(0) += 1;
     }
 
-    /// Takes `local` back from a socket.
-    pub(super) fn release(&mut self, local: SocketAddr, id: UdpId) {
+    fn release_place(&mut self, local: SocketAddr, id: UdpId) {
         let Some(holders) = self.bound.get_mut(&local) else { return };
         let others = holders.before.len();
         holders.before.retain(|other| *other != id);

@@ -7,6 +7,7 @@ use wire::frame::FrameBuf;
 
 use super::casting::Casting;
 use super::flows::Flow;
+use crate::binding::{Binding, Places};
 use crate::error::Error;
 use crate::event::{Pending, Ready};
 use crate::icmp::IcmpReport;
@@ -18,8 +19,8 @@ const OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub(super) struct Socket {
     /// What it was bound to; a connect may narrow `local` and a later one widens it again.
-    pub(super) bound: SocketAddr,
-    /// Where datagrams for it go.
+    pub(super) bound: Binding,
+    /// Where datagrams for it go, as tables hold it.
     pub(super) local: SocketAddr,
     /// The only one it hears, and the one whom `send` sends to.
     pub(super) remote: Option<SocketAddr>,
@@ -73,10 +74,10 @@ pub(crate) struct Outgoing {
 }
 
 impl Socket {
-    pub(super) fn new(local: SocketAddr, ttl: u8) -> Self {
+    pub(super) fn new(bound: Binding, ttl: u8) -> Self {
         Self {
-            bound: local,
-            local,
+            bound,
+            local: bound.local,
             remote: None,
             ttl,
             error: None,
@@ -104,6 +105,17 @@ impl Socket {
     /// It was idle for too long.
     pub(super) fn is_over(&self) -> bool {
         self.flow().is_some_and(Flow::is_over)
+    }
+
+    /// The addresses and ports that it takes now.
+    pub(super) fn places(&self) -> Places {
+        let narrowed = self.local != self.bound.local;
+        if narrowed { Places::from_iter([self.local]) } else { self.bound.places() }
+    }
+
+    /// An address and port as its program is to see it.
+    pub(super) fn show(&self, address: SocketAddr) -> SocketAddr {
+        self.bound.show(address)
     }
 
     /// It gets flows, and no datagrams.

@@ -8,6 +8,8 @@ use wire::time::Instant;
 use super::Udp;
 use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
+use crate::binding::Binding;
+use crate::config::UdpOptions;
 use crate::error::Error;
 use crate::icmp::IcmpReport;
 use crate::ip::without_scope;
@@ -22,35 +24,45 @@ fn longest_payload(address: SocketAddr) -> usize {
 
 /// UDP sockets.
 impl Stack {
-    /// A UDP socket on `local`. An unspecified address stands for all of ours of its family, and for
-    /// broadcasts; port 0 for a free one.
+    /// A UDP socket on `local`. An unspecified address stands for all of ours, and for broadcasts; that
+    /// of IPv6 for both families, and that of IPv4 for its own; port 0 stands for a free one.
     ///
     /// # Errors
     /// [`Error::AddressNotAvailable`] when the address is not ours, no port is free, or the port belongs to another shard ([`Stack::owner_of_udp_port`]); [`Error::AddressInUse`] when another socket has the port on this address or on all.
     pub fn udp_bind(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
-        self.bind(local, false)
+        self.udp_bind_with(local, UdpOptions::default())
     }
 
-    pub(super) fn bind(&mut self, local: SocketAddr, shared: bool) -> Result<UdpId, Error> {
-        let ip = local.ip();
-        let local = without_scope(local);
+    /// The same with options.
+    ///
+    /// # Errors
+    /// Those of [`Stack::udp_bind`]; [`Error::InvalidInput`] for IPv4 written as IPv6 under
+    /// [`UdpOptions::only_v6`].
+    pub fn udp_bind_with(
+        &mut self,
+        local: SocketAddr,
+        options: UdpOptions,
+    ) -> Result<UdpId, Error> {
+        let UdpOptions { shared, only_v6 } = options;
+        let binding = Binding::new(local, only_v6)?;
+        let ip = binding.local.ip();
         let group = shared && ip.is_multicast();
         if !(ip.is_unspecified() || group || self.interfaces.is_local(ip)) {
             return Err(Error::AddressNotAvailable);
         }
         let (ports, steering) = (&mut self.udp.ports, &self.steering);
         let suits = |port| steering.owns_udp_port(port);
-        let local = if local.port() == 0 { ports.pick(ip, suits)? } else { local };
-        if !suits(local.port()) {
+        let binding = if local.port() == 0 { ports.pick(binding, suits)? } else { binding };
+        if !suits(binding.local.port()) {
             return Err(Error::AddressNotAvailable);
         }
-        if !(ports.is_free(local) || shared && ports.is_shareable(local)) {
+        if !ports.can_have(&binding.places(), shared) {
             return Err(Error::AddressInUse);
         }
-        let mut socket = Socket::new(local, self.shared.config.tcp.ttl);
+        let mut socket = Socket::new(binding, self.shared.config.tcp.ttl);
         socket.casting.shared = shared;
         let id = self.udp.sockets.insert(socket);
-        self.udp.ports.take(local, id, shared);
+        self.udp.ports.take(&binding.places(), id, shared);
         Ok(id)
     }
 
@@ -67,22 +79,21 @@ impl Stack {
         if !matches!(socket.role, Role::Bound) {
             return Err(Error::InvalidInput);
         }
-        let (bound, before) = (socket.bound, socket.local);
-        check_peer(remote, bound)?;
+        let (bound, before) = (socket.bound, socket.places());
+        let remote = possible_peer(&bound, remote)?;
         let shared = socket.casting.shared;
-        let source = Some(bound.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
-        let source = self.interfaces.source_in_scope(source, remote)?;
+        let source = self.interfaces.source_in_scope(bound.source(), remote)?;
         let remote = without_scope(remote);
         let route = self.interfaces.route(source, remote.ip())?;
-        let local = SocketAddr::new(route.source, bound.port());
-        if local != before {
+        let local = SocketAddr::new(route.source, bound.local.port());
+        if before[..] != [local] {
             let ports = &mut self.udp.ports;
-            ports.release(before, id);
-            if !(ports.is_free(local) || shared && ports.is_shareable(local)) {
-                ports.take(before, id, shared);
+            ports.release(&before, id);
+            if !ports.can_have(&[local], shared) {
+                ports.take(&before, id, shared);
                 return Err(Error::AddressInUse);
             }
-            ports.take(local, id, shared);
+            ports.take(&[local], id, shared);
         }
         let socket = self.udp.socket_mut(id)?;
         (socket.local, socket.remote, socket.error) = (local, Some(remote), None);
@@ -138,7 +149,7 @@ impl Stack {
         if socket.takes_flows() {
             return Err(Error::InvalidInput);
         }
-        check_peer(remote, local)?;
+        let remote = possible_peer(&socket.bound, remote)?;
         let ours = !local.ip().is_unspecified() && !local.ip().is_multicast();
         let source = self.interfaces.source_in_scope(ours.then_some(local.ip()), remote)?;
         let remote = without_scope(remote);
@@ -179,10 +190,11 @@ impl Stack {
             return Err(error);
         }
         let datagram = socket.pop_received().ok_or_else(|| socket.nothing())?;
+        let source = socket.show(datagram.source);
         self.udp.flow_was_read(id, &datagram.payload);
         let length = copy(&datagram.payload, buffer);
         self.shared.recycle(datagram.payload);
-        Ok((length, datagram.source))
+        Ok((length, source))
     }
 
     /// Like [`Stack::udp_receive_from`], but the datagram stays where it is.
@@ -199,7 +211,7 @@ impl Stack {
             return Err(error);
         }
         let datagram = socket.first_received().ok_or_else(|| socket.nothing())?;
-        Ok((copy(&datagram.payload, buffer), datagram.source))
+        Ok((copy(&datagram.payload, buffer), socket.show(datagram.source)))
     }
 
     /// The socket's own address and port.
@@ -207,7 +219,8 @@ impl Stack {
     /// # Errors
     /// [`Error::NoSuchSocket`] when it is closed.
     pub fn udp_local(&self, id: UdpId) -> Result<SocketAddr, Error> {
-        Ok(self.udp.socket(id)?.local)
+        let socket = self.udp.socket(id)?;
+        Ok(socket.show(socket.local))
     }
 
     /// The peer that the socket is connected to.
@@ -217,7 +230,7 @@ impl Stack {
     pub fn udp_remote(&self, id: UdpId) -> Result<SocketAddr, Error> {
         let socket = self.udp.socket(id)?;
         let remote = socket.remote.ok_or(Error::NotConnected)?;
-        Ok(self.interfaces.show_peer(socket.local.ip(), remote))
+        Ok(socket.show(self.interfaces.show_peer(socket.local.ip(), remote)))
     }
 
     /// What ICMP reported last, as `SO_ERROR` gives it: once.
@@ -259,7 +272,7 @@ impl Stack {
         let mut socket = self.udp.sockets.remove(id).ok_or(Error::NoSuchSocket)?;
         match &socket.role {
             Role::Bound => {
-                self.udp.ports.release(socket.local, id);
+                self.udp.ports.release(&socket.places(), id);
                 self.leave_all(&mut socket);
             }
             Role::Taker => self.udp.stop_taking(&mut self.shared),
@@ -290,11 +303,11 @@ impl Udp {
     }
 }
 
-/// A peer that a datagram can be sent to, from a socket of the family of `local`.
-fn check_peer(remote: SocketAddr, local: SocketAddr) -> Result<(), Error> {
-    let impossible =
-        remote.port() == 0 || remote.ip().is_unspecified() || remote.is_ipv4() != local.is_ipv4();
-    if impossible { Err(Error::InvalidInput) } else { Ok(()) }
+/// A peer that a datagram can be sent to, as tables hold it, from a socket that is bound like this.
+fn possible_peer(bound: &Binding, named: SocketAddr) -> Result<SocketAddr, Error> {
+    let peer = bound.peer(named)?;
+    let impossible = peer.port() == 0 || peer.ip().is_unspecified();
+    if impossible { Err(Error::InvalidInput) } else { Ok(peer) }
 }
 
 fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {

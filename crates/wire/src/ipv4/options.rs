@@ -3,6 +3,8 @@
 use core::fmt;
 use core::net::Ipv4Addr;
 
+use crate::walk::{Length, Walk};
+
 /// The most bytes of options that a header has room for.
 const MAX_LEN: usize = 40;
 
@@ -203,28 +205,20 @@ impl Route<'_> {
 /// The options of a header one by one. It ends behind [`Ipv4Option::EndOfList`] and
 /// [`Ipv4Option::BadLength`].
 #[derive(Clone, Debug)]
-pub struct OptionsIter<'a> {
-    rest: &'a [u8],
-    position: usize,
-}
+pub struct OptionsIter<'a>(Walk<'a>);
 
 impl<'a> OptionsIter<'a> {
     /// Reads the options in `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, position: 0 }
+        Self(Walk::new(bytes))
     }
 
     /// Where the next option starts, in bytes from the start of the options; behind the last
     /// option, where the padding starts.
     #[must_use]
     pub const fn position(&self) -> usize {
-        self.position
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.rest = &self.rest[count..];
-        self.position += count;
+        self.0.position()
     }
 }
 
@@ -232,27 +226,21 @@ impl<'a> Iterator for OptionsIter<'a> {
     type Item = Ipv4Option<'a>;
 
     fn next(&mut self) -> Option<Ipv4Option<'a>> {
-        let &kind = self.rest.first()?;
-        match kind {
+        let walk = &mut self.0;
+        Some(match walk.kind()? {
             kind::END_OF_LIST => {
-                self.position += 1;
-                self.rest = &[];
-                return Some(Ipv4Option::EndOfList);
+                walk.end();
+                Ipv4Option::EndOfList
             }
             kind::NO_OP => {
-                self.skip(1);
-                return Some(Ipv4Option::NoOp);
+                walk.pass();
+                Ipv4Option::NoOp
             }
-            _ => {}
-        }
-        let length = self.rest.get(1).copied();
-        let body = length.and_then(|length| self.rest.get(2..usize::from(length)));
-        let Some(data) = body else {
-            self.rest = &[];
-            return Some(Ipv4Option::BadLength { kind, length });
-        };
-        self.skip(2 + data.len());
-        Some(read(kind, data))
+            kind => match walk.data(Length::Whole) {
+                Ok(data) => read(kind, data),
+                Err(length) => Ipv4Option::BadLength { kind, length },
+            },
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::ip::Protocol;
+use crate::walk::{Length, Walk};
 
 /// The type octets of IPv6 options (IANA "Destination Options and Hop-by-Hop Options").
 pub mod option {
@@ -65,27 +66,19 @@ pub enum Ipv6Option<'a> {
 
 /// The options of a header one by one. It ends behind [`Ipv6Option::BadLength`].
 #[derive(Clone, Debug)]
-pub struct OptionsIter<'a> {
-    rest: &'a [u8],
-    position: usize,
-}
+pub struct OptionsIter<'a>(Walk<'a>);
 
 impl<'a> OptionsIter<'a> {
     /// Reads the options in `bytes`: what follows the first two bytes of the header.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, position: 0 }
+        Self(Walk::new(bytes))
     }
 
     /// Where the next option starts, in bytes from the start of the options.
     #[must_use]
     pub const fn position(&self) -> usize {
-        self.position
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.rest = &self.rest[count..];
-        self.position += count;
+        self.0.position()
     }
 }
 
@@ -93,26 +86,26 @@ impl<'a> Iterator for OptionsIter<'a> {
     type Item = Ipv6Option<'a>;
 
     fn next(&mut self) -> Option<Ipv6Option<'a>> {
-        let &kind = self.rest.first()?;
+        let kind = self.0.kind()?;
         if kind == option::PAD1 {
-            self.skip(1);
+            self.0.pass();
             return Some(Ipv6Option::Pad1);
         }
-        let length = self.rest.get(1).copied();
-        let body = length.and_then(|length| self.rest.get(2..2 + usize::from(length)));
-        let Some(data) = body else {
-            self.rest = &[];
-            return Some(Ipv6Option::BadLength { kind, length });
-        };
-        self.skip(2 + data.len());
-        Some(match (kind, data) {
-            (option::PADN, _) => Ipv6Option::PadN(data),
-            (option::ROUTER_ALERT, &[high, low]) => {
-                Ipv6Option::RouterAlert(u16::from_be_bytes([high, low]))
-            }
-            (option::ROUTER_ALERT, _) => Ipv6Option::WrongSize { kind, data },
-            _ => Ipv6Option::Unknown { kind, data },
+        Some(match self.0.data(Length::Data) {
+            Ok(data) => read(kind, data),
+            Err(length) => Ipv6Option::BadLength { kind, length },
         })
+    }
+}
+
+fn read(kind: u8, data: &[u8]) -> Ipv6Option<'_> {
+    match (kind, data) {
+        (option::PADN, _) => Ipv6Option::PadN(data),
+        (option::ROUTER_ALERT, &[high, low]) => {
+            Ipv6Option::RouterAlert(u16::from_be_bytes([high, low]))
+        }
+        (option::ROUTER_ALERT, _) => Ipv6Option::WrongSize { kind, data },
+        _ => Ipv6Option::Unknown { kind, data },
     }
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::options::{FastOpenCookie, SackBlock, SackBlocks, Timestamps};
+use crate::walk::{Length, Walk};
 
 /// The kinds of TCP options (IANA "TCP Option Kind Numbers").
 pub mod kind {
@@ -79,28 +80,20 @@ pub enum TcpOption<'a> {
 /// The options of a header one by one. It ends behind [`TcpOption::EndOfList`] and
 /// [`TcpOption::BadLength`].
 #[derive(Clone, Debug)]
-pub struct OptionsIter<'a> {
-    rest: &'a [u8],
-    position: usize,
-}
+pub struct OptionsIter<'a>(Walk<'a>);
 
 impl<'a> OptionsIter<'a> {
     /// Reads the options in `bytes`.
     #[must_use]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, position: 0 }
+        Self(Walk::new(bytes))
     }
 
     /// Where the next option starts, in bytes from the start of the options; behind the end of
     /// the list, where the padding starts.
     #[must_use]
     pub const fn position(&self) -> usize {
-        self.position
-    }
-
-    fn skip(&mut self, count: usize) {
-        self.rest = &self.rest[count..];
-        self.position += count;
+        self.0.position()
     }
 }
 
@@ -108,27 +101,21 @@ impl<'a> Iterator for OptionsIter<'a> {
     type Item = TcpOption<'a>;
 
     fn next(&mut self) -> Option<TcpOption<'a>> {
-        let &kind = self.rest.first()?;
-        match kind {
+        let walk = &mut self.0;
+        Some(match walk.kind()? {
             kind::END_OF_LIST => {
-                self.position += 1;
-                self.rest = &[];
-                return Some(TcpOption::EndOfList);
+                walk.end();
+                TcpOption::EndOfList
             }
             kind::NO_OP => {
-                self.skip(1);
-                return Some(TcpOption::NoOp);
+                walk.pass();
+                TcpOption::NoOp
             }
-            _ => {}
-        }
-        let length = self.rest.get(1).copied();
-        let body = length.and_then(|length| self.rest.get(2..usize::from(length)));
-        let Some(data) = body else {
-            self.rest = &[];
-            return Some(TcpOption::BadLength { kind, length });
-        };
-        self.skip(2 + data.len());
-        Some(read(kind, data))
+            kind => match walk.data(Length::Whole) {
+                Ok(data) => read(kind, data),
+                Err(length) => TcpOption::BadLength { kind, length },
+            },
+        })
     }
 }
 

@@ -32,7 +32,10 @@ http {
 
 /// A page over every kind of link.
 pub(super) fn pages() -> Vec<Case> {
-    vec![Case::over_every("page", 15, page).over(EVERY_LINK)]
+    vec![
+        Case::new("page-one-listener-both-families", 15, page_of_both_families),
+        Case::over_every("page", 15, page).over(EVERY_LINK),
+    ]
 }
 
 /// Files over good and bad links, compared by their SHA-256.
@@ -66,6 +69,21 @@ fn page(bench: &Bench) -> Result<()> {
     let script = "curl -$v -sS --max-time 5 http://$stack_url/";
     let outcome = bench.lab(&["--serve", "http:80"], script)?;
     ensure!(outcome.out.contains("It works"), "no page: {:?}", outcome.out);
+    Ok(())
+}
+
+/// A server on `[::]` answers over IPv4 and over IPv6, and there is no other.
+fn page_of_both_families(bench: &Bench) -> Result<()> {
+    let script = "
+        curl -4 -sS --max-time 5 http://10.77.0.2/
+        curl -6 -sS --max-time 5 'http://[fd77::2]/'
+        estab ss -l";
+    let outcome = bench.lab(&["--any", "--serve", "http:80"], script)?;
+    let pages = ["10.77.0.1:", "[fd77::1]:"].map(|to| format!("This page came to {to}"));
+    let came = pages.iter().all(|page| outcome.out.contains(page));
+    ensure!(came, "not a page for each: {:?}", outcome.out);
+    let listeners = outcome.out.lines().filter(|line| line.contains("LISTEN")).count();
+    ensure!(listeners == 1, "{listeners} listeners: {:?}", outcome.out);
     Ok(())
 }
 

@@ -13,10 +13,10 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::net::SocketAddr;
 
 use wire::frame::FrameBuf;
 
+use crate::binding::Binding;
 use crate::config::TcpOptions;
 use crate::event::{Pending, Ready as Readiness, SocketId};
 use crate::ip::Interfaces;
@@ -43,7 +43,7 @@ use crate::{ConnectionId, ListenerId};
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Its address and port; an unspecified address stands for all of ours.
-    pub(crate) local: SocketAddr,
+    pub(crate) binding: Binding,
     /// The length of both queues; the accept queue takes one more.
     pub(crate) backlog: usize,
     /// What its connections start with.
@@ -62,9 +62,9 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// A listener with empty queues.
-    pub(crate) fn new(local: SocketAddr, backlog: usize, options: Arc<TcpOptions>) -> Self {
+    pub(crate) fn new(binding: Binding, backlog: usize, options: Arc<TcpOptions>) -> Self {
         Self {
-            local,
+            binding,
             backlog,
             options,
             accept_queue: VecDeque::new(),
@@ -98,7 +98,7 @@ impl Tcp {
         frame: FrameBuf,
         isn_floor: Option<Seq>,
     ) {
-        let Some(id) = self.listener_for(seg.tuple.local) else {
+        let Some(id) = self.listening.find(seg.tuple.local) else {
             self.nobody_arrives(shared, &seg);
             return shared.recycle(frame);
         };
@@ -263,6 +263,7 @@ impl Tcp {
             shared.recycle(frame);
             return false;
         };
+        let mapped = listener.binding.maps(seg.tuple.remote);
         let opening = Opening {
             tuple: seg.tuple,
             options: Arc::clone(&listener.options),
@@ -279,6 +280,7 @@ impl Tcp {
         conn.snd.work.wake(&mut shared.send_works);
         entry.hand_over(conn, shared);
         conn.user.listener = Some(entry.listener);
+        conn.tuple.set_mapped(mapped);
         let replies = &mut self.replies;
         arrives::segment_arrives(Arrival { conn, shared, replies, seg, frame });
         // An entry is as strict as the eight steps: whatever it lets through completes the handshake.

@@ -3,4 +3,5 @@
 pub(crate) mod half_open;
 pub(crate) mod listener;
 pub(crate) mod pending;
+pub(crate) mod places;
 pub(crate) mod syn_cookie;
