@@ -6,8 +6,8 @@ use std::fs;
 
 use anstyle::{AnsiColor, Style};
 use intercept::CallEvent;
-use stack::TraceEvent;
 use stack::trace::What;
+use stack::{State, TraceEvent};
 
 use crate::diagram::flag_names;
 
@@ -66,6 +66,9 @@ fn effect(event: &CallEvent) -> String {
     let mut words = Vec::new();
     let name = event.call.split('(').next().unwrap_or_default();
     match (name, event.effect.accept_queue) {
+        ("accept" | "accept4", Some(0)) if succeeded => {
+            words.push("waited, and took one from the accept queue".into());
+        }
         ("accept" | "accept4", Some(waiting)) if succeeded => {
             words.push(format!("took one of {waiting} from the accept queue"));
         }
@@ -78,10 +81,27 @@ fn effect(event: &CallEvent) -> String {
     } else if succeeded && matches!(name, "bind" | "listen" | "accept" | "accept4" | "close") {
         words.push("no packet".into());
     }
-    if let Some((before, after)) = event.effect.states.filter(|(before, after)| before != after) {
-        words.push(format!("{CHANGED}{before} -> {after}{CHANGED:#}"));
+    let states = states(event);
+    if !states.is_empty() {
+        words.push(format!("{CHANGED}{states}{CHANGED:#}"));
     }
     words.join(", ")
+}
+
+/// The states that the connection went through, when it changed.
+fn states(event: &CallEvent) -> String {
+    let Some((before, after)) = event.effect.states else { return String::new() };
+    let entered = event.effect.events.iter().filter_map(|event| match event.what {
+        What::Transition { to, .. } => Some(to),
+        _ => None,
+    });
+    let mut all: Vec<State> = std::iter::once(before).chain(entered).chain([after]).collect();
+    all.dedup();
+    if all.len() < 2 {
+        return String::new();
+    }
+    let names: Vec<String> = all.iter().map(State::to_string).collect();
+    names.join(" -> ")
 }
 
 /// A segment that left, by its flags and its length.

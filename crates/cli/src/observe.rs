@@ -1,5 +1,6 @@
 //! Watching a stack: its trace goes to a thread that prints lines and keeps steps for diagrams.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use intercept::CallEvent;
 use stack::TraceEvent;
+use wire::time::Instant;
 
 use crate::calls::{self, Callers};
 use crate::segment_line::Printer;
@@ -47,8 +49,8 @@ pub(crate) struct Watcher {
 enum Seen {
     /// The stack.
     Stack(TraceEvent),
-    /// The programs that it serves: a line.
-    Call(String),
+    /// The programs that it serves: a line, and when the last thing happened that it tells of.
+    Call(Option<Instant>, String),
 }
 
 impl Watcher {
@@ -66,7 +68,8 @@ impl Watcher {
         let (sender, mut callers) = (self.sender.clone(), Callers::default());
         Box::new(move |event: &CallEvent| {
             let line = calls::line(event, &callers.of(event));
-            let _ = sender.try_send(Seen::Call(line));
+            let last = event.effect.events.last().map(|event| event.time);
+            let _ = sender.try_send(Seen::Call(last, line));
         })
     }
 
@@ -86,30 +89,34 @@ fn observer(sender: SyncSender<Seen>) -> Observer {
 
 fn watch(events: &Receiver<Seen>, lines: Lines) -> Vec<Step> {
     let mut stepper = Stepper::default();
-    let mut kept = Vec::new();
+    let (mut kept, mut calls) = (Vec::new(), VecDeque::new());
     let mut printer = match lines {
         Lines::Nowhere => None,
         Lines::Output => Some(LinePrinter::new(Box::new(anstream::stdout()))),
         Lines::Errors => Some(LinePrinter::new(Box::new(anstream::stderr()))),
     };
     loop {
-        let (step, call, over) = match events.recv_timeout(SETTLED) {
-            Ok(Seen::Stack(event)) => (stepper.push(&event), None, false),
-            // It stands behind what it did.
-            Ok(Seen::Call(line)) => (stepper.flush(), Some(line), false),
-            Err(RecvTimeoutError::Timeout) => (stepper.flush(), None, false),
-            Err(RecvTimeoutError::Disconnected) => (stepper.flush(), None, true),
+        let (step, settled, over) = match events.recv_timeout(SETTLED) {
+            Ok(Seen::Stack(event)) => (stepper.push(&event), false, false),
+            // It comes from another thread, and stands behind what it tells of.
+            Ok(Seen::Call(last, line)) => {
+                calls.push_back((last, line));
+                (None, false, false)
+            }
+            Err(RecvTimeoutError::Timeout) => (stepper.flush(), true, false),
+            Err(RecvTimeoutError::Disconnected) => (stepper.flush(), true, true),
         };
         if let Some(step) = step {
             if let Some(printer) = &mut printer {
+                printer.print_calls(&mut calls, Some(step.time));
                 printer.print(&step);
             }
             if kept.len() < KEPT {
                 kept.push(step);
             }
         }
-        if let (Some(line), Some(printer)) = (call, &mut printer) {
-            printer.write(line.as_bytes());
+        if let Some(printer) = printer.as_mut().filter(|_| settled) {
+            printer.print_calls(&mut calls, None);
         }
         if over {
             return kept;
@@ -133,6 +140,21 @@ impl LinePrinter {
         // Memory takes every line.
         let _ = self.printer.print(&mut line, step);
         self.write(&line);
+    }
+
+    /// Prints the calls that tell of what happened before `now`, all of them without it.
+    fn print_calls(
+        &mut self,
+        calls: &mut VecDeque<(Option<Instant>, String)>,
+        now: Option<Instant>,
+    ) {
+        let is_told = |last: &Option<Instant>| match (last, now) {
+            (Some(last), Some(now)) => *last < now,
+            _ => true,
+        };
+        while let Some((_, line)) = calls.pop_front_if(|(last, _)| is_told(last)) {
+            self.write(line.as_bytes());
+        }
     }
 
     /// One write for the whole line: others write to the same terminal.

@@ -25,7 +25,7 @@ use crate::values::{Cidr, Cidr6};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  estab run --serve http:80 -- curl -sS http://127.0.0.1/
+  estab run --serve http:80 -- curl -sS http://10.77.0.2/
   estab run --peer 'curl -sS http://10.77.0.2:8000/' -- python3 -m http.server 8000
   estab run --peer 'nginx -g \"daemon off;\"' -- curl -sS http://10.77.0.1/
   estab run --publish 8000:8000 -- python3 -m http.server 8000

@@ -145,8 +145,13 @@ fn hand_signals_on(
             if ended.load(Ordering::SeqCst) {
                 let ends =
                     matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT | Signal::HUP);
-                // Who is asked twice to end has had the time for it.
-                let signal = if ends && asked { Signal::KILL } else { signal };
+                // What goes on in the background ignores a terminal's signals. Who is asked twice to
+                // end has had the time for it.
+                let signal = match (ends, asked) {
+                    (false, _) => signal,
+                    (true, false) => Signal::TERM,
+                    (true, true) => Signal::KILL,
+                };
                 asked |= ends;
                 let _ = signal_everybody(signal.as_raw());
                 continue;

@@ -1,5 +1,7 @@
-//! `estab run`: processes, namespaces, signals and the terminal. Nothing but this program, a shell and
-//! what belongs to it takes part.
+//! `estab run`: processes, namespaces, signals and the terminal; in [`network`] what programs do with
+//! their sockets. Nothing but this program, a shell and a C compiler takes part.
+
+mod network;
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -286,10 +288,10 @@ fn a_lab_serves_a_program() {
 }
 
 /// What a child prints, line by line as it comes.
-struct Lines(std::sync::mpsc::Receiver<String>);
+pub(crate) struct Lines(std::sync::mpsc::Receiver<String>);
 
 impl Lines {
-    fn of(output: impl std::io::Read + Send + 'static) -> Self {
+    pub(crate) fn of(output: impl std::io::Read + Send + 'static) -> Self {
         use std::io::BufRead;
         let (sender, receiver) = std::sync::mpsc::channel();
         let output = std::io::BufReader::new(output);
@@ -308,7 +310,7 @@ impl Lines {
     }
 
     /// Reads on to a line that contains `text`.
-    fn until(&mut self, text: &str) {
+    pub(crate) fn until(&mut self, text: &str) {
         let mut seen = Vec::new();
         while seen.last().is_none_or(|line: &String| !line.contains(text)) {
             match self.0.recv_timeout(Duration::from_secs(20)) {
