@@ -5,7 +5,7 @@
 //! | `socket` of IPv4 and IPv6 | notified |
 //! | `bind` `listen` `accept` `accept4` `connect` `shutdown` `getsockname` `getpeername` `getsockopt` `setsockopt` | notified |
 //! | `sendto`, `recvfrom` | notified when they name an address |
-//! | `sendmsg` `recvmsg` `sendmmsg` `recvmmsg` | notified: the names are behind pointers |
+//! | `sendmsg` `recvmsg` `sendmmsg` `recvmmsg` | notified, unless there is [no UDP](FilterOptions::no_udp): the names are behind pointers |
 //! | `setsockopt` of `TCP_CORK` and `TCP_QUICKACK` | answered with success, unless options are [exact](FilterOptions::exact_options) |
 //! | `io_uring_setup` | `ENOSYS`: a ring would make sockets past every filter |
 //! | all of x32, and what makes sockets on other architectures | `ENOSYS` |
@@ -27,6 +27,9 @@ pub struct FilterOptions {
     /// gives them. They do not by themselves, because servers set them around each answer: the filter
     /// says that it is done, and segments leave as Nagle's algorithm and delayed ACKs have it.
     pub exact_options: bool,
+    /// There are no UDP sockets (`EPROTONOSUPPORT`). Then no message has a name that the supervisor
+    /// must see, and `sendmsg` and its kind go on without it.
+    pub no_udp: bool,
 }
 
 /// Installs the filter for the calling thread and all that it starts from now on, and gives back the
@@ -79,6 +82,9 @@ const IO_URING_SETUP: u32 = 425;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
+const SOCK_DGRAM: u32 = 2;
+const SOCK_NONBLOCK: u32 = 0x800;
+const SOCK_CLOEXEC: u32 = 0x8_0000;
 const IPPROTO_TCP: u32 = 6;
 const TCP_CORK: u32 = 3;
 const TCP_QUICKACK: u32 = 12;
@@ -110,8 +116,14 @@ fn decide(program: &mut Program, call: Call, options: &FilterOptions) {
     match call {
         Call::Socket => {
             program.load(low(0));
-            program.when_equal(AF_INET, |program| program.give(NOTIFY));
-            program.when_equal(AF_INET6, |program| program.give(NOTIFY));
+            for family in [AF_INET, AF_INET6] {
+                program.when_equal(family, |program| make_socket(program, options));
+            }
+            program.give(ALLOW);
+        }
+        Call::SendMessage | Call::ReceiveMessage | Call::SendMessages | Call::ReceiveMessages
+            if options.no_udp =>
+        {
             program.give(ALLOW);
         }
         // The fifth argument is the address, or null.
@@ -134,6 +146,18 @@ fn decide(program: &mut Program, call: Call, options: &FilterOptions) {
         }
         _ => program.give(NOTIFY),
     }
+}
+
+/// A socket of one of our families.
+fn make_socket(program: &mut Program, options: &FilterOptions) {
+    if options.no_udp {
+        program.load(low(1));
+        for flags in [0, SOCK_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK | SOCK_CLOEXEC] {
+            let refused = ERRNO | libc::EPROTONOSUPPORT.unsigned_abs();
+            program.when_equal(SOCK_DGRAM | flags, |program| program.give(refused));
+        }
+    }
+    program.give(NOTIFY);
 }
 
 /// A program of an architecture whose calls are not served gets no socket, and runs on.
@@ -296,7 +320,7 @@ mod tests {
 
     #[test]
     fn two_options_are_answered_at_once_unless_they_are_exact() {
-        let exact = FilterOptions { exact_options: true };
+        let exact = FilterOptions { exact_options: true, ..FilterOptions::default() };
         for architecture in Architecture::ALL {
             for level in [0, 1, 6, 17, 41] {
                 for option in 0..70 {
@@ -309,6 +333,28 @@ mod tests {
                     let get = call(architecture, Call::GetOption, [3, level, option, 1, 4, 0]);
                     assert_eq!(run(&default, &get), NOTIFY);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn without_udp_messages_go_on_and_datagram_sockets_are_refused() {
+        let options = FilterOptions { no_udp: true, ..FilterOptions::default() };
+        for architecture in Architecture::ALL {
+            let program = program(architecture, &options);
+            for flags in [0, 0x800, 0x8_0000, 0x8_0800_u64] {
+                let socket = |family: u64, kind: u64| {
+                    let arguments = [family, kind | flags, 0, 0, 0, 0];
+                    run(&program, &call(architecture, Call::Socket, arguments))
+                };
+                for family in [2, 10] {
+                    assert_eq!(socket(family, 1), NOTIFY);
+                    assert_eq!(socket(family, 2), ERRNO | libc::EPROTONOSUPPORT as u32);
+                }
+                assert_eq!(socket(1, 2), ALLOW, "Unix");
+            }
+            for message in [Call::SendMessage, Call::ReceiveMessages] {
+                assert_eq!(run(&program, &call(architecture, message, [3; 6])), ALLOW);
             }
         }
     }
