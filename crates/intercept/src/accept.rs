@@ -45,7 +45,11 @@ impl Supervisor {
             return Outcome::fail(Errno::INVAL);
         }
         let outcome = match self.next_connection(key) {
-            Ok(Some(connection)) => self.give_connection(key, request, connection),
+            Ok(Some(connection)) => {
+                // Before the program goes on, and may look.
+                self.correct_tokens(key, Some(descriptor));
+                self.give_connection(key, request, connection)
+            }
             Ok(None) if waits(descriptor) => {
                 let until = self.table.get(key).and_then(|socket| socket.settings.receive_until());
                 self.held.hold(key, request.clone(), until);

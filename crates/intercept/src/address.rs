@@ -61,11 +61,17 @@ impl Domain {
     pub(crate) fn parse(self, bytes: &[u8]) -> Result<Name, Errno> {
         let family = bytes.get(..2).ok_or(Errno::INVAL)?;
         let family = u16::from_ne_bytes([family[0], family[1]]);
+        // Linux looks at the length first.
         match (family, self) {
             (AF_UNSPEC, _) => Ok(Name::Nobody),
-            (AF_INET, Domain::V4) => parse_v4(bytes).map(Name::At),
-            (AF_INET6, Domain::V6) => parse_v6(bytes).map(Name::At),
-            _ => Err(Errno::AFNOSUPPORT),
+            (family, Domain::V4) => {
+                let address = parse_v4(bytes)?;
+                if family == AF_INET { Ok(Name::At(address)) } else { Err(Errno::AFNOSUPPORT) }
+            }
+            (family, Domain::V6) => {
+                let address = parse_v6(bytes)?;
+                if family == AF_INET6 { Ok(Name::At(address)) } else { Err(Errno::AFNOSUPPORT) }
+            }
         }
     }
 }
@@ -144,7 +150,9 @@ mod tests {
     #[test]
     fn families_are_not_mixed() {
         let v4 = SocketAddr::from(([10, 0, 0, 1], 80));
-        assert_eq!(Domain::V6.parse(&encode(v4)), Err(Errno::AFNOSUPPORT));
+        let v6 = SocketAddr::from(([1; 16], 80));
+        assert_eq!(Domain::V4.parse(&encode(v6)), Err(Errno::AFNOSUPPORT));
+        assert_eq!(Domain::V6.parse(&encode(v4)), Err(Errno::INVAL));
         assert_eq!(Domain::V4.parse(&[0; 16]), Ok(Name::Nobody));
         assert_eq!(Domain::V4.parse(&encode(v4)[..8]), Err(Errno::INVAL));
         let shown = Domain::V6.show(v4);

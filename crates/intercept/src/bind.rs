@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use estab::TcpOptions;
 use rustix::io::Errno;
 
 use crate::address::{Domain, Name, parse_v4, unmapped};
@@ -151,9 +152,9 @@ impl Supervisor {
         backlog: usize,
     ) -> Result<Rc<Shared>, Errno> {
         let local = socket.bound.as_ref().ok_or(Errno::INVAL)?.local();
-        let both = local.is_ipv6() && local.ip().is_unspecified() && !socket.settings.only_v6;
-        let options = socket.settings.tcp(&self.network);
-        let listener = Listener::bind(&self.network, key, local, both, backlog, &options)
+        let only_v6 = socket.settings.only_v6;
+        let options = TcpOptions { only_v6, ..socket.settings.tcp(&self.network) };
+        let listener = Listener::bind(&self.network, key, local, backlog, &options)
             .map_err(|error| errno::from_stack(&error))?;
         Ok(Rc::new(Shared { listener, members: std::cell::RefCell::default() }))
     }

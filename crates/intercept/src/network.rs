@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
+use estab::core::UdpOptions;
 use estab::net::{TcpListener, TcpStream, UdpSocket};
 use estab::{Config, Stack, TcpInfo, TcpOptions};
 use rustix::event::{EventfdFlags, eventfd};
@@ -246,28 +247,23 @@ impl Stream {
     }
 }
 
-/// A listener of the stack, or one for each family.
+/// A listener of the stack.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    inner: Vec<TcpListener>,
+    inner: TcpListener,
     ear: RefCell<Ear>,
 }
 
 impl Listener {
-    /// Listens at `local`; at the unspecified address of both families when `both` says so.
+    /// Listens at `local`.
     pub(crate) fn bind(
         network: &Network,
         key: Key,
         local: SocketAddr,
-        both: bool,
         backlog: usize,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        let mut inner = vec![TcpListener::bind_with(&network.stack, local, backlog, options)?];
-        if both {
-            let other = SocketAddr::from(([0; 4], local.port()));
-            inner.push(TcpListener::bind_with(&network.stack, other, backlog, options)?);
-        }
+        let inner = TcpListener::bind_with(&network.stack, local, backlog, options)?;
         Ok(Self { inner, ear: RefCell::new(network.bell(key)) })
     }
 
@@ -276,17 +272,13 @@ impl Listener {
         *self.ear.borrow_mut() = network.bell(key);
     }
 
-    /// How many connections wait. The bell rings when it is another number.
+    /// How many connections wait. The bell rings when it may be another number.
     pub(crate) fn waiting(&self) -> io::Result<usize> {
-        let mut sum = 0;
-        for listener in &self.inner {
-            // No number of connections is this large: it is always told, and always registered.
-            let ear = self.ear.borrow();
-            if let Poll::Ready(count) = listener.poll_waiting(&mut ear.listen(), usize::MAX) {
-                sum += count?;
-            }
+        // No number of connections is this large: it is always told, and always registered.
+        match self.inner.poll_waiting(&mut self.ear.borrow().listen(), usize::MAX) {
+            Poll::Ready(count) => count,
+            Poll::Pending => Ok(0),
         }
-        Ok(sum)
     }
 
     /// Takes a connection for the socket with `key`, if one waits.
@@ -295,13 +287,13 @@ impl Listener {
         network: &Network,
         key: Key,
     ) -> io::Result<Option<(Stream, SocketAddr)>> {
-        for listener in &self.inner {
-            if let Poll::Ready(accepted) = listener.poll_accept(&mut self.ear.borrow().listen()) {
+        match self.inner.poll_accept(&mut self.ear.borrow().listen()) {
+            Poll::Ready(accepted) => {
                 let (inner, peer) = accepted?;
-                return Ok(Some((Stream { inner, ear: network.bell(key) }, peer)));
+                Ok(Some((Stream { inner, ear: network.bell(key) }, peer)))
             }
+            Poll::Pending => Ok(None),
         }
-        Ok(None)
     }
 }
 
@@ -313,19 +305,14 @@ pub(crate) struct Datagrams {
 }
 
 impl Datagrams {
-    /// Binds to `local`; with `shared` also where others are bound that share.
+    /// Binds to `local`.
     pub(crate) fn bind(
         network: &Network,
         key: Key,
         local: SocketAddr,
-        shared: bool,
+        options: UdpOptions,
     ) -> io::Result<Self> {
-        // Neither waits.
-        let inner = if shared {
-            now(UdpSocket::bind_shared(&network.stack, local))?
-        } else {
-            now(UdpSocket::bind(&network.stack, local))?
-        };
+        let inner = now(UdpSocket::bind_with(&network.stack, local, options))?;
         Ok(Self { inner, ear: network.bell(key) })
     }
 

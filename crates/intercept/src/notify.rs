@@ -32,25 +32,16 @@ impl Notifier {
         Self { descriptor }
     }
 
-    /// Whether a call waits to be received.
-    pub(crate) fn has_call(&self) -> bool {
-        self.events(PollFlags::IN).contains(PollFlags::IN)
-    }
-
     /// Whether every program under the filter is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.events(PollFlags::empty()).contains(PollFlags::HUP)
-    }
-
-    fn events(&self, wanted: PollFlags) -> PollFlags {
-        let mut entry = [PollFd::new(&self.descriptor, wanted)];
+        let mut entry = [PollFd::new(&self.descriptor, PollFlags::empty())];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         // Only a lack of memory makes this fail, and then the next look tells.
         let _ = poll(&mut entry, Some(&now));
-        entry[0].revents()
+        entry[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Takes the next call. Waits for one, so that [`has_call`](Self::has_call) is to be asked first.
+    /// Takes the next call. Waits for one: the descriptor is readable when there is one.
     pub(crate) fn receive(&self) -> io::Result<Received> {
         match seccomp::receive(self.as_fd()) {
             Ok(notification) => Ok(Received::Call(notification)),

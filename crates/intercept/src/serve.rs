@@ -108,6 +108,10 @@ impl Supervisor {
 
     /// Gives the answer.
     pub(crate) fn settle(&mut self, request: &Request, key: Option<Key>, outcome: Outcome) {
+        // The caller is gone, or was interrupted and calls again.
+        if outcome == Outcome::fail(Errno::SRCH) {
+            return;
+        }
         let heard = match outcome {
             Outcome::Answer(answer) => self.notifier.answer(request.id, answer),
             Outcome::Continue => self.notifier.let_continue(request.id),

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors that ICMP reports are asked for.
     pub(crate) receive_errors: bool,
     ip: ip::Settings,
+    /// What it said about groups before it was bound.
+    choices: Vec<ip::Choice>,
     receive_timeout: Option<Duration>,
     send_timeout: Option<Duration>,
     /// On a listener: what it accepts has to be told.
@@ -68,6 +70,10 @@ impl Settings {
         let mut options = self.tcp(network);
         change(&mut options);
         self.tcp = Some(Box::new(options));
+    }
+
+    pub(crate) fn choices(&self) -> &[ip::Choice] {
+        &self.choices
     }
 
     pub(crate) fn ip(&self) -> ip::Settings {

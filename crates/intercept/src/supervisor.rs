@@ -25,8 +25,6 @@ use crate::trace::Tracer;
 
 /// How many events one look takes.
 const EVENTS: usize = 256;
-/// How many calls one turn answers before bytes and news have their turn.
-const CALLS: usize = 64;
 /// How many connections that programs left behind are remembered before it is looked which of them are
 /// still there.
 const MAX_LEFT: usize = 4096;
@@ -172,8 +170,10 @@ impl Supervisor {
                 key => self.pair_ready(Key::from(KeyData::from_ffi(key)), flags),
             }
         }
+        // One call in a turn: what the program did before its next one is at our ends by then, and a
+        // descriptor that it closed is closed.
         if calls {
-            self.take_calls()?;
+            self.take_call()?;
         }
         self.give_up_expired();
         Ok(turn)
@@ -192,15 +192,10 @@ impl Supervisor {
         }
     }
 
-    fn take_calls(&mut self) -> io::Result<()> {
-        for _ in 0..CALLS {
-            if let Received::Call(notification) = self.notifier.receive()? {
-                self.summary.calls += 1;
-                self.serve(notification);
-            }
-            if !self.notifier.has_call() {
-                break;
-            }
+    fn take_call(&mut self) -> io::Result<()> {
+        if let Received::Call(notification) = self.notifier.receive()? {
+            self.summary.calls += 1;
+            self.serve(notification);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::options::Observer;
 use crate::report::{self, CallEvent, Effect};
 use crate::request::{Request, Traced};
 use crate::supervisor::Supervisor;
+use crate::syscall::Call;
 use crate::table::{Key, Kind, Socket, Tcp};
 
 mod describe;
@@ -80,7 +81,11 @@ impl Supervisor {
     pub(crate) fn show(&mut self, request: &Request, key: Option<Key>, result: Result<i64, Errno>) {
         let (Some(tracer), Some(traced)) = (&mut self.tracer, &request.traced) else { return };
         let socket = key.and_then(|key| self.table.get(key));
-        let events = socket.and_then(flow).map_or_else(Vec::new, |flow| tracer.take(flow));
+        let mut events = socket.and_then(flow).map_or_else(Vec::new, |flow| tracer.take(flow));
+        // A handshake is what `connect` is for; else what the peer does is not the call's doing.
+        if request.call != Call::Connect {
+            cut_at_answer(&mut events);
+        }
         let before = traced.before.or(Some(State::Closed));
         let after = events.iter().rev().find_map(entered).or(socket.and_then(state));
         let states = before.zip(after).filter(|_| key.is_some());
@@ -105,13 +110,20 @@ impl Supervisor {
     /// Shows what its end did.
     pub(crate) fn show_close(&mut self, closing: Option<Closing>) {
         let (Some(tracer), Some(closing)) = (&mut self.tracer, closing) else { return };
-        let events = closing.flow.map_or_else(Vec::new, |flow| tracer.take(flow));
+        let mut events = closing.flow.map_or_else(Vec::new, |flow| tracer.take(flow));
+        cut_at_answer(&mut events);
         let after = events.iter().rev().find_map(entered);
         let states = closing.before.zip(after.or(closing.before));
         let effect = Effect { states, events, accept_queue: None };
         let Closing { thread, text: call, .. } = closing;
         (tracer.observer)(&CallEvent { thread, call, result: None, effect });
     }
+}
+
+/// Leaves what happened before the peer had a say.
+fn cut_at_answer(events: &mut Vec<TraceEvent>) {
+    let answer = events.iter().position(|event| matches!(event.what, What::SegmentIn { .. }));
+    events.truncate(answer.unwrap_or(events.len()));
 }
 
 /// The state that an event left.

@@ -7,14 +7,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use estab::core::UdpOptions;
+use estab::net::UdpSocket;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::address::Domain;
 use crate::errno;
 use crate::network::{Datagrams, Network};
 use crate::relay::has_hung_up;
@@ -34,11 +35,8 @@ const BUFFER: usize = 64 << 10;
 /// A UDP socket of a program.
 #[derive(Debug, Default)]
 pub(crate) struct Udp {
-    /// On the stack, once it is bound: one for each family that it speaks.
-    v4: Option<Datagrams>,
-    v6: Option<Datagrams>,
-    /// What it was bound to.
-    local: Option<SocketAddr>,
+    /// On the stack, once it is bound.
+    socket: Option<Datagrams>,
     /// Whom the program connected to, as it named it, and where that is.
     peer: Option<(SocketAddr, SocketAddr)>,
     /// Who sent the datagrams that lie in the program's end.
@@ -52,10 +50,11 @@ pub(crate) struct Udp {
 
 impl Udp {
     pub(crate) fn local(&self) -> Option<SocketAddr> {
-        let one = [&self.v6, &self.v4].into_iter().flatten();
-        let known = one.filter_map(|socket| socket.inner.local_addr().ok());
-        // Once it is connected, the family of the peer has an address.
-        known.max_by_key(|local| !local.ip().is_unspecified()).or(self.local)
+        self.socket.as_ref()?.inner.local_addr().ok()
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.socket.is_some()
     }
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
@@ -63,119 +62,35 @@ impl Udp {
     }
 
     pub(crate) fn take_error(&mut self) -> Option<Errno> {
-        let reported = [&self.v4, &self.v6].into_iter().flatten();
-        let reported = reported.filter_map(|socket| socket.inner.take_error().ok().flatten());
-        let reported: Vec<_> = reported.map(|error| errno::from_stack(&error)).collect();
-        self.error.take().or(reported.into_iter().next())
+        let reported = self.socket.as_ref().and_then(|socket| socket.inner.take_error().ok()?);
+        self.error.take().or(reported.map(|error| errno::from_stack(&error)))
     }
 
-    pub(crate) fn set_broadcast(&self, on: bool) {
-        if let Some(v4) = &self.v4 {
-            // The stack has not ended, or nothing matters any more.
-            let _ = v4.inner.set_broadcast(on);
-        }
+    /// Sets something on the stack's socket, if there is one yet; binding sets it else.
+    pub(crate) fn set(&self, f: impl FnOnce(&UdpSocket) -> io::Result<()>) -> Result<(), Errno> {
+        let set = self.socket.as_ref().map_or(Ok(()), |socket| f(&socket.inner));
+        set.map_err(|error| errno::from_stack(&error))
     }
 
-    pub(crate) fn set_ttl(&self, ttl: u8) {
-        for socket in [&self.v4, &self.v6].into_iter().flatten() {
-            let _ = socket.inner.set_ttl(ttl.into());
-        }
-    }
-
-    pub(crate) fn set_multicast_ttl(&self, ttl: u8) -> io::Result<()> {
-        let mut sockets = [&self.v4, &self.v6].into_iter().flatten();
-        sockets.try_for_each(|socket| socket.inner.set_multicast_ttl_v4(ttl.into()))
-    }
-
-    pub(crate) fn set_multicast_loop(&self, on: bool) -> io::Result<()> {
-        let mut sockets = [&self.v4, &self.v6].into_iter().flatten();
-        sockets.try_for_each(|socket| socket.inner.set_multicast_loop_v4(on))
-    }
-
-    pub(crate) fn set_multicast_interface_v4(&self, interface: Ipv4Addr) -> io::Result<()> {
-        let socket = self.v4.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.inner.set_multicast_if_v4(&interface)
-    }
-
-    pub(crate) fn set_multicast_interface_v6(&self, interface: u32) -> io::Result<()> {
-        let socket = self.v6.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        socket.inner.set_multicast_if_v6(interface)
-    }
-
-    pub(crate) fn change_group_v4(
-        &mut self,
-        _network: &Network,
-        group: Ipv4Addr,
-        interface: Ipv4Addr,
-        join: bool,
-    ) -> io::Result<()> {
-        let socket = self.v4.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        if join {
-            socket.inner.join_multicast_v4(group, interface)
-        } else {
-            socket.inner.leave_multicast_v4(group, interface)
-        }
-    }
-
-    pub(crate) fn change_group_v6(
-        &mut self,
-        _network: &Network,
-        group: Ipv6Addr,
-        interface: u32,
-        join: bool,
-    ) -> io::Result<()> {
-        let socket = self.v6.as_ref().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        if join {
-            socket.inner.join_multicast_v6(&group, interface)
-        } else {
-            socket.inner.leave_multicast_v6(&group, interface)
-        }
-    }
-
-    /// Takes an address and port on the stack, for both families where the socket speaks both.
+    /// Takes an address and port on the stack.
     fn bind(
         &mut self,
         network: &Network,
         key: Key,
-        domain: Domain,
         local: SocketAddr,
         settings: &sockopt::Settings,
     ) -> io::Result<()> {
         let shared = settings.reuse_address || settings.reuse_port || local.ip().is_multicast();
-        let open = |local| Datagrams::bind(network, key, local, shared);
-        let first = open(local)?;
-        let port = first.inner.local_addr()?.port();
-        if local.is_ipv4() {
-            self.v4 = Some(first);
-        } else {
-            self.v6 = Some(first);
-            let both = local.ip().is_unspecified() && !settings.only_v6;
-            if both && domain == Domain::V6 {
-                self.v4 = Some(open(SocketAddr::from(([0; 4], port)))?);
-            }
-        }
-        self.local = Some(SocketAddr::new(local.ip(), port));
-        self.set_broadcast(settings.broadcast);
-        self.set_ttl(settings.ip().ttl);
-        self.set_multicast_ttl(settings.ip().multicast_ttl)?;
-        self.set_multicast_loop(settings.ip().multicast_loop)
-    }
-
-    /// The stack's socket for the family of `remote`.
-    fn towards(&self, remote: SocketAddr) -> Option<&Datagrams> {
-        if remote.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
-    }
-
-    /// Takes a datagram that came.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), Errno> {
-        for socket in [&self.v4, &self.v6].into_iter().flatten() {
-            match socket.receive(buffer) {
-                Ok(received) => return Ok(received),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(errno::from_stack(&error)),
-            }
-        }
-        Err(Errno::AGAIN)
+        let options = UdpOptions { shared, only_v6: settings.only_v6 };
+        let socket = Datagrams::bind(network, key, local, options)?;
+        let ip = settings.ip();
+        socket.inner.set_broadcast(settings.broadcast)?;
+        socket.inner.set_ttl(ip.ttl.into())?;
+        socket.inner.set_multicast_ttl_v4(ip.multicast_ttl.into())?;
+        socket.inner.set_multicast_loop_v4(ip.multicast_loop)?;
+        settings.choices().iter().try_for_each(|choice| choice.apply(&socket.inner))?;
+        self.socket = Some(socket);
+        Ok(())
     }
 }
 
@@ -196,11 +111,11 @@ impl Socket {
         payload: &[u8],
         remote: SocketAddr,
     ) -> Sent {
-        if let Err(errno) = self.bind_anywhere(network, key, remote) {
+        if let Err(errno) = self.bind_anywhere(network, key) {
             return Sent::Failed(errno);
         }
         let Kind::Udp(udp) = &self.kind else { return Sent::Failed(Errno::INVAL) };
-        let Some(socket) = udp.towards(remote) else { return Sent::Failed(Errno::NETUNREACH) };
+        let Some(socket) = &udp.socket else { return Sent::Failed(Errno::NETUNREACH) };
         match socket.send(payload, remote) {
             Ok(_) => Sent::Done,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
@@ -208,24 +123,14 @@ impl Socket {
         }
     }
 
-    /// Binds a socket that is not bound, to talk to `remote`.
-    fn bind_anywhere(
-        &mut self,
-        network: &Network,
-        key: Key,
-        remote: SocketAddr,
-    ) -> Result<(), Errno> {
-        let (domain, settings) = (self.domain, self.settings.clone());
+    /// Binds a socket that is not bound, to any port.
+    fn bind_anywhere(&mut self, network: &Network, key: Key) -> Result<(), Errno> {
+        let any = self.domain.unspecified();
         let Kind::Udp(udp) = &mut self.kind else { return Err(Errno::INVAL) };
-        if udp.local.is_some() {
+        if udp.socket.is_some() {
             return Ok(());
         }
-        let local = match remote.ip() {
-            _ if domain == Domain::V6 && !settings.only_v6 => Ipv6Addr::UNSPECIFIED.into(),
-            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let bound = udp.bind(network, key, domain, SocketAddr::new(local, 0), &settings);
+        let bound = udp.bind(network, key, any, &self.settings);
         bound.map_err(|error| errno::from_stack(&error))
     }
 }
@@ -290,11 +195,12 @@ impl Supervisor {
                 Some(ungiven) => ungiven,
                 None => {
                     let buffer = &mut self.buffers.read;
-                    match udp.receive(buffer) {
+                    let Some(socket) = &udp.socket else { return };
+                    match socket.receive(buffer) {
                         Ok((length, source)) => (buffer[..length].to_vec(), source),
-                        Err(Errno::AGAIN) => return,
-                        Err(errno) => {
-                            udp.error = Some(errno);
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                        Err(error) => {
+                            udp.error = Some(errno::from_stack(&error));
                             continue;
                         }
                     }

@@ -1,14 +1,14 @@
 //! Options of IP (ip(7), ipv6(7)).
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use estab::net::UdpSocket;
 use rustix::io::Errno;
 
 use super::{flag, int, int_or_byte, of_flag, of_int, only_off};
-use crate::errno;
 use crate::network::Network;
 use crate::table::{Kind, Socket, Tcp};
-use crate::udp::Udp;
 
 const IP_TOS: i32 = 1;
 const IP_TTL: i32 = 2;
@@ -43,6 +43,9 @@ const IPV6_RECVHOPLIMIT: i32 = 51;
 const IPV6_RECVTCLASS: i32 = 66;
 const IPV6_TCLASS: i32 = 67;
 
+/// How much a program may say about groups before it binds.
+const MAX_CHOICES: usize = 64;
+
 /// `IP_PMTUDISC_WANT`: how TCP here finds the path's MTU, as on Linux by default.
 const PMTUDISC_WANT: i32 = 1;
 /// `IP_PMTUDISC_DONT`: how UDP here sends, in fragments where it must.
@@ -54,6 +57,30 @@ pub(crate) struct Settings {
     pub(crate) ttl: u8,
     pub(crate) multicast_ttl: u8,
     pub(crate) multicast_loop: bool,
+}
+
+/// What a program does about groups, before or after it binds its socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Choice {
+    InterfaceV4(Ipv4Addr),
+    InterfaceV6(u32),
+    JoinV4(Ipv4Addr, Ipv4Addr),
+    LeaveV4(Ipv4Addr, Ipv4Addr),
+    JoinV6(Ipv6Addr, u32),
+    LeaveV6(Ipv6Addr, u32),
+}
+
+impl Choice {
+    pub(crate) fn apply(self, udp: &UdpSocket) -> io::Result<()> {
+        match self {
+            Choice::InterfaceV4(interface) => udp.set_multicast_if_v4(&interface),
+            Choice::InterfaceV6(interface) => udp.set_multicast_if_v6(interface),
+            Choice::JoinV4(group, interface) => udp.join_multicast_v4(group, interface),
+            Choice::LeaveV4(group, interface) => udp.leave_multicast_v4(group, interface),
+            Choice::JoinV6(group, interface) => udp.join_multicast_v6(&group, interface),
+            Choice::LeaveV6(group, interface) => udp.leave_multicast_v6(&group, interface),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -126,12 +153,14 @@ impl Socket {
             IP_MULTICAST_LOOP => self.set_multicast_loop(int_or_byte(value)? != 0),
             IP_MULTICAST_IF => {
                 let interface = membership(value).map_or_else(|| v4(value), |(_, ip)| Ok(ip))?;
-                self.with_udp(|udp| udp.set_multicast_interface_v4(interface))
+                self.choose(Choice::InterfaceV4(interface))
             }
             IP_ADD_MEMBERSHIP | IP_DROP_MEMBERSHIP => {
                 let (group, interface) = membership(value).ok_or(Errno::INVAL)?;
-                let join = option == IP_ADD_MEMBERSHIP;
-                self.with_udp(|udp| udp.change_group_v4(network, group, interface, join))
+                match option {
+                    IP_ADD_MEMBERSHIP => self.choose(Choice::JoinV4(group, interface)),
+                    _ => self.choose(Choice::LeaveV4(group, interface)),
+                }
             }
             IP_MULTICAST_ALL
             | IP_PKTINFO
@@ -157,7 +186,7 @@ impl Socket {
             IPV6_V6ONLY => {
                 let fresh = match &self.kind {
                     Kind::Tcp(Tcp::Fresh) => self.bound.is_none(),
-                    Kind::Udp(udp) => udp.local().is_none(),
+                    Kind::Udp(udp) => !udp.is_bound(),
                     Kind::Tcp(_) => false,
                 };
                 let on = flag(value)?;
@@ -178,16 +207,18 @@ impl Socket {
             }
             IPV6_MULTICAST_IF => {
                 let interface = u32::try_from(int(value)?).map_err(|_| Errno::INVAL)?;
-                self.with_udp(|udp| udp.set_multicast_interface_v6(interface))
+                self.choose(Choice::InterfaceV6(interface))
             }
             IPV6_JOIN_GROUP | IPV6_LEAVE_GROUP => {
                 let group: [u8; 16] =
                     value.get(..16).and_then(|b| b.try_into().ok()).ok_or(Errno::INVAL)?;
                 let interface = int(value.get(16..).unwrap_or_default())?;
                 let interface = u32::try_from(interface).map_err(|_| Errno::NODEV)?;
-                let join = option == IPV6_JOIN_GROUP;
                 let group = Ipv6Addr::from(group);
-                self.with_udp(|udp| udp.change_group_v6(network, group, interface, join))
+                match option {
+                    IPV6_JOIN_GROUP => self.choose(Choice::JoinV6(group, interface)),
+                    _ => self.choose(Choice::LeaveV6(group, interface)),
+                }
             }
             IPV6_RECVPKTINFO | IPV6_RECVHOPLIMIT | IPV6_RECVTCLASS => {
                 only_off(value, Errno::NOPROTOOPT)
@@ -205,8 +236,7 @@ impl Socket {
         match &mut self.kind {
             Kind::Udp(udp) => {
                 self.settings.ip.ttl = ttl;
-                udp.set_ttl(ttl);
-                Ok(())
+                udp.set(|udp| udp.set_ttl(ttl.into()))
             }
             Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = ttl),
         }
@@ -233,17 +263,31 @@ impl Socket {
     fn set_multicast_ttl(&mut self, ttl: i32) -> Result<(), Errno> {
         let ttl = if ttl == -1 { 1 } else { u8::try_from(ttl).map_err(|_| Errno::INVAL)? };
         self.settings.ip.multicast_ttl = ttl;
-        self.with_udp(|udp| udp.set_multicast_ttl(ttl))
+        self.when_bound(|udp| udp.set_multicast_ttl_v4(ttl.into()))
     }
 
     fn set_multicast_loop(&mut self, on: bool) -> Result<(), Errno> {
         self.settings.ip.multicast_loop = on;
-        self.with_udp(|udp| udp.set_multicast_loop(on))
+        self.when_bound(|udp| udp.set_multicast_loop_v4(on))
     }
 
-    fn with_udp(&mut self, f: impl FnOnce(&mut Udp) -> std::io::Result<()>) -> Result<(), Errno> {
-        match &mut self.kind {
-            Kind::Udp(udp) => f(udp).map_err(|error| errno::from_stack(&error)),
+    /// Does something about groups, now or when the socket is bound.
+    fn choose(&mut self, choice: Choice) -> Result<(), Errno> {
+        let Kind::Udp(udp) = &self.kind else { return Err(Errno::NOPROTOOPT) };
+        if udp.is_bound() {
+            return udp.set(|udp| choice.apply(udp));
+        }
+        if self.settings.choices.len() >= MAX_CHOICES {
+            return Err(Errno::NOBUFS);
+        }
+        self.settings.choices.push(choice);
+        Ok(())
+    }
+
+    /// Sets something on a UDP socket of the stack, which may not be there yet.
+    fn when_bound(&self, f: impl FnOnce(&UdpSocket) -> io::Result<()>) -> Result<(), Errno> {
+        match &self.kind {
+            Kind::Udp(udp) => udp.set(f),
             Kind::Tcp(_) => Err(Errno::NOPROTOOPT),
         }
     }

@@ -112,7 +112,8 @@ impl Socket {
             SO_BROADCAST => {
                 self.settings.broadcast = flag(value)?;
                 if let Kind::Udp(udp) = &self.kind {
-                    udp.set_broadcast(self.settings.broadcast);
+                    let on = self.settings.broadcast;
+                    udp.set(|udp| udp.set_broadcast(on))?;
                 }
             }
             SO_KEEPALIVE => {

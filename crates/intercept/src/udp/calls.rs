@@ -66,13 +66,11 @@ impl Supervisor {
             Err(errno) => return Outcome::fail(errno),
         };
         let Some(socket) = self.table.get_mut(key) else { return Outcome::Continue };
-        let (domain, settings) = (socket.domain, &socket.settings);
         let Kind::Udp(udp) = &mut socket.kind else { return Outcome::Continue };
-        if udp.local.is_some() {
+        if udp.socket.is_some() {
             return Outcome::fail(Errno::INVAL);
         }
-        if let Err(error) = udp.bind(&self.network, key, domain, local, settings) {
-            (udp.v4, udp.v6, udp.local) = (None, None, None);
+        if let Err(error) = udp.bind(&self.network, key, local, &socket.settings) {
             return Outcome::fail(errno::from_stack(&error));
         }
         self.datagrams_in(key);
@@ -95,10 +93,10 @@ impl Supervisor {
         self.datagrams_out(key);
         let remote = self.destination(named);
         let socket = self.table.get_mut(key).ok_or(Errno::BADF)?;
-        socket.bind_anywhere(&self.network, key, remote)?;
+        socket.bind_anywhere(&self.network, key)?;
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Errno::INVAL) };
-        let towards = udp.towards(remote).ok_or(Errno::NETUNREACH)?;
-        towards.connect(remote).map_err(|error| errno::from_stack(&error))?;
+        let socket = udp.socket.as_ref().ok_or(Errno::NETUNREACH)?;
+        socket.connect(remote).map_err(|error| errno::from_stack(&error))?;
         udp.peer = Some((named, remote));
         self.datagrams_in(key);
         Ok(())
@@ -108,14 +106,12 @@ impl Supervisor {
     fn disconnect_datagrams(&mut self, key: Key) -> Result<(), Errno> {
         self.datagrams_out(key);
         let socket = self.table.get_mut(key).ok_or(Errno::BADF)?;
-        let (domain, settings) = (socket.domain, &socket.settings);
+        let any = socket.domain.unspecified();
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Errno::INVAL) };
-        if udp.peer.take().is_none() {
-            return Ok(());
-        }
-        let Some(local) = udp.local else { return Ok(()) };
-        (udp.v4, udp.v6) = (None, None);
-        let bound = udp.bind(&self.network, key, domain, local, settings);
+        let (Some(_), Some(local)) = (udp.peer.take(), udp.local()) else { return Ok(()) };
+        udp.socket = None;
+        let local = SocketAddr::new(any.ip(), local.port());
+        let bound = udp.bind(&self.network, key, local, &socket.settings);
         bound.map_err(|error| errno::from_stack(&error))?;
         self.datagrams_in(key);
         Ok(())
