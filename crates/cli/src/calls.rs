@@ -97,8 +97,13 @@ fn states(event: &CallEvent) -> String {
     });
     let mut all: Vec<State> = std::iter::once(before).chain(entered).chain([after]).collect();
     all.dedup();
-    if all.len() < 2 {
-        return String::new();
+    if let [only] = all[..] {
+        let closes = event.call.starts_with("close") || event.call.starts_with("shutdown");
+        return if closes && only != State::Closed {
+            format!("stays {only}")
+        } else {
+            String::new()
+        };
     }
     let names: Vec<String> = all.iter().map(State::to_string).collect();
     names.join(" -> ")

@@ -6,6 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anstream::adapter::strip_bytes;
+use anstream::{AutoStream, ColorChoice};
 use intercept::CallEvent;
 use stack::TraceEvent;
 use wire::time::Instant;
@@ -92,8 +94,8 @@ fn watch(events: &Receiver<Seen>, lines: Lines) -> Vec<Step> {
     let (mut kept, mut calls) = (Vec::new(), VecDeque::new());
     let mut printer = match lines {
         Lines::Nowhere => None,
-        Lines::Output => Some(LinePrinter::new(Box::new(anstream::stdout()))),
-        Lines::Errors => Some(LinePrinter::new(Box::new(anstream::stderr()))),
+        Lines::Output => Some(LinePrinter::to_output()),
+        Lines::Errors => Some(LinePrinter::to_errors()),
     };
     loop {
         let (step, settled, over) = match events.recv_timeout(SETTLED) {
@@ -125,14 +127,27 @@ fn watch(events: &Receiver<Seen>, lines: Lines) -> Vec<Step> {
 }
 
 /// Prints until nobody reads any more.
-struct LinePrinter {
+pub(crate) struct LinePrinter {
     out: Option<Box<dyn Write>>,
+    /// Without colours.
+    plain: bool,
     printer: Printer,
 }
 
 impl LinePrinter {
-    fn new(out: Box<dyn Write>) -> Self {
-        Self { out: Some(out), printer: Printer::default() }
+    fn to_output() -> Self {
+        let out = std::io::stdout();
+        Self::new(AutoStream::choice(&out), Box::new(out))
+    }
+
+    pub(crate) fn to_errors() -> Self {
+        let out = std::io::stderr();
+        Self::new(AutoStream::choice(&out), Box::new(out))
+    }
+
+    fn new(choice: ColorChoice, out: Box<dyn Write>) -> Self {
+        let plain = choice == ColorChoice::Never;
+        Self { out: Some(out), plain, printer: Printer::default() }
     }
 
     fn print(&mut self, step: &Step) {
@@ -158,8 +173,10 @@ impl LinePrinter {
     }
 
     /// One write for the whole line: others write to the same terminal.
-    fn write(&mut self, line: &[u8]) {
+    pub(crate) fn write(&mut self, line: &[u8]) {
         let Some(out) = &mut self.out else { return };
+        let plain = self.plain.then(|| strip_bytes(line).into_vec());
+        let line = plain.as_deref().unwrap_or(line);
         if out.write_all(line).and_then(|()| out.flush()).is_err() {
             self.out = None;
         }

@@ -21,6 +21,7 @@ use crate::arguments::Arguments;
 use crate::command::{OF_INIT, hand_down};
 use crate::control::serve_program::{ASKS, SERVES, TRACES, Wish};
 use crate::control::{VARIABLE, client, frame};
+use crate::observe::LinePrinter;
 
 /// How long the stack may take for what it does at once.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,11 +108,12 @@ pub(super) fn run(
 
 /// Hears what the stack says, and shows the trace.
 fn listen(stream: &mut std::os::unix::net::UnixStream, say: &Sender<Said>) {
+    let mut errors = LinePrinter::to_errors();
     let end = frame::read(stream, |piece| {
         match piece {
             [ASKS] => say.send(Said::Asks)?,
             [SERVES] => say.send(Said::Serves)?,
-            [TRACES, line @ ..] => anstream::eprint!("{}", String::from_utf8_lossy(line)),
+            [TRACES, line @ ..] => errors.write(line),
             _ => bail!("the stack says what nobody understands"),
         }
         Ok(())
