@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::Stack;
 use crate::datagram::{Datagrams, datagram_accessors};
 use crate::error::for_each_address;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// A UDP socket, as [`std::net::UdpSocket`].
@@ -151,5 +152,10 @@ impl UdpSocket {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.datagrams.socket.set_nonblocking(nonblocking);
         Ok(())
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.datagrams.socket
     }
 }
