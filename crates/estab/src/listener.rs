@@ -118,6 +118,11 @@ impl Listener {
         first.socket.call(|core, _| core.listener_local(first.id))
     }
 
+    /// Those on each shard.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.sockets()
+    }
+
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.parts.set_nonblocking(nonblocking);
     }

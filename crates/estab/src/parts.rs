@@ -38,6 +38,11 @@ impl<I> Parts<I> {
         &self.parts[0]
     }
 
+    /// The sockets of all of them.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.iter().map(|part| &part.socket)
+    }
+
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.parts.iter().for_each(|part| part.socket.set_nonblocking(nonblocking));
     }

@@ -13,6 +13,7 @@ use crate::connection::{Connection, stream_accessors};
 use crate::error::for_each_address;
 use crate::listener::{DEFAULT_BACKLOG, Listener};
 use crate::owned::blocking_owned;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// A TCP listener, as [`std::net::TcpListener`]. Dropping it closes it, and resets connections
@@ -97,6 +98,11 @@ impl TcpListener {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.listener.set_nonblocking(nonblocking);
         Ok(())
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> Vec<&Socket> {
+        self.listener.sockets().collect()
     }
 }
 
@@ -187,6 +193,51 @@ impl TcpStream {
         let stream = Self::new(Connection::connect(stack, local, remote, Some(options))?);
         stream.wait_for_handshake(None)?;
         Ok(stream)
+    }
+
+    /// Begins to connect, and does not wait: the stream is non-blocking, and until the handshake is over
+    /// writing fails with `WouldBlock` and reading with `NotConnected`. It is over when a [poll](super::poll) tells that the
+    /// stream is writable; then [`take_error`](Self::take_error) says why it failed, or nothing when it
+    /// is connected. [`is_connected`](Self::is_connected) can be asked without a poll.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `AddrNotAvailable` (no free port to this peer), `InvalidInput` (no host's
+    /// address), `NetworkDown` (the stack has ended).
+    pub fn connect_nonblocking(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+        Self::begin_to_connect(Connection::connect(stack, None, address, None)?)
+    }
+
+    /// The same from `local` and with `options`, as [`connect_with`](Self::connect_with).
+    ///
+    /// # Errors
+    /// As [`connect_nonblocking`](Self::connect_nonblocking), `AddrInUse` when `local` is taken for this
+    /// peer, and `InvalidInput` for options that make no sense.
+    pub fn connect_nonblocking_with(
+        stack: &Stack,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: &TcpOptions,
+    ) -> io::Result<Self> {
+        Self::begin_to_connect(Connection::connect(stack, local, remote, Some(options))?)
+    }
+
+    fn begin_to_connect(connection: Connection) -> io::Result<Self> {
+        let stream = Self::new(connection);
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    }
+
+    /// Whether the handshake is over.
+    ///
+    /// # Errors
+    /// What made it fail, once, as [`connect`](Self::connect) says it.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        let connection = self.connection();
+        match connection.socket.attempt(Side::Write, connection.handshake()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn wait_for_handshake(&self, timeout: Option<Duration>) -> io::Result<()> {
@@ -288,6 +339,11 @@ impl TcpStream {
     #[must_use]
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf::new(Self { open: Arc::clone(&self.open) }), WriteHalf::new(self))
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.connection().socket
     }
 
     /// Whether both are the same connection.
