@@ -10,6 +10,7 @@ use stack::UdpOptions;
 use crate::Stack;
 use crate::datagram::{Datagrams, datagram_accessors};
 use crate::error::for_each_address;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// A UDP socket, as [`std::net::UdpSocket`].
@@ -165,5 +166,10 @@ impl UdpSocket {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.datagrams.socket.set_nonblocking(nonblocking);
         Ok(())
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.datagrams.socket
     }
 }

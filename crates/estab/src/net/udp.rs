@@ -180,25 +180,5 @@ impl UdpSocket {
         socket.wait(Side::Write, socket.is_ready(Ready::WRITE | Ready::ERROR)).await
     }
 
-    /// [`readable`](UdpSocket::readable) for who polls.
-    ///
-    /// # Errors
-    /// `NetworkDown` when the stack has ended.
-    pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = &self.datagrams.socket;
-        let ready = socket.is_ready(Ready::READ | Ready::ERROR);
-        socket.poll(socket.polled(Side::Read), cx.waker(), ready)
-    }
-
-    /// [`writable`](UdpSocket::writable) for who polls.
-    ///
-    /// # Errors
-    /// `NetworkDown` when the stack has ended.
-    pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = &self.datagrams.socket;
-        let ready = socket.is_ready(Ready::WRITE | Ready::ERROR);
-        socket.poll(socket.polled(Side::Write), cx.waker(), ready)
-    }
-
     datagram_accessors!();
 }
