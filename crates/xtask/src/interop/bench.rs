@@ -35,6 +35,7 @@ pub(super) struct Programs {
     estab: PathBuf,
     resp: PathBuf,
     any_port: PathBuf,
+    udp_echo: PathBuf,
     transparent_proxy: PathBuf,
     scratch: PathBuf,
 }
@@ -54,6 +55,8 @@ impl Programs {
             "--example",
             "any_port",
             "--example",
+            "udp_echo",
+            "--example",
             "transparent_proxy",
         ])?;
         let find = |name: &str| {
@@ -66,6 +69,7 @@ impl Programs {
             estab: find("estab")?,
             resp: find("resp")?,
             any_port: find("any_port")?,
+            udp_echo: find("udp_echo")?,
             transparent_proxy: find("transparent_proxy")?,
             scratch,
         })
@@ -79,6 +83,7 @@ impl Programs {
             estab: self.estab.clone(),
             resp: self.resp.clone(),
             any_port: self.any_port.clone(),
+            udp_echo: self.udp_echo.clone(),
             transparent_proxy: self.transparent_proxy.clone(),
             way,
             here,
@@ -102,6 +107,8 @@ pub(super) struct Bench {
     pub(super) resp: PathBuf,
     /// The example `any_port`.
     pub(super) any_port: PathBuf,
+    /// The example `udp_echo`.
+    pub(super) udp_echo: PathBuf,
     /// The example `transparent_proxy`.
     pub(super) transparent_proxy: PathBuf,
     /// From the kernel to the stack.
