@@ -207,7 +207,7 @@ pub use stack::tcp::congestion;
 pub use stack::{
     BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols,
     PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
-    UdpOptions, Unreachable,
+    UdpOptions, UdpReceived, UdpTransmit, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

@@ -36,6 +36,7 @@ pub(super) struct Programs {
     resp: PathBuf,
     any_port: PathBuf,
     poll_echo: PathBuf,
+    udp_echo: PathBuf,
     transparent_proxy: PathBuf,
     scratch: PathBuf,
 }
@@ -57,6 +58,8 @@ impl Programs {
             "--example",
             "poll_echo",
             "--example",
+            "udp_echo",
+            "--example",
             "transparent_proxy",
         ])?;
         let find = |name: &str| {
@@ -70,6 +73,7 @@ impl Programs {
             resp: find("resp")?,
             any_port: find("any_port")?,
             poll_echo: find("poll_echo")?,
+            udp_echo: find("udp_echo")?,
             transparent_proxy: find("transparent_proxy")?,
             scratch,
         })
@@ -84,6 +88,7 @@ impl Programs {
             resp: self.resp.clone(),
             any_port: self.any_port.clone(),
             poll_echo: self.poll_echo.clone(),
+            udp_echo: self.udp_echo.clone(),
             transparent_proxy: self.transparent_proxy.clone(),
             way,
             here,
@@ -109,6 +114,8 @@ pub(super) struct Bench {
     pub(super) any_port: PathBuf,
     /// The example `poll_echo`.
     pub(super) poll_echo: PathBuf,
+    /// The example `udp_echo`.
+    pub(super) udp_echo: PathBuf,
     /// The example `transparent_proxy`.
     pub(super) transparent_proxy: PathBuf,
     /// From the kernel to the stack.
