@@ -26,6 +26,8 @@ pub(crate) enum Variant {
     Sockets,
     /// The same, polling the device for a while before it sleeps.
     SocketsSpin,
+    /// The same sockets, all in one thread that polls them.
+    SocketsPoll,
     /// estab with its shared driver and tokio's sockets, a task for each connection, all in one thread.
     Tasks,
     /// estab in the thread of the application, with borrowed reads and owned writes.
@@ -37,7 +39,7 @@ pub(crate) enum Variant {
 }
 
 /// Every variant, in the order of a round.
-pub(crate) const VARIANTS: [Variant; 14] = [
+pub(crate) const VARIANTS: [Variant; 15] = [
     Variant::Kernel,
     Variant::KernelThreads,
     Variant::Null,
@@ -48,6 +50,7 @@ pub(crate) const VARIANTS: [Variant; 14] = [
     Variant::NullUring,
     Variant::Sockets,
     Variant::SocketsSpin,
+    Variant::SocketsPoll,
     Variant::Tasks,
     Variant::Inline,
     Variant::InlineSpin,
@@ -73,6 +76,7 @@ impl Variant {
             Self::NullUring => "null-uring",
             Self::Sockets => "sockets",
             Self::SocketsSpin => "sockets-spin",
+            Self::SocketsPoll => "sockets-poll",
             Self::Tasks => "tasks",
             Self::Inline => "inline",
             Self::InlineSpin => "inline-spin",
@@ -84,7 +88,12 @@ impl Variant {
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Sockets | Self::SocketsSpin | Self::Tasks | Self::Inline | Self::InlineSpin
+            Self::Sockets
+                | Self::SocketsSpin
+                | Self::SocketsPoll
+                | Self::Tasks
+                | Self::Inline
+                | Self::InlineSpin
         )
     }
 
@@ -97,7 +106,7 @@ impl Variant {
     pub(crate) fn serves(self, row: &Row) -> bool {
         match self {
             Self::Kernel | Self::Null | Self::Sockets | Self::Inline | Self::Smoltcp => true,
-            Self::NullUring | Self::Tasks => row.medium == PLAIN,
+            Self::NullUring | Self::SocketsPoll | Self::Tasks => row.medium == PLAIN,
             // For bulk the kernel has a thread for each connection anyway.
             Self::KernelThreads => !row.is_bulk() && row.medium == PLAIN,
             // A copy of a request is nothing, and one of a byte costs the same over either IP.

@@ -82,3 +82,24 @@ fn the_command_line_wins_over_the_script() {
     assert_eq!(judge(&["--dry_run"], &scripts.0).status.code(), Some(0));
     assert_eq!(judge(&["--relaxed", "--strict"], &scripts.0).status.code(), Some(2));
 }
+
+#[test]
+fn what_names_no_family_is_judged_over_both() {
+    // Without the option a peer takes 536 bytes over IPv4, and 1220 over IPv6.
+    let narrow = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n\
+        +0 listen(3, 1) = 0\n+0 < S 0:0(0) win 5000\n+0 > S. 0:0(0) ack 1 <mss 1460>\n\
+        +0 < . 1:1(0) ack 1 win 5000\n+0 accept(3, ..., ...) = 4\n\
+        +0 write(4, ..., 1072) = 1072\n\
+        +0 > . 1:537(536) ack 1\n+0 > P. 537:1073(536) ack 1\n";
+    let scripts = Scripts::new("families", &[("x.pkt", narrow)]);
+    let both = judge(&["--strict"], &scripts.0);
+    assert_eq!(both.status.code(), Some(1), "{}", text(&both.stdout));
+    assert!(text(&both.stdout).contains("this is over IPv6"), "{}", text(&both.stdout));
+    let json = judge(&["--json", "--strict"], &scripts.0);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["scripts"][0]["over"], "IPv6");
+    let alone = judge(&["--strict", "--ip_version=ipv4"], &scripts.0);
+    assert_eq!(alone.status.code(), Some(0), "{}", text(&alone.stdout));
+    let scripts = Scripts::new("named", &[("x.pkt", &format!("--ip_version=ipv4\n{narrow}"))]);
+    assert_eq!(judge(&["--strict"], &scripts.0).status.code(), Some(0));
+}

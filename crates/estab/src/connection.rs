@@ -22,7 +22,6 @@ pub(crate) const WRITABLE: Ready = Ready::WRITE.union(Ready::WRITE_CLOSED).union
 
 /// How many pieces of what arrived are lent at once. 64 full segments are 90 KB, and one
 /// super-segment is one piece.
-#[cfg(feature = "tokio")]
 const LENT_SLICES: usize = 64;
 
 /// What an operation on the stack gives.
@@ -124,7 +123,6 @@ impl Connection {
     }
 
     /// Lends what has arrived to `f`, and takes as much of it as `f` says.
-    #[cfg(feature = "tokio")]
     pub(crate) fn lend(
         &self,
         f: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,

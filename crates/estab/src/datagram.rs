@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::{Error, SocketId, UdpId, UdpOptions, Unreachable};
+use stack::{Error, SocketId, UdpId, UdpOptions, UdpReceived, UdpTransmit, Unreachable};
 use wire::time::Instant;
 
 use crate::Stack;
@@ -101,6 +101,24 @@ impl Datagrams {
     ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<(usize, SocketAddr)> {
         let id = self.id;
         move |core, _| core.udp_receive_from(id, buffer)
+    }
+
+    /// Sends a datagram with what goes beside it, or several of one length.
+    pub(crate) fn send_message(
+        &self,
+        message: &UdpTransmit<'_>,
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<usize> {
+        let id = self.id;
+        move |core, now| core.udp_send_message(now, id, message)
+    }
+
+    /// Takes the next datagram, and those behind it that are like it.
+    pub(crate) fn receive_message(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<UdpReceived> {
+        let id = self.id;
+        move |core, _| core.udp_receive_message(id, buffer)
     }
 
     /// Reads the next datagram and leaves it there.

@@ -11,7 +11,7 @@ use crate::busy::BusyPoll;
 use crate::error::Ended;
 use crate::poller::Poller;
 use crate::port::Port;
-use crate::ports::Ports;
+use crate::ports::{Batch, Ports};
 use crate::recording::{Recordings, Shelf};
 use crate::shards::Exchange;
 use crate::wait::{WaitTable, Waiters};
@@ -26,6 +26,10 @@ const HANDOVER_BUDGET: usize = 64;
 
 /// How often an abandoned stack looks whether everything was delivered.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// For how long after a turn the calls of who polls may leave what they send to its next turn. Long
+/// enough to answer what one turn brings, and no time for a network.
+const LONGEST_DEFERRAL: Duration = Duration::from_micros(100);
 
 /// Everything of a running stack, or of one shard of it, but its thread.
 ///
@@ -63,6 +67,8 @@ pub(crate) struct Engine {
     sleeping_until: Option<Instant>,
     /// Until when was slept last.
     slept_until: Instant,
+    /// Who sends what its calls leave together, until when. A turn of somebody else ends it.
+    deferring: Option<(Here, Instant)>,
     /// How long the driver asks the links before it sleeps.
     pub(crate) busy: BusyPoll,
     pub(crate) activity: Activity,
@@ -94,6 +100,7 @@ impl Engine {
             look_at: Instant::ZERO,
             sleeping_until: None,
             slept_until: Instant::ZERO,
+            deferring: None,
             busy,
             activity: Activity::default(),
             exchange: None,
@@ -107,31 +114,73 @@ impl Engine {
 
     /// A turn of who leads; says why when it is the last one.
     pub(crate) fn turn(&mut self, now: Instant, woken: &mut Woken) -> Option<Ended> {
+        self.deferring = None;
+        self.ports.let_batch(false);
+        let batch = self.receive(now, woken);
+        self.settle(now, DRIVER_BUDGET, woken);
+        batch.gone.map(Ended::LinkGone)
+    }
+
+    /// A turn of a thread that polls. While links batch, what its calls left goes out together with what
+    /// is received, with one system call, and what follows from this turn goes with the next: the
+    /// thread is about to answer what came.
+    pub(crate) fn turn_of_poll(&mut self, now: Instant, woken: &mut Woken) -> PollTurn {
+        self.send(now, DRIVER_BUDGET);
+        self.ports.let_batch(true);
+        let batch = self.receive(now, woken);
+        self.ports.flush(now);
+        self.deferring =
+            self.ports.is_batching().then(|| (Here::get(), now.after(LONGEST_DEFERRAL)));
+        if self.deferring.is_some() {
+            self.announce(woken);
+        } else {
+            self.settle(now, DRIVER_BUDGET, woken);
+        }
+        let more = batch.full || self.ports.expects_frames();
+        let (found, defers) = (batch.frames > 0, self.deferring.is_some());
+        PollTurn { found, more, defers, gone: batch.gone.map(Ended::LinkGone) }
+    }
+
+    /// From now on calls send what they leave to send. So does the one that says this.
+    pub(crate) fn defer_no_more(&mut self) {
+        self.deferring = None;
+    }
+
+    /// What came, and whose time is over.
+    fn receive(&mut self, now: Instant, woken: &mut Woken) -> Batch {
         self.sleeping_until = None;
         self.take_handovers(now);
         let batch = self.ports.receive(&mut self.stack, now);
         self.give_handovers(woken);
         self.stack.handle_timeout(now);
-        self.settle(now, DRIVER_BUDGET, woken);
-        self.record();
         self.activity.turns += 1;
         self.activity.received += batch.frames as u64;
         if batch.frames > 0 {
             self.busy.received(now);
         }
-        batch.gone.map(Ended::LinkGone)
+        self.record();
+        batch
     }
 
     /// The end of a program's call: its consequences are sent and announced. True when the driver
     /// must be kicked.
     pub(crate) fn call_done(&mut self, now: Instant, woken: &mut Woken) -> bool {
+        let deferring = self.deferring.filter(|_| !self.recordings.any());
+        if deferring.is_some_and(|(who, until)| now < until && who == Here::get()) {
+            self.announce(woken);
+            return false; // Who polls is not asleep.
+        }
         self.settle(now, CALL_BUDGET, woken);
         self.record();
-        let deadline = self.deadline();
-        let late = self.sleeping_until.is_some_and(|until| deadline < until);
-        if late {
+        if self.ports.is_batching() {
+            self.ports.flush(now);
+        }
+        let late = self.sleeping_until.map(|until| (until, self.deadline()));
+        let late = late.filter(|(until, deadline)| deadline < until);
+        if let Some((_, deadline)) = late {
             self.sleeping_until = Some(deadline);
         }
+        let late = late.is_some();
         let kick = late || self.traced;
         self.activity.kicks += u64::from(kick);
         kick
@@ -178,6 +227,9 @@ impl Engine {
 
     /// Who leads goes to sleep: until when.
     pub(crate) fn sleep(&mut self, now: Instant) -> Instant {
+        if self.deferring.take().is_some() {
+            return Instant::ZERO; // A poll let go of the lead: what its calls left is to be sent.
+        }
         let deadline = self.deadline();
         // A deadline that was moved back or cancelled since it was slept for is left standing: the
         // next call would set one like it, and would have to wake the sleeper for that. So a
@@ -251,17 +303,51 @@ impl Engine {
 
     /// Sends what there is to send and collects whom to wake.
     fn settle(&mut self, now: Instant, budget: usize, woken: &mut Woken) {
+        self.send(now, budget);
+        self.announce(woken);
+    }
+
+    fn send(&mut self, now: Instant, budget: usize) {
         let sent = self.ports.transmit(&mut self.stack, now, budget);
         if sent > 0 {
             self.activity.sent += sent as u64;
             self.busy.sent(now);
         }
+    }
+
+    /// Collects whom to wake.
+    fn announce(&mut self, woken: &mut Woken) {
         self.give_handovers(woken);
         while let Some(event) = self.stack.poll_event() {
             if let Some(waiters) = self.waiters.get(event.socket) {
                 woken.push(waiters, event.ready);
             }
         }
+    }
+}
+
+/// What a turn of a thread that polls came to.
+pub(crate) struct PollTurn {
+    /// Frames came.
+    pub(crate) found: bool,
+    /// The next one can be expected to find some without waiting.
+    pub(crate) more: bool,
+    /// Calls of this thread leave what they send to the next one.
+    pub(crate) defers: bool,
+    /// It was the last one, and why.
+    pub(crate) gone: Option<Ended>,
+}
+
+/// The thread that runs, as cheaply as it can be told from the others that do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Here(usize);
+
+impl Here {
+    fn get() -> Self {
+        thread_local! {
+            static MARK: u8 = const { 0 };
+        }
+        Self(MARK.with(|mark| std::ptr::from_ref(mark).addr()))
     }
 }
 

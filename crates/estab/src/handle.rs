@@ -364,7 +364,7 @@ impl Stack {
     }
 
     fn all(&self) -> impl Iterator<Item = &Shared> {
-        self.holds.iter().map(|hold| hold.shared())
+        self.holds.iter().map(|hold| &**hold.shared())
     }
 
     /// What `f` gives on each shard, in order.

@@ -162,7 +162,7 @@ impl Inline {
         observer: Option<Observer>,
         drain: Duration,
     ) -> Self {
-        ports.let_batch();
+        ports.let_batch(true);
         Self {
             core,
             ports,

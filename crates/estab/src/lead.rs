@@ -120,6 +120,16 @@ impl Lead {
         Blocked(self)
     }
 
+    /// The same for a thread that polls, until [`Lead::polls_no_more`]: it always comes back to wait.
+    pub(crate) fn polls(&self) {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One poll less.
+    pub(crate) fn polls_no_more(&self) {
+        self.blocked.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// The driver shall take the lead now, and its turn.
     pub(crate) fn hurry(&self) {
         self.hurry.store(true, Ordering::SeqCst);

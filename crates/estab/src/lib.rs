@@ -44,11 +44,11 @@
 //! | module | for | like |
 //! |---|---|---|
 //! | [`blocking`] | threads | `std::net` |
+//! | [`blocking::poll`] | one thread with many sockets | mio |
 //! | [`net`] (feature `tokio`, on by default) | tasks of any executor | `tokio::net` |
-//!
 //! | [`inline`] | a program that is one loop, and runs the stack itself: the fastest | `epoll` |
 //!
-//! The first two have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
+//! [`blocking`] and [`net`] have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
 //! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
 //! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
 //!
@@ -151,8 +151,9 @@
 //!   last socket ends the stack too, in the background, once everything is delivered.
 //! - **Memory is bounded** by [`Config`]: buffers, queues and half-open connections. Buffers hold
 //!   what is really there.
-//! - **A call is a call.** Writing sends in the caller's own turn when window and link allow, with
-//!   no other thread involved; one thread per stack receives, keeps time and sends the rest, where no
+//! - **A call is a call.** Writing sends in the caller's own turn when window and link allow (or with
+//!   those that follow at once, [while one thread polls](blocking::poll#when-it-is-sent)), with no other
+//!   thread involved; one thread per stack receives, keeps time and sends the rest, where no
 //!   thread does that waits for a socket anyway. What a full link refuses is kept and goes first when
 //!   there is room.
 //! - **Names are looked up where you say so.** The feature `dns` has `net::connect` and `net::Resolver`,
@@ -186,7 +187,9 @@ mod ping;
 mod poller;
 mod port;
 mod ports;
+mod ready;
 mod recording;
+mod seats;
 mod shards;
 mod shared;
 mod socket;
@@ -204,7 +207,7 @@ pub use stack::tcp::congestion;
 pub use stack::{
     BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, NewFlow, OtherProtocols,
     PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
-    UdpOptions, Unreachable,
+    UdpOptions, UdpReceived, UdpTransmit, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

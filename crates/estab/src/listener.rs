@@ -113,22 +113,20 @@ impl Listener {
         taken.map(|taken| taken.and_then(|(part, accepted)| part.adopt(accepted)))
     }
 
-    /// How many connections wait, or has `waker` woken when it is another number than `known`.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn poll_waiting(&self, waker: &Waker, known: usize) -> Poll<io::Result<usize>> {
-        let mut sum = 0;
-        for part in self.parts.iter() {
-            let count = part.socket.look(part.socket.polled(Side::Read), waker, |core| {
-                core.waiting_connections(part.id).map_err(crate::error::from_stack)
-            })?;
-            sum += count;
-        }
-        if sum == known { Poll::Pending } else { Poll::Ready(Ok(sum)) }
+    /// How many connections wait.
+    pub(crate) fn waiting(&self) -> io::Result<usize> {
+        let count = |part: &Part| part.socket.call(|core, _| core.waiting_connections(part.id));
+        self.parts.iter().map(count).sum()
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         let first = self.parts.first();
         first.socket.call(|core, _| core.listener_local(first.id))
+    }
+
+    /// Those on each shard.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.sockets()
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {

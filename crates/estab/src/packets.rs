@@ -49,6 +49,11 @@ impl PacketQueue {
         (&self.parts.first().socket, send)
     }
 
+    /// Those on each shard.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.sockets()
+    }
+
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.parts.set_nonblocking(nonblocking);
     }

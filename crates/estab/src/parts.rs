@@ -39,9 +39,13 @@ impl<I> Parts<I> {
     }
 
     /// All of them.
-    #[cfg(feature = "tokio")]
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Part<I>> {
         self.parts.iter()
+    }
+
+    /// The sockets of all of them.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.iter().map(|part| &part.socket)
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {

@@ -45,6 +45,11 @@ pub struct Pong {
 }
 
 impl Pinger {
+    /// What a poll watches.
+    pub(crate) fn to_poll(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Opens a socket for echo requests.
     ///
     /// # Errors
@@ -72,7 +77,7 @@ impl Pinger {
         })
     }
 
-    /// Waits for the next answer, at most for `timeout`; `None` means for ever.
+    /// Waits for the next answer, at most for `timeout`; `None` means for ever, zero not at all.
     ///
     /// # Errors
     /// `TimedOut` when nothing comes; `HostUnreachable` and its like when the network said so

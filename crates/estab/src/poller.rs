@@ -17,6 +17,9 @@ pub(crate) struct Poller {
     kick: OwnedFd,
 }
 
+/// What our own descriptors are called among those of a program.
+pub(crate) const INTERNAL: u64 = u64::MAX;
+
 /// Sleeps until `descriptor` is readable, or `timeout` (none: however long it takes). False when that
 /// was all. For one descriptor that is the quicker way.
 pub(crate) fn wait_for(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<bool> {
@@ -55,7 +58,7 @@ impl Poller {
         };
         // Edge-triggered, so that nobody has to read it: each kick is one event.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&poller.epoll, &poller.kick, epoll::EventData::new_u64(0), flags)?;
+        epoll::add(&poller.epoll, &poller.kick, epoll::EventData::new_u64(INTERNAL), flags)?;
         Ok(poller)
     }
 
@@ -66,7 +69,7 @@ impl Poller {
         from: Interest,
         to: Interest,
     ) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(1);
+        let data = epoll::EventData::new_u64(INTERNAL);
         let flags = match to {
             Interest::Nothing | Interest::Frames => epoll::EventFlags::IN,
             Interest::FramesAndRoom => epoll::EventFlags::IN | epoll::EventFlags::OUT,
@@ -79,6 +82,56 @@ impl Poller {
             (_, _) => epoll::modify(&self.epoll, descriptor, data, flags)?,
         }
         Ok(())
+    }
+
+    /// Begins or ends to wait for what another one waits for, too.
+    pub(crate) fn nest(&self, other: &Self, on: bool) -> io::Result<()> {
+        if on {
+            let data = epoll::EventData::new_u64(INTERNAL);
+            epoll::add(&self.epoll, &other.epoll, data, epoll::EventFlags::IN)?;
+        } else {
+            epoll::delete(&self.epoll, &other.epoll)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to wait for edges of a descriptor of the program's.
+    pub(crate) fn add(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        name: u64,
+        flags: epoll::EventFlags,
+    ) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(name), flags)?)
+    }
+
+    /// Changes what is waited for there, or how it is called.
+    pub(crate) fn modify(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        name: u64,
+        flags: epoll::EventFlags,
+    ) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, descriptor, epoll::EventData::new_u64(name), flags)?)
+    }
+
+    /// Waits for it no more.
+    pub(crate) fn remove(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, descriptor)?)
+    }
+
+    /// As `wait`, and gives what came, as much as there is room for.
+    pub(crate) fn wait_into<'a>(
+        &self,
+        room: &'a mut [MaybeUninit<epoll::Event>],
+        timeout: Option<Duration>,
+    ) -> io::Result<&'a mut [epoll::Event]> {
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match epoll::wait(self.epoll.as_fd(), room, timeout.as_ref()) {
+            Ok((events, _)) => Ok(events),
+            Err(Errno::INTR) => Ok(&mut []),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the `wait` that is under way, or the next one, return at once.

@@ -30,7 +30,7 @@ pub(crate) struct Ports {
     ports: Vec<Port>,
     /// There is more to send than the budget of the last turn allowed.
     more: bool,
-    /// Somebody flushes after receiving.
+    /// Whoever takes the turns flushes after receiving.
     may_batch: bool,
     /// Lent to the stack for the headers of each packet.
     header: HeaderBuf,
@@ -193,9 +193,7 @@ impl Ports {
                 }
             }
             port.habit.turn_ended(frames, bytes);
-            if self.may_batch {
-                port.set_batching(now, port.habit.is_several());
-            }
+            port.set_batching(now, self.may_batch && port.habit.is_several());
             batch.frames += frames;
         }
         batch
@@ -227,10 +225,15 @@ impl Ports {
         }
     }
 
-    /// From now on links may [batch](Link::set_batching): whoever takes the turns flushes them after
-    /// receiving.
-    pub(crate) fn let_batch(&mut self) {
-        self.may_batch = true;
+    /// Whether links may [batch](Link::set_batching) from the next turn on: then whoever takes it flushes
+    /// them after receiving.
+    pub(crate) fn let_batch(&mut self, may: bool) {
+        self.may_batch = may;
+    }
+
+    /// Whether a link does.
+    pub(crate) fn is_batching(&self) -> bool {
+        self.ports.iter().any(|port| port.batching() == Batching::On)
     }
 
     /// What the first link makes of it.

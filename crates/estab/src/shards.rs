@@ -79,7 +79,7 @@ impl Hold {
     }
 
     /// The shard.
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -140,6 +140,11 @@ impl Exchange {
             || Inbox { frames: ArrayQueue::new(limit.max(1)), at_work: AtomicBool::new(false) };
         let inboxes: Arc<[Inbox]> = (0..count).map(|_| inbox()).collect();
         (0..count).map(|own| Self { inboxes: Arc::clone(&inboxes), own }).collect()
+    }
+
+    /// The shard's number.
+    pub(crate) fn number(&self) -> usize {
+        self.own
     }
 
     /// Gives a frame to its owner, or back when there is no room.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use wire::time::Instant;
 
-use crate::engine::{Engine, Woken};
+use crate::engine::{Engine, PollTurn, Woken};
 use crate::error::Ended;
 use crate::lead::{Lead, Turner};
 use crate::owned::FramePool;
 use crate::poller::Poller;
+use crate::seats::Seats;
 use crate::shards::Exchange;
 
 /// How often in a row a thread looks for frames that others hand over meanwhile. What comes then is
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Who takes the turns.
     pub(crate) lead: Lead,
+    /// The polls that may.
+    pub(crate) seats: Seats,
     /// Buffers of frames that programs have dropped.
     frames: Arc<FramePool>,
     /// Where this stack's time starts.
@@ -78,9 +81,10 @@ impl Shared {
         // The trace is shown by the driver, so only it takes turns that have one.
         let lead = Lead::new(engine.traced);
         let exchange = engine.exchange.clone();
+        let seats = Seats::new(exchange.as_ref().map(Exchange::number));
         let core = Mutex::new(Core::Alive(Box::new(engine)));
         let (frames, all) = (Arc::default(), OnceLock::new());
-        Self { core, lead, frames, epoch, drain, exchange, all }
+        Self { core, lead, seats, frames, epoch, drain, exchange, all }
     }
 
     /// Makes the shards of a stack known to each other.
@@ -238,12 +242,37 @@ impl Shared {
         next
     }
 
+    /// One turn of a thread that polls.
+    pub(crate) fn turn_of_poll(&self, turner: &mut Turner) -> Option<PollTurn> {
+        let turn = match &mut *self.lock() {
+            Core::Alive(engine) if engine.is_going_on() => {
+                self.begin_work();
+                let now = self.now();
+                self.begin_turn(engine, turner);
+                engine.turn_of_poll(now, &mut turner.woken)
+            }
+            Core::Alive(_) | Core::Dead(_) => return None,
+        };
+        self.end_work(&mut turner.woken);
+        Some(turn)
+    }
+
+    /// What calls of this thread have left to the next turn is sent now.
+    pub(crate) fn send_deferred(&self) {
+        // On a stack that ended there is nothing to send.
+        let _ = self.enter(|engine, _| engine.defer_no_more());
+    }
+
     fn take_turn(&self, engine: &mut Engine, now: Instant, turner: &mut Turner) -> Option<Ended> {
+        self.begin_turn(engine, turner);
+        engine.turn(now, &mut turner.woken)
+    }
+
+    fn begin_turn(&self, engine: &mut Engine, turner: &mut Turner) {
         let waited = std::mem::take(&mut turner.waited);
         engine.activity.polls += waited.polls;
         engine.activity.sleeps += waited.sleeps;
         self.frames.empty_into(&mut engine.stack);
-        engine.turn(now, &mut turner.woken)
     }
 
     /// How to wait for the next turn. Calls know then that somebody sleeps.
@@ -279,6 +308,24 @@ impl Shared {
         waited.sleeps += 1;
         wait.poller.wait(self.until(until))?;
         Ok(waited)
+    }
+
+    /// How long this wait may take, and whether the links are to be asked meanwhile instead of sleeping.
+    pub(crate) fn left_of(&self, wait: &Wait) -> (Option<Duration>, bool) {
+        let polls = wait.poll_until > Instant::ZERO && self.now() < wait.poll_until;
+        (self.until(wait.until), polls)
+    }
+
+    /// Has `poller` wait for what wakes who leads, or no more.
+    pub(crate) fn nest_into(&self, poller: &Poller, on: bool) -> std::io::Result<()> {
+        let own = self.look(|engine| Arc::clone(&engine.poller));
+        // With the stack its descriptors are gone.
+        own.map_or(Ok(()), |own| poller.nest(&own, on))
+    }
+
+    /// Whether the stack has ended, or has lost its links.
+    pub(crate) fn is_over(&self) -> bool {
+        self.look(|engine| engine.failed.is_some()).unwrap_or(true)
     }
 
     /// Asks the driver for its last turn. A stack that the driver has left already ends here.

@@ -14,6 +14,7 @@ use wire::time::Instant;
 use crate::block::block_on;
 use crate::engine::Engine;
 use crate::error::from_stack;
+use crate::ready::{ReadyList, Watch};
 use crate::shards::Hold;
 use crate::wait::{Place, Side, Ticket, Waiters};
 
@@ -109,23 +110,6 @@ impl Socket {
         polled.unwrap_or_else(|ended| Poll::Ready(Err(ended)))
     }
 
-    /// Looks, and registers `waker` in `place` whatever it finds.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn look<T>(
-        &self,
-        mut place: Place<'_, '_>,
-        waker: &Waker,
-        look: impl FnOnce(&stack::Stack) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let mut replaced = None;
-        let found = self.shard.shared().call(|engine, _| {
-            replaced = place.register(waker);
-            look(&engine.stack)
-        });
-        drop(replaced);
-        found?
-    }
-
     /// The one place of the `poll_*` functions of `side`.
     #[cfg(feature = "tokio")]
     pub(crate) fn polled(&self, side: Side) -> Place<'_, '_> {
@@ -182,6 +166,47 @@ impl Socket {
         }
     }
 
+    /// Begins to tell a poll of everything that happens here, and of what has happened already.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when it is told, `NetworkDown` when the stack has ended.
+    pub(crate) fn watch(&self, watch: Watch) -> io::Result<()> {
+        self.shard.shared().enter(|engine, _| {
+            let now = self.now_ready(engine);
+            watch.tell(now);
+            self.waiters.watch(watch)
+        })?
+    }
+
+    /// Changes what the poll with this list is told.
+    ///
+    /// # Errors
+    /// `NotFound` when it is told nothing, `NetworkDown` when the stack has ended.
+    pub(crate) fn rewatch(
+        &self,
+        list: &Arc<ReadyList>,
+        token: usize,
+        interest: Ready,
+    ) -> io::Result<()> {
+        let watch = self.waiters.watch_of(list).ok_or_else(not_registered)?;
+        watch.change(token, interest);
+        self.shard.shared().enter(|engine, _| {
+            watch.tell(self.now_ready(engine));
+        })
+    }
+
+    /// The poll with this list is told no more.
+    ///
+    /// # Errors
+    /// `NotFound` when it is told nothing.
+    pub(crate) fn unwatch(&self, list: &Arc<ReadyList>) -> io::Result<()> {
+        self.waiters.unwatch(list).map(drop).ok_or_else(not_registered)
+    }
+
+    fn now_ready(&self, engine: &Engine) -> Ready {
+        if engine.failed.is_some() { Ready::all() } else { engine.stack.readiness(self.id) }
+    }
+
     /// Wakes everybody who waits for this socket, because it is no more.
     pub(crate) fn wake_all(&self) {
         self.waiters.wake(Ready::all());
@@ -228,6 +253,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.waiters.unwatch_all();
         // On a stack that ended there is nothing left to close.
         let _ = self.shard.shared().enter(|engine, now| {
             engine.waiters.remove(self.id);
@@ -240,6 +266,10 @@ impl Drop for Socket {
             }
         });
     }
+}
+
+fn not_registered() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the socket is not registered with this poll")
 }
 
 /// Tries `op` on a stack whose links may be gone: then only what needs no waiting can be read.

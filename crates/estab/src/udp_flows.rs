@@ -27,6 +27,15 @@ impl DatagramFlows {
         Ok(Self { parts })
     }
 
+    /// Those on each shard.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.parts.sockets()
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        self.parts.set_nonblocking(nonblocking);
+    }
+
     /// Waits in this thread for a flow.
     pub(crate) fn next(&self) -> io::Result<(Datagrams, NewFlow)> {
         let (part, new) = self.parts.block(next)?;

@@ -1,16 +1,20 @@
 //! Who waits for a socket, and how they are woken.
 //!
 //! There is one way to wait, a [`Waker`]: a task has one, and a blocked thread uses one that
-//! unparks it. The rule that no wake-up is ever lost is short: *whoever finds a socket not ready
+//! unparks it. Who [polls](crate::blocking::poll) does not wait for a socket but watches it: each event
+//! is told to its list. The rule that no wake-up is ever lost is short: *whoever finds a socket not ready
 //! registers before releasing the lock under which it looked*. An event can then only happen
 //! after the registration, and it is delivered after that lock is released. What is delivered may
 //! be stale, so everybody who is woken looks again.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use slotmap::SecondaryMap;
 use stack::{ConnectionId, ListenerId, PingId, Ready, SocketId, UdpId};
+
+use crate::ready::{ReadyList, Watch};
 
 /// Which direction of a socket somebody waits for. A reader is not woken for room to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,9 +56,16 @@ struct Lists {
     /// Of the `poll_*` functions, to read and to write: only the last caller is woken, as their
     /// contract says.
     polled: [Option<Waker>; 2],
-    /// Futures and blocked threads while there are any: any number, the oldest first.
-    #[expect(clippy::box_collection, reason = "a pointer is all that an idle socket has for it")]
-    tickets: Option<Box<Vec<Waiting>>>,
+    /// Others, while there are any: a pointer is all that an idle socket has for them.
+    others: Option<Box<Others>>,
+}
+
+#[derive(Debug, Default)]
+struct Others {
+    /// Futures and blocked threads: any number, the oldest first.
+    tickets: Vec<Waiting>,
+    /// The polls that watch the socket.
+    watches: Vec<Watch>,
 }
 
 /// A future or a blocked thread.
@@ -77,22 +88,32 @@ impl Lists {
     }
 
     fn waiting(&self) -> &[Waiting] {
-        self.tickets.as_deref().map_or(&[], Vec::as_slice)
+        self.others.as_deref().map_or(&[], |others| &others.tickets)
     }
 
-    /// Takes the first that `which` says, and gives the list back with the last.
+    fn watches(&self) -> &[Watch] {
+        self.others.as_deref().map_or(&[], |others| &others.watches)
+    }
+
+    /// Takes the first that `which` says, and gives the memory back with the last.
     fn take(&mut self, which: impl Fn(&Waiting) -> bool) -> Option<Waker> {
-        let tickets = self.tickets.as_mut()?;
-        let place = tickets.iter().position(which)?;
-        let Waiting { waker, .. } = tickets.remove(place);
-        self.tickets.take_if(|tickets| tickets.is_empty());
+        let others = self.others.as_mut()?;
+        let place = others.tickets.iter().position(which)?;
+        let Waiting { waker, .. } = others.tickets.remove(place);
+        self.tidy();
         Some(waker)
     }
 
     /// Adds a ticket.
     fn add(&mut self, waiting: Waiting) {
         // Rarely does a second one wait: no room for four, as a vector begins with.
-        self.tickets.get_or_insert_with(|| Box::new(Vec::with_capacity(1))).push(waiting);
+        let others = self.others.get_or_insert_default();
+        others.tickets.reserve_exact(1);
+        others.tickets.push(waiting);
+    }
+
+    fn tidy(&mut self) {
+        self.others.take_if(|others| others.tickets.is_empty() && others.watches.is_empty());
     }
 }
 
@@ -107,10 +128,60 @@ impl Waiters {
         polled.replace(waker.clone())
     }
 
+    /// Begins to tell a poll of everything that happens to the socket.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when it is told.
+    pub(crate) fn watch(&self, watch: Watch) -> io::Result<()> {
+        let mut lists = self.lock();
+        if lists.watches().iter().any(|known| known.is_of(watch.list())) {
+            let why = "the socket is registered with this poll: reregister it";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+        }
+        let others = lists.others.get_or_insert_default();
+        others.watches.reserve_exact(1);
+        others.watches.push(watch);
+        Ok(())
+    }
+
+    /// The watch of the poll with this list.
+    pub(crate) fn watch_of(&self, list: &Arc<ReadyList>) -> Option<Watch> {
+        self.lock().watches().iter().find(|watch| watch.is_of(list)).cloned()
+    }
+
+    /// The poll with this list is told no more.
+    pub(crate) fn unwatch(&self, list: &Arc<ReadyList>) -> Option<Watch> {
+        let mut lists = self.lock();
+        let others = lists.others.as_mut()?;
+        let place = others.watches.iter().position(|watch| watch.is_of(list))?;
+        let watch = others.watches.swap_remove(place);
+        lists.tidy();
+        drop(lists);
+        Some(watch)
+    }
+
+    /// No poll is told any more.
+    pub(crate) fn unwatch_all(&self) {
+        let mut lists = self.lock();
+        let watches = lists.others.as_mut().map(|others| std::mem::take(&mut others.watches));
+        lists.tidy();
+        drop(lists);
+        drop(watches);
+    }
+
     /// Wakes everybody who waits for something of `ready`, and says how many.
     pub(crate) fn wake(&self, ready: Ready) -> usize {
+        let told = {
+            let lists = self.lock();
+            let told = lists.watches().iter().filter(|watch| watch.tell(ready)).count();
+            if lists.polled.iter().all(Option::is_none) && lists.waiting().is_empty() {
+                return told;
+            }
+            told
+        };
         let sides = [Side::Read, Side::Write].into_iter();
-        sides.filter(|side| ready.intersects(side.events())).map(|side| self.wake_side(side)).sum()
+        let sides = sides.filter(|side| ready.intersects(side.events()));
+        told + sides.map(|side| self.wake_side(side)).sum::<usize>()
     }
 
     /// Wakes outside of the lock, because a waker may do anything.
@@ -160,7 +231,7 @@ impl<'a> Ticket<'a> {
             lists.last_key += 1;
             lists.last_key
         });
-        let known = lists.tickets.iter_mut().flat_map(|tickets| tickets.iter_mut());
+        let known = lists.others.iter_mut().flat_map(|others| others.tickets.iter_mut());
         match known.into_iter().find(|waiting| waiting.key == key) {
             Some(known) if known.waker.will_wake(waker) => None,
             Some(known) => Some(std::mem::replace(&mut known.waker, waker.clone())),
@@ -338,7 +409,7 @@ mod tests {
         drop(ticket);
         waiters.wake(Ready::all());
         assert_eq!(woken(&count), 0);
-        assert!(waiters.lock().tickets.is_none());
+        assert!(waiters.lock().others.is_none());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Supervisor {
         if shared.members.borrow().len() > 1 {
             return Ok(None);
         }
-        let accepted = shared.listener.accept(&self.network, key);
+        let accepted = shared.listener.accept();
         let waiting = shared.listener.waiting();
         if let (Some(listening), Ok(waiting)) = (self.listening(key), waiting) {
             listening.waiting = waiting;
@@ -132,7 +132,8 @@ impl Supervisor {
     fn adopt(&mut self, key: Key) {
         let Some(socket) = self.table.get_mut(key) else { return };
         if let Kind::Tcp(Tcp::Connected(connected)) = &mut socket.kind {
-            connected.stream.ring_for(&self.network, key);
+            // A stack that has ended tells nothing; reading says so.
+            let _ = connected.stream.watch(&self.network, key);
             if socket.settings.changed_while_listening {
                 // What cannot be set on a connection was not accepted before.
                 let _ = connected.stream.set_options(socket.settings.tcp(&self.network));
@@ -173,7 +174,7 @@ impl Supervisor {
         while let Some(member) =
             members.iter().find(|member| self.listening(**member).is_some_and(has_room))
         {
-            let Ok(Some((stream, peer))) = shared.listener.accept(&self.network, *member) else {
+            let Ok(Some((stream, peer))) = shared.listener.accept() else {
                 break;
             };
             let mut hasher = DefaultHasher::new();
@@ -243,7 +244,8 @@ impl Supervisor {
         }
         let heir = shared.members.borrow().first().copied();
         if let Some(heir) = heir {
-            shared.listener.ring_for(&self.network, heir);
+            // One that is registered can be registered anew.
+            let _ = shared.listener.tell(&self.network, heir);
             self.connections_wait(heir);
         }
     }

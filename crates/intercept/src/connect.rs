@@ -117,7 +117,7 @@ impl Supervisor {
         self.notifier
             .replace(request.id, pair.theirs.as_fd(), place.descriptor, close_on_exec)
             .map_err(|error| of_ours(&error))?;
-        self.watch(key, &pair.ours).map_err(|error| of_ours(&error))?;
+        self.network.watch_pair(key, &pair.ours).map_err(|error| of_ours(&error))?;
         self.table.renew(key, pair).ok_or(Errno::BADF)
     }
 

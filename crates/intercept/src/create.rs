@@ -59,7 +59,7 @@ impl Supervisor {
         close_on_exec: bool,
     ) -> io::Result<i32> {
         let ours = self.table.get(key).and_then(|socket| socket.ours.as_ref());
-        self.watch(key, ours.ok_or(io::ErrorKind::NotFound)?)?;
+        self.network.watch_pair(key, ours.ok_or(io::ErrorKind::NotFound)?)?;
         let descriptor = self.notifier.give(request.id, theirs.as_fd(), close_on_exec)?;
         if let Some(socket) = self.table.get_mut(key) {
             let descriptor = descriptor.cast_unsigned();

@@ -1,54 +1,71 @@
 //! The stack's sockets as the supervisor uses them, and how it hears that one is worth a look.
 //!
-//! Nothing here waits. What is not ready is registered with a bell that puts the socket's key into a
-//! queue and wakes the supervisor; whoever is woken looks again.
+//! One [`Poll`] waits for the stack's sockets, for our ends of the pairs and for calls; the thread that
+//! runs the supervisor carries the stack's frames meanwhile. Nothing here waits besides. Events are edges:
+//! whoever hears of one looks until there is nothing more.
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::os::fd::AsFd;
+use std::task::Poll as Answer;
+use std::time::Duration;
 
 use bytes::Bytes;
+use estab::blocking::poll::{Events, Interest, Poll, SourceFd, Token};
+use estab::blocking::{TcpListener, TcpStream, UdpSocket};
 use estab::core::UdpOptions;
-use estab::net::{TcpListener, TcpStream, UdpSocket};
 use estab::{Config, Stack, TcpInfo, TcpOptions};
-use rustix::event::{EventfdFlags, eventfd};
+use slotmap::{Key as _, KeyData};
 
 use crate::table::Key;
 
-/// The stack, and what has happened to sockets on it.
+/// How many events one look takes.
+const EVENTS: usize = 256;
+
+// What wakes the loop besides sockets.
+const NOTIFY: usize = 0;
+const INBOX: usize = 2;
+
+/// The stack, and all that is waited for.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) stack: Stack,
     config: Config,
-    news: Arc<News>,
+    poll: Poll,
+    events: Events,
 }
 
-/// The sockets that are worth a look.
-#[derive(Debug)]
-struct News {
-    queue: Mutex<Vec<Arc<Bell>>>,
-    /// Wakes the supervisor when there are any.
-    kick: OwnedFd,
+/// What has happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Happened {
+    /// A call has come, or all programs are gone.
+    Notified,
+    /// Another thread asks something.
+    Asked,
+    /// Something happened to a socket on the stack.
+    OnStack(Key),
+    /// Something happened at our end of a pair.
+    AtPair(Key, Edges),
 }
 
-/// Rings for one socket.
-#[derive(Debug)]
-struct Bell {
-    news: Arc<News>,
-    key: Key,
-    /// It has rung, and nobody has looked.
-    rung: AtomicBool,
+/// What it was that happened at our end of a pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Edges {
+    /// There is something to read, or an end.
+    pub(crate) read: bool,
+    /// There is room to write.
+    pub(crate) write: bool,
 }
 
 impl Network {
-    pub(crate) fn new(stack: &Stack) -> io::Result<Self> {
-        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let news = Arc::new(News { queue: Mutex::default(), kick });
-        Ok(Self { stack: stack.clone(), config: stack.config()?, news })
+    /// Waits for what happens on `stack`, for calls and for questions.
+    pub(crate) fn new(stack: &Stack, notifier: &impl AsFd, inbox: &impl AsFd) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        registry.register(&SourceFd(notifier), Token(NOTIFY), Interest::READABLE)?;
+        registry.register(&SourceFd(inbox), Token(INBOX), Interest::READABLE)?;
+        let config = stack.config()?;
+        Ok(Self { stack: stack.clone(), config, poll, events: Events::with_capacity(EVENTS) })
     }
 
     /// What the stack was started with.
@@ -56,76 +73,58 @@ impl Network {
         &self.config
     }
 
-    /// Takes the sockets that are worth a look. Each is rung for again from now on.
-    pub(crate) fn take_news(&self, into: &mut Vec<Key>) {
-        let _ = rustix::io::read(&self.news.kick, &mut [0; 8]);
-        for bell in self.news.lock().drain(..) {
-            bell.rung.store(false, Ordering::Release);
-            into.push(bell.key);
-        }
+    /// Waits for something to happen, at most for `limit`.
+    pub(crate) fn wait(
+        &mut self,
+        limit: Option<Duration>,
+        into: &mut Vec<Happened>,
+    ) -> io::Result<()> {
+        self.poll.poll(&mut self.events, limit)?;
+        into.extend(self.events.iter().map(|event| match event.token().0 {
+            NOTIFY => Happened::Notified,
+            INBOX => Happened::Asked,
+            token if token & 1 == 0 => Happened::OnStack(key_of(token)),
+            token => {
+                let closed = event.is_read_closed() || event.is_write_closed();
+                let read = event.is_readable() || event.is_error() || closed;
+                Happened::AtPair(key_of(token), Edges { read, write: event.is_writable() })
+            }
+        }));
+        Ok(())
     }
 
-    /// A bell for the socket with this key.
-    pub(crate) fn bell(&self, key: Key) -> Ear {
-        let bell = Bell { news: Arc::clone(&self.news), key, rung: AtomicBool::new(false) };
-        Ear(Waker::from(Arc::new(bell)))
-    }
-}
-
-impl AsFd for Network {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.news.kick.as_fd()
-    }
-}
-
-impl News {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Bell>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+    /// Has our end of a socket's pair watched.
+    pub(crate) fn watch_pair(&self, key: Key, ours: &impl AsFd) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&SourceFd(ours), Token(name_of(key) | 1), both)
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        if self.rung.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let mut queue = self.news.lock();
-        let first = queue.is_empty();
-        queue.push(Arc::clone(self));
-        drop(queue);
-        if first {
-            let _ = rustix::io::write(&self.news.kick, &1_u64.to_ne_bytes());
-        }
+    fn watch<S: estab::blocking::poll::Source>(&self, key: Key, source: &S) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(source, Token(name_of(key)), both)
     }
 }
 
-/// What registers a socket for news.
-#[derive(Clone, Debug)]
-pub(crate) struct Ear(Waker);
+/// By what the poll knows a socket: the lowest bit is its pair's. A key is never as small as the names of
+/// what is no socket, because its upper half counts from one.
+fn name_of(key: Key) -> usize {
+    usize::try_from(key.data().as_ffi() << 1).unwrap_or_default()
+}
 
-impl Ear {
-    fn listen(&self) -> Context<'_> {
-        Context::from_waker(&self.0)
-    }
+fn key_of(name: usize) -> Key {
+    KeyData::from_ffi(name as u64 >> 1).into()
 }
 
 /// A connection of the stack.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    inner: TcpStream,
-    ear: Ear,
-}
+pub(crate) struct Stream(TcpStream);
 
 /// What reading a connection into a program's socket came to.
 #[derive(Debug)]
 pub(crate) enum Moved {
     /// So many bytes went.
     Bytes,
-    /// There is nothing yet; the bell rings when there is.
+    /// There is nothing yet.
     Nothing,
     /// The peer has said that nothing follows.
     End,
@@ -144,38 +143,32 @@ impl Stream {
         remote: SocketAddr,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        let inner = TcpStream::begin_connect(&network.stack, local, remote, options)?;
-        Ok(Self { inner, ear: network.bell(key) })
+        let options = without_wait(options.clone());
+        let stream = TcpStream::connect_nonblocking_with(&network.stack, local, remote, &options)?;
+        network.watch(key, &stream)?;
+        Ok(Self(stream))
     }
 
-    /// Rings for the socket with `key` from now on.
-    pub(crate) fn ring_for(&mut self, network: &Network, key: Key) {
-        self.ear = network.bell(key);
+    /// Tells the socket with `key` from now on.
+    pub(crate) fn watch(&self, network: &Network, key: Key) -> io::Result<()> {
+        network.watch(key, &self.0)
     }
 
     /// How the handshake ended, when it has.
-    pub(crate) fn handshake(&self) -> Poll<io::Result<()>> {
-        match self.inner.poll_write_ready(&mut self.ear.listen()) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended)),
-            Poll::Ready(Ok(())) => Poll::Ready(match self.inner.take_error() {
-                Ok(None) => Ok(()),
-                Ok(Some(error)) | Err(error) => Err(error),
-            }),
+    pub(crate) fn handshake(&self) -> Answer<io::Result<()>> {
+        match self.0.is_connected() {
+            Ok(false) => Answer::Pending,
+            Ok(true) => Answer::Ready(Ok(())),
+            Err(error) => Answer::Ready(Err(error)),
         }
     }
 
-    /// Writes what there is room for; the bell rings when there is room for the rest.
+    /// Writes what there is room for.
     pub(crate) fn write(&self, bytes: &mut Bytes) -> io::Result<()> {
         while !bytes.is_empty() {
-            match self.inner.try_write_bytes(bytes) {
+            match self.0.write_bytes(bytes) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.inner.poll_write_ready(&mut self.ear.listen()) {
-                        Poll::Pending => return Ok(()),
-                        Poll::Ready(ready) => ready?,
-                    }
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
@@ -184,7 +177,7 @@ impl Stream {
 
     /// The same from a buffer that is not given away; says how much was taken.
     pub(crate) fn write_copied(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.inner.try_write(bytes) {
+        match io::Write::write(&mut &self.0, bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             done => done,
         }
@@ -193,66 +186,61 @@ impl Stream {
     /// Lends what has arrived to `take`, which says how much it took.
     pub(crate) fn read_with(
         &self,
-        mut take: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+        take: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Moved {
-        loop {
-            let mut refused = false;
-            let read = self.inner.try_read_with(|slices| match take(slices) {
-                Ok(count) => Ok(count),
-                Err(_) => {
-                    refused = true;
-                    Ok(0)
-                }
-            });
-            return match (read, refused) {
-                (_, true) => Moved::Refused,
-                (Ok(0), false) => Moved::End,
-                (Ok(_), false) => Moved::Bytes,
-                (Err(error), false) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.inner.poll_read_ready(&mut self.ear.listen()) {
-                        Poll::Pending => Moved::Nothing,
-                        Poll::Ready(Ok(())) => continue,
-                        Poll::Ready(Err(ended)) => Moved::Failed(ended),
-                    }
-                }
-                (Err(error), false) => Moved::Failed(error),
-            };
+        let mut refused = false;
+        let read = self.0.try_read_with(|slices| {
+            take(slices).or_else(|_| {
+                refused = true;
+                Ok(0)
+            })
+        });
+        match read {
+            _ if refused => Moved::Refused,
+            Ok(0) => Moved::End,
+            Ok(_) => Moved::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Moved::Nothing,
+            Err(error) => Moved::Failed(error),
         }
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.inner.shutdown_direction(how)
+        self.0.shutdown(how)
     }
 
     /// Ends it with a reset.
     pub(crate) fn reset(self) {
         // One that is over already has nobody to tell.
-        let _ = self.inner.reset();
+        let _ = self.0.reset();
     }
 
     pub(crate) fn local(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.0.local_addr()
     }
 
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
-        self.inner.peer_addr()
+        self.0.peer_addr()
     }
 
     pub(crate) fn info(&self) -> io::Result<TcpInfo> {
-        self.inner.info()
+        self.0.info()
     }
 
     pub(crate) fn set_options(&self, options: TcpOptions) -> io::Result<()> {
-        self.inner.set_options(options)
+        self.0.set_options(without_wait(options))
     }
+}
+
+/// A socket that is dropped waits as `SO_LINGER` says, which the supervisor must not: a program's `close`
+/// has returned already when it hears of it. That it is to be a reset is kept.
+fn without_wait(mut options: TcpOptions) -> TcpOptions {
+    options.linger = options.linger.filter(Duration::is_zero);
+    options
 }
 
 /// A listener of the stack.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    inner: TcpListener,
-    ear: RefCell<Ear>,
-}
+pub(crate) struct Listener(TcpListener);
 
 impl Listener {
     /// Listens at `local`.
@@ -263,36 +251,33 @@ impl Listener {
         backlog: usize,
         options: &TcpOptions,
     ) -> io::Result<Self> {
-        let inner = TcpListener::bind_with(&network.stack, local, backlog, options)?;
-        Ok(Self { inner, ear: RefCell::new(network.bell(key)) })
+        let options = without_wait(options.clone());
+        let listener = TcpListener::bind_with(&network.stack, local, backlog, &options)?;
+        listener.set_nonblocking(true)?;
+        network.watch(key, &listener)?;
+        Ok(Self(listener))
     }
 
-    /// Rings for the socket with `key` from now on.
-    pub(crate) fn ring_for(&self, network: &Network, key: Key) {
-        *self.ear.borrow_mut() = network.bell(key);
+    /// Tells the socket with `key` from now on.
+    pub(crate) fn tell(&self, network: &Network, key: Key) -> io::Result<()> {
+        let name = Token(name_of(key));
+        network.poll.registry().reregister(&self.0, name, Interest::READABLE)
     }
 
-    /// How many connections wait. The bell rings when it may be another number.
+    /// How many connections wait.
     pub(crate) fn waiting(&self) -> io::Result<usize> {
-        // No number of connections is this large: it is always told, and always registered.
-        match self.inner.poll_waiting(&mut self.ear.borrow().listen(), usize::MAX) {
-            Poll::Ready(count) => count,
-            Poll::Pending => Ok(0),
-        }
+        self.0.waiting()
     }
 
-    /// Takes a connection for the socket with `key`, if one waits.
-    pub(crate) fn accept(
-        &self,
-        network: &Network,
-        key: Key,
-    ) -> io::Result<Option<(Stream, SocketAddr)>> {
-        match self.inner.poll_accept(&mut self.ear.borrow().listen()) {
-            Poll::Ready(accepted) => {
-                let (inner, peer) = accepted?;
-                Ok(Some((Stream { inner, ear: network.bell(key) }, peer)))
+    /// Takes a connection, if one waits. Nobody is told of it before it is [watched](Stream::watch).
+    pub(crate) fn accept(&self) -> io::Result<Option<(Stream, SocketAddr)>> {
+        match self.0.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                Ok(Some((Stream(stream), peer)))
             }
-            Poll::Pending => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }
@@ -301,7 +286,6 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) struct Datagrams {
     pub(crate) inner: UdpSocket,
-    ear: Ear,
 }
 
 impl Datagrams {
@@ -312,50 +296,9 @@ impl Datagrams {
         local: SocketAddr,
         options: UdpOptions,
     ) -> io::Result<Self> {
-        let inner = now(UdpSocket::bind_with(&network.stack, local, options))?;
-        Ok(Self { inner, ear: network.bell(key) })
-    }
-
-    pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
-        now(self.inner.connect(remote))
-    }
-
-    /// Sends a datagram, or says `WouldBlock`; the bell rings when there is room.
-    pub(crate) fn send(&self, payload: &[u8], remote: SocketAddr) -> io::Result<usize> {
-        loop {
-            match self.inner.try_send_to(payload, remote) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.inner.poll_send_ready(&mut self.ear.listen()) {
-                        Poll::Pending => return Err(error),
-                        Poll::Ready(ready) => ready?,
-                    }
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// Takes a datagram and tells who sent it, or says `WouldBlock`; the bell rings when one comes.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        loop {
-            match self.inner.try_recv_from(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    match self.inner.poll_recv_ready(&mut self.ear.listen()) {
-                        Poll::Pending => return Err(error),
-                        Poll::Ready(ready) => ready?,
-                    }
-                }
-                done => return done,
-            }
-        }
-    }
-}
-
-/// The result of a future that never waits.
-fn now<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        let inner = UdpSocket::bind_with(&network.stack, local, options)?;
+        inner.set_nonblocking(true)?;
+        network.watch(key, &inner)?;
+        Ok(Self { inner })
     }
 }

@@ -14,6 +14,15 @@ pub(crate) struct Notifier {
     descriptor: OwnedFd,
 }
 
+/// What there is at the descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Look {
+    /// A call waits to be received.
+    pub(crate) call: bool,
+    /// Every program under the filter is gone.
+    pub(crate) over: bool,
+}
+
 /// What waiting for a call gave.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -32,16 +41,17 @@ impl Notifier {
         Self { descriptor }
     }
 
-    /// Whether every program under the filter is gone.
-    pub(crate) fn is_over(&self) -> bool {
-        let mut entry = [PollFd::new(&self.descriptor, PollFlags::empty())];
+    /// Looks what there is.
+    pub(crate) fn look(&self) -> Look {
+        let mut entry = [PollFd::new(&self.descriptor, PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         // Only a lack of memory makes this fail, and then the next look tells.
         let _ = poll(&mut entry, Some(&now));
-        entry[0].revents().contains(PollFlags::HUP)
+        let found = entry[0].revents();
+        Look { call: found.contains(PollFlags::IN), over: found.contains(PollFlags::HUP) }
     }
 
-    /// Takes the next call. Waits for one: the descriptor is readable when there is one.
+    /// Takes the next call. Waits for one, so it is to be [looked](Self::look) first.
     pub(crate) fn receive(&self) -> io::Result<Received> {
         match seccomp::receive(self.as_fd()) {
             Ok(notification) => Ok(Received::Call(notification)),

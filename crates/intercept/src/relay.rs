@@ -9,13 +9,12 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
 
 use crate::errno;
-use crate::network::Moved;
+use crate::network::{Edges, Moved};
 use crate::supervisor::Supervisor;
 use crate::table::{Connected, Key, Kind, Tcp};
 
@@ -53,20 +52,23 @@ enum Step {
 
 impl Supervisor {
     /// Something happened at our end of a pair.
-    pub(crate) fn pair_ready(&mut self, key: Key, flags: EventFlags) {
+    pub(crate) fn pair_ready(&mut self, key: Key, edges: Edges) {
         let Some(socket) = self.table.get(key) else { return };
-        let hung_up = flags.contains(EventFlags::HUP);
         match &socket.kind {
             Kind::Tcp(Tcp::Connected(_)) => {
-                if flags.contains(EventFlags::OUT) {
+                if edges.write {
                     self.move_in(key);
                 }
-                if flags.intersects(!EventFlags::OUT) {
+                if edges.read {
                     self.move_out(key);
                 }
             }
-            Kind::Udp(_) => self.udp_pair_ready(key, flags),
-            Kind::Tcp(_) if hung_up => self.close(key),
+            Kind::Udp(_) => self.udp_pair_ready(key, edges),
+            Kind::Tcp(_) if edges.read => {
+                if socket.ours.as_ref().is_some_and(has_hung_up) {
+                    self.close(key);
+                }
+            }
             Kind::Tcp(_) => {}
         }
     }

@@ -3,19 +3,17 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estab::{Stack, State};
-use rustix::event::{Timespec, epoll};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use slotmap::{Key as _, KeyData};
 
 use crate::bound::Bound;
 use crate::handle::{Handle, Inbox};
 use crate::held::Held;
-use crate::network::Network;
+use crate::network::{Happened, Network};
 use crate::notify::{Notifier, Received};
 use crate::options::Options;
 use crate::process::Processes;
@@ -23,18 +21,11 @@ use crate::relay::Buffers;
 use crate::table::{Key, Table};
 use crate::trace::Tracer;
 
-/// How many events one look takes.
-const EVENTS: usize = 256;
 /// How many connections that programs left behind are remembered before it is looked which of them are
 /// still there.
 const MAX_LEFT: usize = 4096;
 /// How often it is looked whether what programs wrote was delivered when they are gone.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-
-// What wakes the loop besides sockets, whose keys are never these (their version is odd).
-const NOTIFY: u64 = 0;
-const NEWS: u64 = 2;
-const INBOX: u64 = 4;
 
 /// Serves the sockets of all programs under one filter with one stack.
 #[derive(Debug)]
@@ -50,7 +41,10 @@ pub struct Supervisor {
     pub(crate) tracer: Option<Tracer>,
     pub(crate) options: Options,
     pub(crate) summary: Summary,
-    pub(crate) epoll: OwnedFd,
+    /// A call may wait that was not received.
+    calls: bool,
+    /// Every program is gone.
+    over: bool,
     /// Sockets that had more to do than their share of a turn.
     pub(crate) again: Vec<Key>,
     /// Connections that programs have left to the stack.
@@ -86,12 +80,8 @@ impl Supervisor {
         }
         raise_descriptor_limit();
         let (handle, inbox) = Handle::new()?;
-        let (notifier, network) = (Notifier::new(notify), Network::new(stack)?);
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let level = epoll::EventFlags::IN;
-        epoll::add(&epoll, &notifier, epoll::EventData::new_u64(NOTIFY), level)?;
-        epoll::add(&epoll, &network, epoll::EventData::new_u64(NEWS), level)?;
-        epoll::add(&epoll, &*inbox, epoll::EventData::new_u64(INBOX), level)?;
+        let notifier = Notifier::new(notify);
+        let network = Network::new(stack, &notifier, &*inbox)?;
         let tracer = options.trace.take().map(|observer| Tracer::new(stack, observer));
         Ok(Self {
             notifier,
@@ -104,7 +94,8 @@ impl Supervisor {
             tracer,
             options,
             summary: Summary::default(),
-            epoll,
+            calls: false,
+            over: false,
             again: Vec::new(),
             left: HashSet::new(),
             inbox,
@@ -132,56 +123,46 @@ impl Supervisor {
     }
 
     fn serve_all(&mut self) -> io::Result<()> {
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut happened = Vec::new();
         loop {
-            let turn = self.turn(&mut events, None)?;
-            if turn.stop || (turn.over && self.notifier.is_over()) {
+            if self.turn(&mut happened, None)? || self.over {
                 return Ok(());
             }
         }
     }
 
-    /// Waits for something to do, at most for `limit`, and does it.
-    fn turn(
-        &mut self,
-        events: &mut Vec<epoll::Event>,
-        limit: Option<Duration>,
-    ) -> io::Result<Turn> {
-        let mut turn = Turn::default();
-        events.clear();
-        let wait = self.patience(limit).map(timespec);
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), wait.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+    /// Waits for something to do, at most for `limit`, and does it. True when somebody said stop.
+    fn turn(&mut self, happened: &mut Vec<Happened>, limit: Option<Duration>) -> io::Result<bool> {
+        let limit = self.patience(limit);
+        self.network.wait(limit, happened)?;
         for key in std::mem::take(&mut self.again) {
             self.go_on(key);
         }
-        let mut calls = false;
-        for event in events.iter() {
-            let flags = event.flags;
-            match event.data.u64() {
-                NOTIFY => {
-                    calls = flags.contains(epoll::EventFlags::IN);
-                    turn.over = flags.contains(epoll::EventFlags::HUP);
-                }
-                NEWS => self.hear_news(),
-                INBOX => turn.stop |= self.answer_questions(),
-                key => self.pair_ready(Key::from(KeyData::from_ffi(key)), flags),
+        let mut stop = false;
+        for event in happened.drain(..) {
+            match event {
+                Happened::Notified => self.calls = true,
+                Happened::Asked => stop |= self.answer_questions(),
+                Happened::OnStack(key) => self.stack_ready(key),
+                Happened::AtPair(key, edges) => self.pair_ready(key, edges),
             }
         }
         // One call in a turn: what the program did before its next one is at our ends by then, and a
         // descriptor that it closed is closed.
-        if calls {
-            self.take_call()?;
+        if self.calls {
+            let look = self.notifier.look();
+            (self.calls, self.over) = (look.call, look.over && !look.call);
+            if look.call {
+                self.take_call()?;
+            }
         }
         self.give_up_expired();
-        Ok(turn)
+        Ok(stop)
     }
 
     /// How long there is nothing to do by itself.
     fn patience(&self, limit: Option<Duration>) -> Option<Duration> {
-        if !self.again.is_empty() {
+        if self.calls || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
@@ -200,14 +181,6 @@ impl Supervisor {
         Ok(())
     }
 
-    fn hear_news(&mut self) {
-        let mut news = Vec::new();
-        self.network.take_news(&mut news);
-        for key in news {
-            self.stack_ready(key);
-        }
-    }
-
     /// Answers other threads; true when the loop is to end.
     fn answer_questions(&mut self) -> bool {
         let questions = self.inbox.take();
@@ -221,18 +194,10 @@ impl Supervisor {
         questions.stop
     }
 
-    /// Has our end of a socket's pair watched.
-    pub(crate) fn watch(&self, key: Key, ours: &impl AsFd) -> io::Result<()> {
-        use epoll::EventFlags;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        let data = epoll::EventData::new_u64(key.data().as_ffi());
-        Ok(epoll::add(&self.epoll, ours, data, flags)?)
-    }
-
     /// The programs are gone: what they wrote is delivered, and so it is told whether all of it was.
     fn drain(&mut self) -> io::Result<bool> {
         let until = Instant::now() + self.options.drain;
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut happened = Vec::new();
         loop {
             self.close_abandoned();
             if self.table.is_empty() && !self.is_undelivered() {
@@ -241,7 +206,7 @@ impl Supervisor {
             if Instant::now() >= until || self.network.stack.ended().is_some() {
                 return Ok(false);
             }
-            if self.turn(&mut events, Some(DRAIN_POLL))?.stop {
+            if self.turn(&mut happened, Some(DRAIN_POLL))? {
                 return Ok(false);
             }
         }
@@ -269,23 +234,6 @@ impl Supervisor {
         let waiting = entries.iter().filter(|entry| waits(entry.state));
         let flows = waiting.map(|entry| (entry.local, entry.remote));
         self.left = flows.filter(|flow| known.contains(flow)).collect();
-    }
-}
-
-/// What a turn has found besides its work.
-#[derive(Debug, Default)]
-struct Turn {
-    stop: bool,
-    /// The notifier has hung up.
-    over: bool,
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    // Rounded up: a deadline has passed when it is looked for.
-    let nanos = duration.subsec_nanos();
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(nanos),
     }
 }
 

@@ -10,14 +10,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use estab::blocking::UdpSocket;
 use estab::core::UdpOptions;
-use estab::net::UdpSocket;
-use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::errno;
-use crate::network::{Datagrams, Network};
+use crate::network::{Datagrams, Edges, Network};
 use crate::relay::has_hung_up;
 use crate::sockopt;
 use crate::supervisor::Supervisor;
@@ -97,7 +96,7 @@ impl Udp {
 /// What became of a datagram of the program.
 enum Sent {
     Done,
-    /// There is no room; the bell rings when there is.
+    /// There is no room; the stack tells when there is.
     Later,
     Failed(Errno),
 }
@@ -116,7 +115,7 @@ impl Socket {
         }
         let Kind::Udp(udp) = &self.kind else { return Sent::Failed(Errno::INVAL) };
         let Some(socket) = &udp.socket else { return Sent::Failed(Errno::NETUNREACH) };
-        match socket.send(payload, remote) {
+        match socket.inner.send_to(payload, remote) {
             Ok(_) => Sent::Done,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
             Err(error) => Sent::Failed(errno::from_stack(&error)),
@@ -136,11 +135,11 @@ impl Socket {
 }
 
 impl Supervisor {
-    pub(crate) fn udp_pair_ready(&mut self, key: Key, flags: EventFlags) {
-        if flags.intersects(!EventFlags::OUT) {
+    pub(crate) fn udp_pair_ready(&mut self, key: Key, edges: Edges) {
+        if edges.read {
             self.datagrams_out(key);
         }
-        if flags.contains(EventFlags::OUT) {
+        if edges.write {
             self.datagrams_in(key);
         }
     }
@@ -196,7 +195,7 @@ impl Supervisor {
                 None => {
                     let buffer = &mut self.buffers.read;
                     let Some(socket) = &udp.socket else { return };
-                    match socket.receive(buffer) {
+                    match socket.inner.recv_from(buffer) {
                         Ok((length, source)) => (buffer[..length].to_vec(), source),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                         Err(error) => {

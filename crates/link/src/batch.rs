@@ -212,7 +212,7 @@ mod tests {
             socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
         let capabilities =
             Capabilities { medium: Medium::Ip, mtu: 4000, checksum: false, segmentation: false };
-        (FrameDevice { device, vnet: false, capabilities }, other)
+        (FrameDevice { device, vnet: false, capabilities, cuts_datagrams: false }, other)
     }
 
     /// As a link sends. False: it is full.

@@ -5,6 +5,7 @@ use std::io;
 
 use wire::ethernet;
 use wire::frame::{Capabilities, Medium, TransmitChecksum, TransmitMeta};
+use wire::udp;
 
 /// The longest link header: Ethernet with one VLAN tag.
 pub(crate) const MAX_LINK_HEADER: usize = 18;
@@ -51,10 +52,10 @@ pub(crate) fn frame_length(
     if !capabilities.segmentation {
         return Err(invalid("a super-segment, for a link that does not cut them"));
     }
-    let TransmitChecksum::Partial { start, .. } = meta.checksum else {
+    let TransmitChecksum::Partial { start, offset } = meta.checksum else {
         return Err(invalid("a super-segment whose checksum is not left to the link"));
     };
-    let segment = tcp_headers(header, start) + usize::from(size.get());
+    let segment = headers(header, start, offset) + usize::from(size.get());
     if segment > mtu {
         let why = format!("segments of {segment} bytes, for a link that carries {mtu}");
         return Err(invalid(why));
@@ -65,12 +66,18 @@ pub(crate) fn frame_length(
     Ok(length)
 }
 
-/// The length of all headers up to TCP's end, which is at most that of `header`. A caller may give
-/// a whole frame as the header: one that it received, say.
-pub(crate) fn tcp_headers(header: &[u8], transport: u16) -> usize {
+/// The length of all headers up to the end of that of TCP or UDP, whose checksum is at `offset`: at most
+/// that of `header`. A caller may give a whole frame as the header: one that it received, say.
+pub(crate) fn headers(header: &[u8], transport: u16, offset: u16) -> usize {
     let transport = usize::from(transport);
-    let words = header.get(transport + 12).map_or(0, |byte| usize::from(byte >> 4));
-    (transport + words * 4).min(header.len())
+    let words = || header.get(transport + 12).map_or(0, |byte| usize::from(byte >> 4));
+    let own = if is_udp(offset) { udp::HEADER_LEN } else { words() * 4 };
+    (transport + own).min(header.len())
+}
+
+/// Whether a checksum at `offset` of the transport header is UDP's.
+pub(crate) fn is_udp(offset: u16) -> bool {
+    usize::from(offset) == udp::CHECKSUM_OFFSET
 }
 
 /// How much a frame may be longer than the IP packet in it.

@@ -11,8 +11,8 @@ use wire::frame::{
 };
 use wire::vnet;
 
-use crate::check;
 use crate::sys::{gather, tun_device};
+use crate::{check, split};
 
 /// A descriptor that gives and takes whole frames.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct FrameDevice {
     pub(crate) vnet: bool,
     /// What was granted.
     pub(crate) capabilities: Capabilities,
+    /// It cuts messages of UDP into datagrams. Where it does not, we do.
+    pub(crate) cuts_datagrams: bool,
 }
 
 impl FrameDevice {
@@ -64,7 +66,41 @@ impl FrameDevice {
         payload: &[&[u8]],
         meta: &TransmitMeta,
     ) -> io::Result<()> {
-        self.write(&self.prepare(header, payload, meta)?, header, payload)
+        let each = |header: &[u8], payload: &[&[u8]], meta: &TransmitMeta| {
+            self.write(&self.prepare(header, payload, meta)?, header, payload)
+        };
+        self.each_datagram(header, payload, meta, each)
+    }
+
+    /// Gives a frame to `send` as the device takes it: a message of UDP in pieces, where nobody else
+    /// cuts it. What does not fit behind the first piece is lost, as datagrams may be.
+    pub(crate) fn each_datagram(
+        &self,
+        header: &[u8],
+        payload: &[&[u8]],
+        meta: &TransmitMeta,
+        mut send: impl FnMut(&[u8], &[&[u8]], &TransmitMeta) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let is_udp = |meta: &TransmitMeta| match meta.checksum {
+            TransmitChecksum::Partial { offset, .. } => check::is_udp(offset),
+            TransmitChecksum::Complete => false,
+        };
+        let size = meta.segment_size.filter(|_| !self.cuts_datagrams && is_udp(meta));
+        let Some(size) = size else { return send(header, payload, meta) };
+        check::frame_length(&self.capabilities, header, payload, meta)?;
+        let whole = [&[header], payload].concat().concat();
+        let pieces = split::split(self.capabilities.medium, &whole, size);
+        let mut pieces = pieces.map_err(|why| check::invalid(why.to_string()))?;
+        let complete = TransmitMeta { comment: meta.comment, ..TransmitMeta::default() };
+        let (mut piece, mut sent) = (Vec::new(), 0);
+        while pieces.next_into(&mut piece) {
+            match send(&piece, &[], &complete) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent > 0 => break,
+                outcome => outcome?,
+            }
+            sent += 1;
+        }
+        Ok(())
     }
 
     /// Sends a frame that was prepared.
@@ -133,14 +169,17 @@ fn vnet_header(medium: Medium, header: &[u8], meta: &TransmitMeta) -> io::Result
     out.csum_start = start;
     out.csum_offset = offset;
     if let Some(size) = meta.segment_size {
+        out.gso_type = match check::is_udp(offset) {
+            true => vnet::GsoType::UDP_L4,
+            false => gso_type(medium, header)?,
+        };
         // CWR goes out once, on the first segment (RFC 3168 section 6.1.2).
-        let cwr = header.get(usize::from(start) + 13).is_some_and(|flags| flags & 0x80 != 0);
-        out.gso_type = gso_type(medium, header)?;
-        if cwr {
+        let flags = header.get(usize::from(start) + 13).filter(|_| !check::is_udp(offset));
+        if flags.is_some_and(|flags| flags & 0x80 != 0) {
             out.gso_type.0 |= vnet::GsoType::ECN;
         }
         out.gso_size = size.get();
-        let headers = check::tcp_headers(header, start);
+        let headers = check::headers(header, start, offset);
         out.hdr_len = u16::try_from(headers).map_err(|_| check::invalid("a long header"))?;
     }
     Ok(out)

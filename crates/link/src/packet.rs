@@ -104,7 +104,7 @@ impl PacketSocket {
             checksum: offload,
             segmentation: offload,
         };
-        let frames = FrameDevice { device, vnet: true, capabilities };
+        let frames = FrameDevice { device, vnet: true, capabilities, cuts_datagrams: false };
         Ok(Self { frames, name: name.to_owned() })
     }
 

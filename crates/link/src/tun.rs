@@ -24,6 +24,9 @@ const DEVICE: &str = "/dev/net/tun";
 /// The length of the virtio header in bytes, as the kernel takes it.
 const VNET_HEADER: i32 = wire::vnet::HEADER_LEN as i32;
 
+/// The kernel cuts messages of UDP into datagrams, and gives us its own uncut (since Linux 6.2).
+const USO: u32 = sys::TUN_F_USO4 | sys::TUN_F_USO6;
+
 /// What kind of frames a device carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Layer {
@@ -236,7 +239,9 @@ impl TunBuilder {
             segmentation: granted & sys::TUN_F_TSO4 != 0,
         };
         let batches = if self.io_uring { Batches::allowed() } else { Batches::default() };
-        Ok(Tun { frames: FrameDevice { device, vnet, capabilities }, batches, name })
+        let cuts_datagrams = granted & USO == USO;
+        let frames = FrameDevice { device, vnet, capabilities, cuts_datagrams };
+        Ok(Tun { frames, batches, name })
     }
 
     fn explain(&self, error: &io::Error) -> io::Error {
@@ -309,11 +314,15 @@ impl Link for Tun {
         payload: &[&[u8]],
         meta: &TransmitMeta,
     ) -> io::Result<()> {
-        let outgoing = self.frames.prepare(header, payload, meta)?;
-        if self.batches.send(&self.frames, &outgoing, header, payload)? {
-            return Ok(());
-        }
-        let sent = self.frames.write(&outgoing, header, payload);
+        let Self { frames, batches, .. } = self;
+        let each = |header: &[u8], payload: &[&[u8]], meta: &TransmitMeta| {
+            let outgoing = frames.prepare(header, payload, meta)?;
+            if batches.send(frames, &outgoing, header, payload)? {
+                return Ok(());
+            }
+            frames.write(&outgoing, header, payload)
+        };
+        let sent = frames.each_datagram(header, payload, meta, each);
         sent.map_err(|error| self.explain(error))
     }
 
@@ -382,9 +391,10 @@ fn open_device() -> io::Result<OwnedFd> {
 fn negotiate_offload(device: BorrowedFd<'_>, wanted: bool) -> io::Result<u32> {
     const CSUM: u32 = sys::TUN_F_CSUM;
     const TSO: u32 = CSUM | sys::TUN_F_TSO4 | sys::TUN_F_TSO6;
+    const ALL: u32 = TSO | sys::TUN_F_TSO_ECN;
     // The mask belongs to the interface and survives a detach. Whoever attaches without offload
     // must take it back, or gets super-segments that another program once asked for.
-    let masks: &[u32] = if wanted { &[TSO | sys::TUN_F_TSO_ECN, TSO, CSUM, 0] } else { &[0] };
+    let masks: &[u32] = if wanted { &[ALL | USO, ALL, TSO, CSUM, 0] } else { &[0] };
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
     for mask in masks {
         match sys::set_offload(device, *mask) {

@@ -25,7 +25,7 @@ use wire::ethernet::{self, EtherType, EthernetAddress, Tag, Tagged};
 use wire::frame::{FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta};
 use wire::ip::Protocol;
 use wire::time::Instant;
-use wire::{arp, checksum, icmpv4, ipv4, tcp};
+use wire::{arp, checksum, icmpv4, ipv4, tcp, udp};
 
 #[path = "kernel/v6.rs"]
 mod v6;
@@ -55,6 +55,8 @@ const CASES: &[Case] = &[
     ("tun_offload_is_negotiated", tun_offload_is_negotiated),
     ("tun_without_offload_after_one_with", tun_without_offload_after_one_with),
     ("tun_super_segments_both_ways", tun_super_segments_both_ways),
+    ("tun_cuts_messages", tun_cuts_messages),
+    ("packet_socket_cuts_messages", packet_socket_cuts_messages),
     ("tun_queues", tun_queues),
     ("tun_from_descriptor", tun_from_descriptor),
     ("tun_batches_keep_the_order", batching::tun_batches_keep_the_order),
@@ -314,6 +316,43 @@ fn tun_offload_is_negotiated() -> io::Result<()> {
 
 fn tun_super_segments_both_ways() -> io::Result<()> {
     fetch(&mut open_tun(&TunBuilder::new())?)
+}
+
+fn tun_cuts_messages() -> io::Result<()> {
+    let mut tun = open_tun(&TunBuilder::new())?;
+    messages(&mut tun)?;
+    tun.set_batching(true);
+    messages(&mut tun)
+}
+
+/// The kernel does not cut what comes from such a socket on every Linux, so it is done here.
+fn packet_socket_cuts_messages() -> io::Result<()> {
+    make_veth()?;
+    let mut socket = PacketSocket::open("ours")?;
+    // The two ends need some time to find each other.
+    ping(&mut socket)?;
+    messages(&mut socket)
+}
+
+/// The kernel gets a message as the datagrams that it stands for, whoever cut it.
+fn messages(link: &mut impl Link) -> io::Result<()> {
+    let socket = UdpSocket::bind((KERNEL, 7))?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let payload: Vec<u8> = (0..5000_u16).map(|n| n.to_be_bytes()[1]).collect();
+    let header = udp::Header { source_port: 9, destination_port: 7, payload_len: 5000 };
+    let mut transport = vec![0; udp::HEADER_LEN];
+    header.emit(&mut transport);
+    let sum = checksum::pseudo_header(OURS.into(), KERNEL.into(), Protocol::UDP, 5008).partial();
+    transport[udp::CHECKSUM_OFFSET..].copy_from_slice(&sum.to_be_bytes());
+    let meta = TransmitMeta { segment_size: NonZeroU16::new(1200), ..TransmitMeta::default() };
+    send_ip(link, NOW, Protocol::UDP, &transport, &payload, meta)?;
+    link.flush(NOW)?;
+    for piece in payload.chunks(1200) {
+        let mut buffer = [0; 2000];
+        let length = socket.recv(&mut buffer)?;
+        assert_eq!(&buffer[..length], piece);
+    }
+    Ok(())
 }
 
 /// The mask is the device's and survives: who attaches without offload must not get what another
@@ -631,7 +670,8 @@ fn send_ip(
     header.emit(&mut bytes[before..]);
     let start = u16::try_from(bytes.len()).expect("a header");
     if meta.segment_size.is_some() {
-        meta.checksum = TransmitChecksum::Partial { start, offset: 16 };
+        let offset = if protocol == Protocol::UDP { 6 } else { 16 };
+        meta.checksum = TransmitChecksum::Partial { start, offset };
     }
     bytes.extend_from_slice(transport);
     // Several slices, as from a send queue.

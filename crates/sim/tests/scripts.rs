@@ -2,16 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-/// `scripts/expected-failures.toml`.
+use sim::script::{Options, families, run_file};
+
+/// A table of scripts: `scripts/expected-failures.toml`, `scripts/one-family.toml`.
 #[derive(serde::Deserialize)]
-struct Expected {
-    script: Vec<ExpectedFailure>,
+struct Table {
+    script: Vec<Entry>,
 }
 
 #[derive(serde::Deserialize)]
-struct ExpectedFailure {
+struct Entry {
     file: PathBuf,
     reason: String,
+}
+
+impl Table {
+    /// Reads a table, whose files must exist and whose reasons must say something.
+    fn read(root: &Path, name: &str) -> Self {
+        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let table: Self = toml::from_str(&text).unwrap();
+        for Entry { file, reason } in &table.script {
+            let is_script = root.join(file).is_file();
+            assert!(is_script && !reason.is_empty(), "{name}: {}", file.display());
+        }
+        table
+    }
+
+    fn reason(&self, name: &Path) -> Option<&String> {
+        self.script.iter().find(|entry| entry.file == name).map(|entry| &entry.reason)
+    }
 }
 
 #[test]
@@ -21,37 +40,41 @@ fn every_script_passes_but_those_in_the_table() {
     collect(&root, &mut scripts);
     scripts.sort();
     assert!(scripts.len() > 50, "only {} scripts in {}", scripts.len(), root.display());
-    let table = std::fs::read_to_string(root.join("expected-failures.toml")).unwrap();
-    let expected: Expected = toml::from_str(&table).unwrap();
-    let reason = |name: &Path| {
-        expected.script.iter().find(|entry| entry.file == name).map(|entry| &entry.reason)
-    };
-    for entry in &expected.script {
-        let there = root.join(&entry.file).is_file();
-        assert!(
-            there && !entry.reason.is_empty(),
-            "{}: not a script, or no reason",
-            entry.file.display()
-        );
-    }
+    let expected = Table::read(&root, "expected-failures.toml");
     let only = std::env::var("SCRIPT").unwrap_or_default();
     let mut wrong = Vec::new();
     for path in scripts.iter().filter(|path| path.to_string_lossy().contains(&only)) {
         let name = path.strip_prefix(&root).unwrap_or(path);
         let shown = name.display();
-        match (sim::script::run_file(path, &sim::script::Options::strict()), reason(name)) {
-            (Ok(()), None) => println!("ok      {shown}"),
-            (Err(_), Some(reason)) => println!("fails   {shown}: {reason}"),
-            (Ok(()), Some(_)) => {
-                wrong.push(format!("{shown} passes now: take it out of the table"));
-            }
-            (Err(failure), None) => {
-                println!("FAILED  {shown}");
-                wrong.push(failure.to_string());
+        for &family in families(path, &Options::strict()) {
+            let options = Options { family, ..Options::strict() };
+            match (run_file(path, &options), expected.reason(name)) {
+                (Ok(()), None) => println!("ok      {shown} {family:?}"),
+                (Err(_), Some(reason)) => println!("fails   {shown} {family:?}: {reason}"),
+                (Ok(()), Some(_)) => {
+                    wrong.push(format!("{shown} passes now: take it out of the table"));
+                }
+                (Err(failure), None) => {
+                    println!("FAILED  {shown} {family:?}");
+                    wrong.push(format!("over {family:?}: {failure}"));
+                }
             }
         }
     }
     assert!(wrong.is_empty(), "{} scripts:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_table_says_which_scripts_are_of_one_family_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
+    let table = Table::read(&root, "one-family.toml");
+    let mut scripts = Vec::new();
+    collect(&root, &mut scripts);
+    for path in scripts {
+        let name = path.strip_prefix(&root).unwrap();
+        let is_alone = families(&path, &Options::strict()).len() == 1;
+        assert_eq!(table.reason(name).is_some(), is_alone, "{}", name.display());
+    }
 }
 
 /// The first line says what a script shows, and the table of requirements reads it.

@@ -99,7 +99,7 @@ pub use tcp::state::State;
 pub use tcp::{PendingId, PendingSyn};
 pub use trace::TraceEvent;
 pub use transmit::{HeaderBuf, MAX_SLICES, Transmit};
-pub use udp::NewFlow;
+pub use udp::{NewFlow, UdpReceived, UdpTransmit};
 
 slotmap::new_key_type! {
     /// A TCP listener of one stack. Never used again for another after it was closed.

@@ -234,6 +234,21 @@ fn routers_are_asked_until_one_answers() {
     assert_eq!(host.sent(Sent::RouterSolicitation), 1);
 }
 
+/// RFC 4861 6.3.7: they are four seconds apart even when nobody took a turn for a minute.
+#[test]
+fn a_host_that_slept_does_not_ask_routers_in_a_burst() {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 2200);
+    assert_eq!(host.sent(Sent::RouterSolicitation), 1);
+    host.later_millis(60_000);
+    for expected in [2, 2, 2, 2, 3] {
+        host.sends();
+        assert_eq!(host.sent(Sent::RouterSolicitation), expected);
+        host.later_millis(1000);
+    }
+}
+
 /// RFC 4862 5.5.3: an address of the advertised prefix, with a route to its link and one beyond.
 #[test]
 fn a_router_gives_an_address_and_routes() {

@@ -120,7 +120,8 @@ impl From<Vec<u8>> for FrameBuf {
 pub struct ReceiveMeta {
     /// How far the transport checksum was checked already.
     pub checksum: ReceiveChecksum,
-    /// For a super-segment: the payload size of each packet that it stands for.
+    /// For a super-segment of TCP, or several datagrams of UDP in one: the payload size of each packet
+    /// that it stands for.
     pub segment_size: Option<NonZeroU16>,
 }
 
@@ -185,6 +186,6 @@ pub struct Capabilities {
     pub mtu: u16,
     /// The link completes partial transport checksums.
     pub checksum: bool,
-    /// The link cuts super-segments of TCP over IPv4 and IPv6, up to 64 KiB each.
+    /// The link cuts super-segments of TCP and messages of UDP, over IPv4 and IPv6, up to 64 KiB each.
     pub segmentation: bool,
 }

@@ -17,6 +17,7 @@ mod path_mtu;
 mod program;
 mod redis;
 mod traceroute;
+mod udp_segments;
 mod way;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -141,6 +142,7 @@ fn all() -> Vec<Case> {
         path_mtu::cases(),
         fragments::cases(),
         half_close::cases(),
+        udp_segments::cases(),
         fetch::pages(),
         program::cases(),
     ]

@@ -2,6 +2,7 @@
 
 mod events;
 mod inline;
+mod poll;
 mod smoltcp;
 mod tasks;
 mod threads;
@@ -30,6 +31,7 @@ pub(crate) fn serve(row: &Row, variant: Variant, tun: Option<Tun>) -> Result<()>
         Variant::KernelThreads => return threads::serve(row, &kernel_listener(row)?),
         Variant::Sockets => return serve_sockets(row, tun()?, Duration::ZERO),
         Variant::SocketsSpin => return serve_sockets(row, tun()?, BUSY_POLL),
+        Variant::SocketsPoll => return poll::serve(row, tun()?),
         Variant::Tasks => return tasks::serve(row, tun()?),
         Variant::Inline => return inline::serve(row, tun()?, Duration::ZERO),
         Variant::InlineSpin => return inline::serve(row, tun()?, BUSY_POLL),

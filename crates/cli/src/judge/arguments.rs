@@ -9,7 +9,8 @@ use sim::script::Options;
 ///
 /// A script says which segments arrive, what the program calls, and which segments must leave and
 /// when. Nothing is sent anywhere, nothing waits, and no command of a script is executed. A script
-/// passes, fails, or is not supported when it asks for what the stack does not have.
+/// passes, fails, or is not supported when it asks for what the stack does not have. One that names no
+/// family or address runs over IPv4, and then over IPv6 with an MTU of 20 bytes more.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Exit status: 0 no script failed; 1 one did; 2 one cannot be read as a script, or a wrong option.
@@ -78,7 +79,7 @@ struct Flags {
     /// The largest IP packet in bytes. 1500.
     #[arg(long, value_name = "BYTES")]
     mtu: Option<String>,
-    /// `ipv4`; the others are not supported.
+    /// `ipv4` or `ipv6` alone; `ipv4-mapped-ipv6` is not supported.
     #[arg(long = "ip_version", value_name = "VERSION")]
     ip_version: Option<String>,
     /// 1000 compares the values of timestamps; 0, the default, only what they echo.
@@ -105,6 +106,7 @@ impl Judge {
             relaxed: self.relaxed,
             strict: self.strict,
             log: self.verbose,
+            ..Options::default()
         }
     }
 }

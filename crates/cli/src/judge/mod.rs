@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use sim::script::{self, Options, Run};
+use sim::script::{self, Family, Options, Run};
 
 use crate::{BAD_INPUT, Output};
 pub(crate) use arguments::Judge;
@@ -57,17 +57,31 @@ fn judge_all(scripts: Vec<PathBuf>, options: &Options, dry: bool) -> Vec<Judged>
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = scripts.get(index) else { return judged };
-            let run = if dry { check(path, options) } else { script::judge_file(path, options) };
-            judged.push((index, run));
+            judged.push((index, judge_one(path, options, dry)));
         }
     };
-    let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
+    let mut runs: Vec<(usize, Vec<_>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().filter_map(|worker| worker.join().ok());
         joined.flatten().collect()
     });
     runs.sort_by_key(|(index, _)| *index);
-    scripts.into_iter().zip(runs).map(|(path, (_, run))| Judged { path, run }).collect()
+    scripts.into_iter().zip(runs).map(|(path, (_, runs))| Judged { path, runs }).collect()
+}
+
+/// A script over the family that it names, or else over one after the other, until it fails.
+fn judge_one(path: &Path, options: &Options, dry: bool) -> Vec<(Family, Run)> {
+    let mut runs = Vec::new();
+    for &family in script::families(path, options) {
+        let options = Options { family, ..options.clone() };
+        let run = if dry { check(path, &options) } else { script::judge_file(path, &options) };
+        let failed = run.verdict.is_err();
+        runs.push((family, run));
+        if failed {
+            break;
+        }
+    }
+    runs
 }
 
 /// Only reads a script.

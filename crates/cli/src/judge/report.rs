@@ -5,18 +5,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
-use sim::script::{Kind, Run};
+use sim::script::{Failure, Family, Kind, Run};
 
-/// A script that was judged.
+/// A script that was judged, over one family or over both.
 pub(super) struct Judged {
     pub(super) path: PathBuf,
-    pub(super) run: Run,
+    pub(super) runs: Vec<(Family, Run)>,
 }
 
 impl Judged {
-    /// What kind of no it is; `None` when it passed.
+    /// The first failure, and the family where there are two.
+    fn failure(&self) -> Option<(&Failure, Option<Family>)> {
+        let named = self.runs.len() > 1;
+        self.runs.iter().find_map(|(family, run)| {
+            let failure = run.verdict.as_ref().err()?;
+            Some((failure, named.then_some(*family)))
+        })
+    }
+
+    /// What kind of no it is; `None` when it passed over every family.
     pub(super) fn no(&self) -> Option<Kind> {
-        self.run.verdict.as_ref().err().map(|failure| failure.kind)
+        self.failure().map(|(failure, _)| failure.kind)
     }
 
     fn word(&self) -> &'static str {
@@ -32,19 +41,31 @@ impl Judged {
     pub(super) fn text(&self, verbose: bool) -> String {
         let mut text = String::new();
         if verbose {
-            let _ = writeln!(text, "{}", self.path.display());
-            for line in &self.run.log {
-                let _ = writeln!(text, "{line}");
+            for (family, run) in &self.runs {
+                let _ = writeln!(text, "{} over {}", self.path.display(), name(*family));
+                for line in &run.log {
+                    let _ = writeln!(text, "{line}");
+                }
+                if run.verdict.is_ok() {
+                    text.push_str("passed\n");
+                }
             }
         }
-        match &self.run.verdict {
-            Ok(()) if verbose => text.push_str("passed\n"),
-            Ok(()) => {}
-            Err(failure) => {
-                let _ = writeln!(text, "{failure}");
+        if let Some((failure, family)) = self.failure() {
+            let _ = writeln!(text, "{failure}");
+            // What is wrong over IPv4 is mostly wrong over both.
+            if family == Some(Family::V6) {
+                text.push_str("  this is over IPv6, with an MTU of 20 bytes more\n");
             }
         }
         text
+    }
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
     }
 }
 
@@ -92,6 +113,9 @@ struct Results<'a> {
 struct Entry<'a> {
     file: String,
     verdict: &'static str,
+    /// The family over which it failed, where it ran over both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,27 +123,24 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     virtual_seconds: f64,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    log: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    log: Vec<&'a String>,
 }
 
 /// Everything as one JSON object.
 pub(super) fn json(all: &[Judged]) -> serde_json::Result<String> {
-    let entry = |judged: &Judged| {
-        let failure = judged.run.verdict.as_ref().err();
-        let position = failure.and_then(|failure| failure.position);
-        (judged.path.display().to_string(), judged.word(), position)
-    };
     let scripts = all.iter().map(|judged| {
-        let (file, verdict, position) = entry(judged);
+        let (failure, family) = judged.failure().unzip();
+        let position = failure.and_then(|failure| failure.position);
         Entry {
-            file,
-            verdict,
+            file: judged.path.display().to_string(),
+            verdict: judged.word(),
+            over: family.flatten().map(|family| name(family)),
             line: position.map(|position| position.line),
             column: position.map(|position| position.column),
-            message: judged.run.verdict.as_ref().err().map(|failure| failure.message.as_str()),
-            virtual_seconds: judged.run.elapsed.as_secs_f64(),
-            log: &judged.run.log,
+            message: failure.map(|failure| failure.message.as_str()),
+            virtual_seconds: judged.runs.iter().map(|(_, run)| run.elapsed.as_secs_f64()).sum(),
+            log: judged.runs.iter().flat_map(|(_, run)| &run.log).collect(),
         }
     });
     serde_json::to_string_pretty(&Results { scripts: scripts.collect(), counts: Counts::of(all) })

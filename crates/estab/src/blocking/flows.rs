@@ -9,6 +9,7 @@ use super::TcpStream;
 use crate::Stack;
 use crate::listener::{DEFAULT_BACKLOG, Listener};
 use crate::pending::{Pending, pending_accessors};
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// Takes every TCP flow, of both families and to any address and port, that no listener has; the
@@ -68,9 +69,19 @@ impl TcpFlows {
     /// Waits for a new flow.
     ///
     /// # Errors
-    /// `NetworkDown` when the stack has ended.
+    /// `WouldBlock` when it is non-blocking, `NetworkDown` when the stack has ended.
     pub fn next(&self) -> io::Result<PendingTcp> {
         Ok(PendingTcp { pending: self.listener.next_pending()? })
+    }
+
+    /// Makes `next` fail with `WouldBlock` instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.listener.set_nonblocking(nonblocking);
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> Vec<&Socket> {
+        self.listener.sockets().collect()
     }
 }
 
@@ -87,5 +98,17 @@ impl PendingTcp {
         let connection = self.pending.accept()?;
         connection.socket.block(Side::Write, connection.handshake())?;
         Ok(TcpStream::new(connection))
+    }
+
+    /// Answers it, and does not wait for the end of the handshake: the stream is non-blocking, and
+    /// connected or failed when it is writable, as with
+    /// [`TcpStream::connect_nonblocking`].
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept), without what makes the handshake fail.
+    pub fn accept_nonblocking(self) -> io::Result<TcpStream> {
+        let stream = TcpStream::new(self.pending.accept()?);
+        stream.set_nonblocking(true)?;
+        Ok(stream)
     }
 }

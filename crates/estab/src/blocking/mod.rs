@@ -1,11 +1,12 @@
 //! Sockets that block, with the names, signatures and errors of [`std::net`].
 //!
-//! Each call may be made from any thread. What differs from `std::net`: `bind` and `connect` take
+//! Each call may be made from any thread. One thread waits for many sockets with a [`poll`]. What differs from `std::net`: `bind` and `connect` take
 //! the [`Stack`](crate::Stack) first; a timeout is per socket, not per clone, as on Linux; and
 //! there is more to ask ([`TcpStream::info`], [`TcpStream::options`]).
 
 mod flows;
 mod packets;
+pub mod poll;
 mod tcp;
 mod tcp_split;
 mod udp;

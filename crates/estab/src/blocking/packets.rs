@@ -4,6 +4,7 @@ use std::io;
 
 use crate::Stack;
 use crate::packets::PacketQueue;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// The packets that a stack hands over: echo requests where [`Config::echo`](crate::Config) says so,
@@ -56,5 +57,10 @@ impl Packets {
     /// Whether calls fail with `WouldBlock` instead of waiting.
     pub fn set_nonblocking(&self, nonblocking: bool) {
         self.queue.set_nonblocking(nonblocking);
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> Vec<&Socket> {
+        self.queue.sockets().collect()
     }
 }

@@ -13,6 +13,7 @@ use crate::connection::{Connection, stream_accessors};
 use crate::error::for_each_address;
 use crate::listener::{DEFAULT_BACKLOG, Listener};
 use crate::owned::blocking_owned;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// A TCP listener, as [`std::net::TcpListener`]. Dropping it closes it, and resets connections
@@ -85,6 +86,14 @@ impl TcpListener {
         Ok((TcpStream::new(connection), peer))
     }
 
+    /// How many connections wait to be accepted.
+    ///
+    /// # Errors
+    /// `NetworkDown` when the stack has ended.
+    pub fn waiting(&self) -> io::Result<usize> {
+        self.listener.waiting()
+    }
+
     /// Every connection that comes, without end; also errors are items.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
@@ -97,6 +106,11 @@ impl TcpListener {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.listener.set_nonblocking(nonblocking);
         Ok(())
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> Vec<&Socket> {
+        self.listener.sockets().collect()
     }
 }
 
@@ -189,6 +203,51 @@ impl TcpStream {
         Ok(stream)
     }
 
+    /// Begins to connect, and does not wait: the stream is non-blocking, and until the handshake is over
+    /// writing fails with `WouldBlock` and reading with `NotConnected`. It is over when a [poll](super::poll) tells that the
+    /// stream is writable; then [`take_error`](Self::take_error) says why it failed, or nothing when it
+    /// is connected. [`is_connected`](Self::is_connected) can be asked without a poll.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`, `AddrNotAvailable` (no free port to this peer), `InvalidInput` (no host's
+    /// address), `NetworkDown` (the stack has ended).
+    pub fn connect_nonblocking(stack: &Stack, address: SocketAddr) -> io::Result<Self> {
+        Self::begin_to_connect(Connection::connect(stack, None, address, None)?)
+    }
+
+    /// The same from `local` and with `options`, as [`connect_with`](Self::connect_with).
+    ///
+    /// # Errors
+    /// As [`connect_nonblocking`](Self::connect_nonblocking), `AddrInUse` when `local` is taken for this
+    /// peer, and `InvalidInput` for options that make no sense.
+    pub fn connect_nonblocking_with(
+        stack: &Stack,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: &TcpOptions,
+    ) -> io::Result<Self> {
+        Self::begin_to_connect(Connection::connect(stack, local, remote, Some(options))?)
+    }
+
+    fn begin_to_connect(connection: Connection) -> io::Result<Self> {
+        let stream = Self::new(connection);
+        stream.set_nonblocking(true)?;
+        Ok(stream)
+    }
+
+    /// Whether the handshake is over.
+    ///
+    /// # Errors
+    /// What made it fail, once, as [`connect`](Self::connect) says it.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        let connection = self.connection();
+        match connection.socket.attempt(Side::Write, connection.handshake()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn wait_for_handshake(&self, timeout: Option<Duration>) -> io::Result<()> {
         let connection = self.connection();
         let over = connection.socket.block_for(Side::Write, timeout, connection.handshake());
@@ -231,6 +290,38 @@ impl TcpStream {
     /// Never; the signature is that of `std::net`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { open: Arc::clone(&self.open) })
+    }
+
+    /// Lends what has arrived, in order and without a copy, and takes as many bytes of it as `f` says.
+    /// No slice at all is the end of the stream. It never waits, and the stack waits for `f`, which
+    /// therefore may not use it, nor sleep.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use estab::blocking::{TcpListener, TcpStream};
+    /// # let (end, _other) = estab::link::pair(estab::link::PairConfig::ip(1500))?;
+    /// # let stack = estab::Stack::builder().start(end)?;
+    /// # let listener = TcpListener::bind(&stack, "127.0.0.1:7")?;
+    /// # let mut client = TcpStream::connect(&stack, "127.0.0.1:7")?;
+    /// # client.write_all(b"who is there?")?;
+    /// # let (stream, _) = listener.accept()?;
+    /// # stream.peek(&mut [0; 1])?;
+    /// // From the stack to a file, a pipe or a socket of the kernel, with one copy.
+    /// let mut output = Vec::new();
+    /// stream.try_read_with(|slices| output.write_vectored(slices))?;
+    /// assert_eq!(output, b"who is there?");
+    /// # stack.stop();
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing; those of `f`; else as reading.
+    pub fn try_read_with(
+        &self,
+        f: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let connection = self.connection();
+        connection.socket.attempt(Side::Read, connection.lend(f))?
     }
 
     /// Reads without taking: the next `read` gets the same bytes.
@@ -288,6 +379,11 @@ impl TcpStream {
     #[must_use]
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (ReadHalf::new(Self { open: Arc::clone(&self.open) }), WriteHalf::new(self))
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.connection().socket
     }
 
     /// Whether both are the same connection.

@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::UdpOptions;
+use stack::{UdpOptions, UdpReceived, UdpTransmit};
 
 use crate::Stack;
 use crate::datagram::{Datagrams, datagram_accessors};
 use crate::error::for_each_address;
+use crate::socket::Socket;
 use crate::wait::Side;
 
 /// A UDP socket, as [`std::net::UdpSocket`].
@@ -100,7 +101,27 @@ impl UdpSocket {
         self.datagrams.socket.block(Side::Read, self.datagrams.receive(buffer))
     }
 
-    /// The same, and leaves the datagram there.
+    /// Sends what `sendmsg` would: one datagram with a source and a traffic class of its own, or several
+    /// of one length, which a link that can do so cuts (`UDP_SEGMENT`). Gives the number of all bytes.
+    ///
+    /// # Errors
+    /// As [`send_to`](UdpSocket::send_to); `InvalidInput` for a segment size of zero;
+    /// `AddrNotAvailable` for a source that is not the stack's or not what the socket is bound to.
+    pub fn send_message(&self, message: &UdpTransmit<'_>) -> io::Result<usize> {
+        self.datagrams.socket.block(Side::Write, self.datagrams.send_message(message))
+    }
+
+    /// Waits for a datagram as `recvmsg` does, and tells whom it was sent to and its traffic class. Those
+    /// behind it from the same peer with the same length are read too, as far as they fit whole
+    /// (`UDP_GRO`).
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn recv_message(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
+        self.datagrams.socket.block(Side::Read, self.datagrams.receive_message(buffer))
+    }
+
+    /// Like [`recv`](UdpSocket::recv), and leaves the datagram there.
     ///
     /// # Errors
     /// As [`recv_from`](UdpSocket::recv_from).
@@ -165,5 +186,10 @@ impl UdpSocket {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.datagrams.socket.set_nonblocking(nonblocking);
         Ok(())
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.datagrams.socket
     }
 }

@@ -9,6 +9,7 @@ use stack::{NewFlow, Unreachable};
 use crate::Stack;
 use crate::datagram::Datagrams;
 use crate::listener::DEFAULT_BACKLOG;
+use crate::socket::Socket;
 use crate::udp_flows::{DatagramFlows, udp_flow_accessors};
 use crate::wait::Side;
 
@@ -66,10 +67,21 @@ impl UdpFlows {
     /// Waits for a new flow.
     ///
     /// # Errors
-    /// `NetworkDown` when the stack has ended.
+    /// `WouldBlock` when it is non-blocking, `NetworkDown` when the stack has ended.
     pub fn next(&self) -> io::Result<UdpFlow> {
         let (datagrams, first) = self.flows.next()?;
         Ok(UdpFlow { datagrams, first })
+    }
+
+    /// Makes `next` fail with `WouldBlock` instead of waiting. The flows that it gives are as they always
+    /// are: blocking.
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.flows.set_nonblocking(nonblocking);
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> Vec<&Socket> {
+        self.flows.sockets().collect()
     }
 }
 
@@ -100,5 +112,15 @@ impl UdpFlow {
     /// `InvalidInput` when the source is no host's, and as [`send`](UdpFlow::send).
     pub fn send_from(&self, payload: &[u8], source: SocketAddr) -> io::Result<usize> {
         self.datagrams.socket.block(Side::Write, self.datagrams.send_from(payload, source))
+    }
+
+    /// Makes sending and receiving fail with `WouldBlock` instead of waiting.
+    pub fn set_nonblocking(&self, nonblocking: bool) {
+        self.datagrams.socket.set_nonblocking(nonblocking);
+    }
+
+    /// What a poll watches.
+    pub(super) fn to_poll(&self) -> &Socket {
+        &self.datagrams.socket
     }
 }

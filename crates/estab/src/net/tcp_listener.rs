@@ -78,14 +78,4 @@ impl TcpListener {
         let (connection, peer) = ready!(self.listener.poll_accept(cx.waker()))?;
         Poll::Ready(Ok((TcpStream::new(connection), peer)))
     }
-
-    /// How many connections wait to be accepted, when it is another number than `known`; else the task is
-    /// woken when that may be so. Only the last task that called this or
-    /// [`poll_accept`](TcpListener::poll_accept) is woken.
-    ///
-    /// # Errors
-    /// `NetworkDown` when the stack has ended.
-    pub fn poll_waiting(&self, cx: &mut Context<'_>, known: usize) -> Poll<io::Result<usize>> {
-        self.listener.poll_waiting(cx.waker(), known)
-    }
 }

@@ -62,20 +62,6 @@ impl TcpStream {
         Self::connect_to(stack, local, remote, Some(options)).await
     }
 
-    /// Begins to connect, and does not wait. The socket is [writable](TcpStream::poll_write_ready) when
-    /// the handshake is over, well or badly; [`take_error`](TcpStream::take_error) tells which.
-    ///
-    /// # Errors
-    /// As [`connect_with`](TcpStream::connect_with), as far as it is known at once.
-    pub fn begin_connect(
-        stack: &Stack,
-        local: Option<SocketAddr>,
-        remote: SocketAddr,
-        options: &TcpOptions,
-    ) -> io::Result<Self> {
-        Ok(Self::new(Connection::connect(stack, local, remote, Some(options))?))
-    }
-
     async fn connect_to(
         stack: &Stack,
         local: Option<SocketAddr>,
@@ -185,28 +171,6 @@ impl TcpStream {
     /// `WouldBlock` when there is nothing.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.connection.socket.attempt(Side::Read, self.connection.read(buffer))
-    }
-
-    /// Ends one or both directions at once, as [`std::net::TcpStream::shutdown`] does. The one of
-    /// `tokio`'s `AsyncWriteExt` is that of writing.
-    ///
-    /// # Errors
-    /// `NotConnected`; `NetworkDown` when the stack has ended.
-    pub fn shutdown_direction(&self, how: Shutdown) -> io::Result<()> {
-        self.connection.shutdown(how)
-    }
-
-    /// Lends what has arrived, in order and without a copy, and takes as many bytes of it as `f` says.
-    /// No slice at all is the end of the stream. The stack waits for `f`, which therefore may not use
-    /// it, nor sleep.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is nothing; those of `f`; else as reading.
-    pub fn try_read_with(
-        &self,
-        f: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        self.connection.socket.attempt(Side::Read, self.connection.lend(f))?
     }
 
     /// Reads what there is, into one buffer after the other.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll, ready};
 
-use stack::{Ready, UdpOptions};
+use stack::{Ready, UdpOptions, UdpReceived, UdpTransmit};
 use tokio::io::ReadBuf;
 
 use crate::Stack;
@@ -154,6 +154,48 @@ impl UdpSocket {
         self.datagrams.socket.attempt(Side::Read, self.datagrams.receive(buffer))
     }
 
+    /// Sends what `sendmsg` would: one datagram with a source and a traffic class of its own, or several
+    /// of one length, which a link that can do so cuts (`UDP_SEGMENT`). Gives the number of all bytes.
+    ///
+    /// # Errors
+    /// As [`send_to`](UdpSocket::send_to); `InvalidInput` for a segment size of zero;
+    /// `AddrNotAvailable` for a source that is not the stack's or not what the socket is bound to.
+    pub async fn send_message(&self, message: &UdpTransmit<'_>) -> io::Result<usize> {
+        self.datagrams.socket.wait(Side::Write, self.datagrams.send_message(message)).await
+    }
+
+    /// The same if there is room.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; else as [`send_message`](UdpSocket::send_message).
+    pub fn try_send_message(&self, message: &UdpTransmit<'_>) -> io::Result<usize> {
+        self.datagrams.socket.attempt(Side::Write, self.datagrams.send_message(message))
+    }
+
+    /// Waits for a datagram as `recvmsg` does, and tells whom it was sent to and its traffic class. Those
+    /// behind it from the same peer with the same length are read too, as far as they fit whole
+    /// (`UDP_GRO`).
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub async fn recv_message(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
+        self.datagrams.socket.wait(Side::Read, self.datagrams.receive_message(buffer)).await
+    }
+
+    /// The same for who polls. Only the last task that called is woken.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn poll_recv_message(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<UdpReceived>> {
+        let socket = &self.datagrams.socket;
+        let operation = self.datagrams.receive_message(buffer);
+        socket.poll(socket.polled(Side::Read), cx.waker(), operation)
+    }
+
     /// Waits for a datagram, tells who sent it, and leaves it there.
     ///
     /// # Errors
@@ -178,26 +220,6 @@ impl UdpSocket {
     pub async fn writable(&self) -> io::Result<()> {
         let socket = &self.datagrams.socket;
         socket.wait(Side::Write, socket.is_ready(Ready::WRITE | Ready::ERROR)).await
-    }
-
-    /// [`readable`](UdpSocket::readable) for who polls.
-    ///
-    /// # Errors
-    /// `NetworkDown` when the stack has ended.
-    pub fn poll_recv_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = &self.datagrams.socket;
-        let ready = socket.is_ready(Ready::READ | Ready::ERROR);
-        socket.poll(socket.polled(Side::Read), cx.waker(), ready)
-    }
-
-    /// [`writable`](UdpSocket::writable) for who polls.
-    ///
-    /// # Errors
-    /// `NetworkDown` when the stack has ended.
-    pub fn poll_send_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = &self.datagrams.socket;
-        let ready = socket.is_ready(Ready::WRITE | Ready::ERROR);
-        socket.poll(socket.polled(Side::Write), cx.waker(), ready)
     }
 
     datagram_accessors!();

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use estab::net::UdpSocket;
+use estab::blocking::UdpSocket;
 use rustix::io::Errno;
 
 use super::{flag, int, int_or_byte, of_flag, of_int, only_off};

@@ -96,7 +96,7 @@ impl Supervisor {
         socket.bind_anywhere(&self.network, key)?;
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Errno::INVAL) };
         let socket = udp.socket.as_ref().ok_or(Errno::NETUNREACH)?;
-        socket.connect(remote).map_err(|error| errno::from_stack(&error))?;
+        socket.inner.connect(remote).map_err(|error| errno::from_stack(&error))?;
         udp.peer = Some((named, remote));
         self.datagrams_in(key);
         Ok(())

@@ -34,6 +34,10 @@ pub(crate) const TUN_F_TSO4: u32 = 0x02;
 pub(crate) const TUN_F_TSO6: u32 = 0x04;
 /// Super-segments may carry CWR on their first segment.
 pub(crate) const TUN_F_TSO_ECN: u32 = 0x08;
+/// Our side takes messages of UDP over IPv4 that are several datagrams.
+pub(crate) const TUN_F_USO4: u32 = 0x20;
+/// The same over IPv6. The kernel grants both or none.
+pub(crate) const TUN_F_USO6: u32 = 0x40;
 
 /// Attaches the descriptor to the interface `name` (created when it does not exist; empty: the
 /// kernel picks one) and returns its name.

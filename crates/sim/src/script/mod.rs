@@ -19,16 +19,17 @@
 //! # Three kinds of no
 //!
 //! A script that does not pass is [`Kind::Invalid`] (it is not of the language),
-//! [`Kind::NotSupported`] (it asks for what the stack does not have: IPv6, Fast Open, …) or
+//! [`Kind::NotSupported`] (it asks for what the stack does not have: Fast Open, …) or
 //! [`Kind::Failed`] (the stack did something else).
 //!
 //! # Where it is narrower, and where wider, than packetdrill
 //!
-//! * TCP over IPv4, and ICMP errors in. Everything else is named and not supported ([`support`]).
+//! * TCP over IPv4 and IPv6, and ICMP errors in. Everything else is named and not supported ([`support`]).
 //! * `` `...` `` is never given to a shell: `sysctl` and its relatives set what they name in
 //!   [`stack::Config`], and what cannot matter here is let pass ([`commands`], [`settings`]).
 //! * `%{ }%` is a small part of Python: assertions and arithmetic on `tcpi_…` ([`code`]).
-//! * The local address is 192.168.0.1 port 8080, the remote one 192.0.2.1 port 8080. `peer(N)`
+//! * The local address is 192.168.0.1 port 8080, the remote one 192.0.2.1 port 8080; over IPv6, which
+//!   every script that names no family runs over as well, fd3d:fa7b:d17d::1 and fd3d:a0b:17d6::1. `peer(N)`
 //!   after the direction means the remote port 8080 + N: scripts may have several connections.
 //! * `urg N`, `bad_checksum` and the option `raw KIND LENGTH` exist for segments that are needed
 //!   to show what a receiver does with them. `#ifdef`, `#else` and `#define` choose between lines.
@@ -64,6 +65,7 @@ use std::path::Path;
 
 use wire::time::Duration;
 
+pub use crate::world::host::Family;
 pub use failure::{Failure, Kind, Position};
 use failure::{Problem, not_supported};
 pub use options::Options;
@@ -80,6 +82,15 @@ pub fn parse(text: &str, options: &Options) -> Result<ast::Script, Failure> {
     let mut definitions = options.definitions.clone();
     let text = preprocess::choose_lines(text, &mut definitions)?;
     parser::parse(lexer::tokens(&text, definitions)?)
+}
+
+/// The families that the script in the file `path` runs over when asked to ([`Options::family`]): both,
+/// unless it or the flags of `options` name one by `--ip_version=` or an address; then that one alone,
+/// whatever is asked. One that cannot be read has one, too, over which it fails.
+#[must_use]
+pub fn families(path: &Path, options: &Options) -> &'static [Family] {
+    let script = read(path).and_then(|text| parse(&text, options));
+    script.map_or(&[Family::V4], |script| settings::families(&script, options))
 }
 
 /// Parses a script and its settings, and looks for what is not supported; runs nothing.

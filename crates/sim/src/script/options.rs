@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::world::host::Family;
+
 /// How scripts are judged.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -9,6 +11,9 @@ pub struct Options {
     pub definitions: BTreeMap<String, String>,
     /// `--name=value` of packetdrill; these win over the same lines at the top of a script.
     pub flags: Vec<(String, String)>,
+    /// The family that a script runs over when neither it nor `flags` [says](super::families) one.
+    /// Over IPv6 the MTU has 20 bytes more, so that segments have the same sizes.
+    pub family: Family,
     /// Lets pass what careful stacks do differently: see [`Options::relaxed`].
     pub relaxed: bool,
     /// Stricter than packetdrill: see [`Options::strict`].

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
+use crate::world::host::Family;
 use stack::tcp::congestion;
 use stack::{BufferRange, Config, EcnMode};
 use wire::time::Duration;
@@ -113,6 +114,24 @@ pub struct Settings {
     pub(super) log: bool,
 }
 
+/// How much longer the header of IPv6 is than that of IPv4.
+const LONGER_HEADER: u16 = 20;
+
+/// The options that fix a script's family.
+const FAMILY_OPTIONS: [&str; 4] = ["ip_version", "local_ip", "remote_ip", "gateway_ip"];
+
+/// The families that a script runs over: the one that it or `options` names, or both.
+pub(super) fn families(script: &Script, options: &Options) -> &'static [Family] {
+    let at_top = script.options.iter().map(|(name, value, _)| (name, value));
+    let given = options.flags.iter().map(|(name, value)| (name, value));
+    let mut named = at_top.chain(given).filter(|(name, _)| FAMILY_OPTIONS.contains(&name.as_str()));
+    match named.next_back() {
+        None => &[Family::V4, Family::V6],
+        Some((_, value)) if value == "ipv6" || value.contains(':') => &[Family::V6],
+        Some(_) => &[Family::V4],
+    }
+}
+
 impl Settings {
     /// What the command line, the options at the top and the leading commands of `script` say.
     ///
@@ -144,6 +163,10 @@ impl Settings {
                 position: None,
                 ..super::Position { line: 0, column: 0 }.failure(problem)
             })?;
+        }
+        if options.family == Family::V6 && families(script, options).len() > 1 {
+            (settings.local, settings.remote) = (LOCAL_V6, REMOTE_V6);
+            settings.mtu = settings.mtu.saturating_add(LONGER_HEADER);
         }
         for event in &script.events {
             let Action::Shell(text) = &event.action else { break };
@@ -262,9 +285,6 @@ const LOCAL_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3d, 0xfa7b, 0xd17d, 0, 0, 
 const REMOTE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd3d, 0xa0b, 0x17d6, 0, 0, 0, 0, 1));
 
 fn address(value: &str) -> Result<IpAddr, Problem> {
-    if value.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Err(not_supported("IPv6"));
-    }
     value.parse().map_err(|_| format!("`{value}` is no address").into())
 }
 

@@ -99,12 +99,13 @@ impl Interfaces {
     pub(super) fn solicit_routers(&mut self, shared: &Shared) {
         let mut ask = Vec::new();
         for link in &mut self.autoconf.links {
-            let Some((sent, due)) = link.solicitation.filter(|(_, due)| *due <= shared.now) else {
+            let Some((sent, _)) = link.solicitation.filter(|(_, due)| *due <= shared.now) else {
                 continue;
             };
             link.solicitation = None;
             if sent < MAX_SOLICITATIONS {
-                link.solicitation = Some((sent + 1, due.after(SOLICITATION_INTERVAL)));
+                // From now on: after a time without turns they still do not go together.
+                link.solicitation = Some((sent + 1, shared.now.after(SOLICITATION_INTERVAL)));
                 ask.push(link.interface);
             }
         }

@@ -64,11 +64,12 @@ impl Udp {
         let source = with_scope(remote, received.interface);
         received.frame.truncate(udp::HEADER_LEN + usize::from(header.payload_len));
         received.frame.advance(udp::HEADER_LEN);
+        let datagram = Datagram::of(&packet, source);
         let payload = keep(shared, packet.received.frame);
         let pins = cost(&payload);
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let limit = shared.config.udp_receive_buffer;
-        match socket.push_received(limit, Datagram { source, payload }) {
+        match socket.push_received(limit, Datagram { payload, ..datagram }) {
             Ok(()) => {
                 shared.events.push(SocketId::Udp(id), &mut socket.pending, Ready::READ);
                 self.flow_received(shared, id, pins);

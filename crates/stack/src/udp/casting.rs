@@ -334,10 +334,11 @@ impl Udp {
         };
         for id in others {
             let payload = FrameBuf::copy_from(&packet.received.frame);
-            self.give(shared, *id, flow, Datagram { source, payload });
+            self.give(shared, *id, flow, Datagram { payload, ..Datagram::of(&packet, source) });
         }
+        let datagram = Datagram::of(&packet, source);
         let payload = keep(shared, packet.received.frame);
-        self.give(shared, *last, flow, Datagram { source, payload });
+        self.give(shared, *last, flow, Datagram { payload, ..datagram });
     }
 
     /// Whether a socket still has something to send.

@@ -27,6 +27,7 @@ use wire::frame::FrameBuf;
 use wire::time::{Duration, Instant};
 
 use super::Udp;
+use super::message::UdpTransmit;
 use super::socket::{Role, Socket, cost};
 use crate::binding::Binding;
 use crate::demux::Demux;
@@ -152,7 +153,7 @@ impl Stack {
         if nobody || source.is_ipv4() != remote.is_ipv4() {
             return Err(Error::InvalidInput);
         }
-        self.send_datagram(now, id, source, payload, remote)
+        self.send_datagram(now, id, source, remote, &UdpTransmit::new(None, payload))
     }
 
     /// Closes a flow and tells its peer that nobody hears it, with an ICMP error, which is rate-limited

@@ -6,13 +6,14 @@
 //! | `casting` | groups and broadcasts: who hears them, and how they are sent |
 //! | `flows` | who takes datagrams to any address, and the flows that come of it |
 //! | `socket` | one socket: what it received, what it will send |
-//! | `user` | the calls of the program |
+//! | `user`, `message` | the calls of the program; those that carry several datagrams |
 //! | `arrives` | datagrams and errors that come |
 //! | `output` | datagrams that go |
 
 mod arrives;
 mod casting;
 mod flows;
+mod message;
 mod output;
 mod ports;
 mod socket;
@@ -36,6 +37,7 @@ use crate::tcp::state::State;
 use crate::trace::Timer;
 
 pub use flows::NewFlow;
+pub use message::{UdpReceived, UdpTransmit};
 pub(crate) use output::Parked;
 
 use flows::Flows;

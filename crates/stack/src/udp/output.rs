@@ -1,6 +1,7 @@
 //! Datagrams that go (RFC 768, RFC 1122 4.1.3.2).
 
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use wire::checksum;
 use wire::frame::{FrameBuf, TransmitChecksum, TransmitMeta};
@@ -11,7 +12,7 @@ use super::Udp;
 use super::socket::{Outgoing, Socket};
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
-use crate::ip::{Envelope, InterfaceId, Interfaces, Route, Waiter};
+use crate::ip::{Envelope, InterfaceId, Interfaces, LinkHeader, Route, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
@@ -58,33 +59,25 @@ impl Udp {
                 interfaces.park(shared, &route.hop, Waiter::Udp(Parked { id, datagram }));
                 continue;
             };
-            let port = datagram.source_port;
-            let flow = FourTuple {
-                local: SocketAddr::new(route.source, port),
-                remote: datagram.destination,
+            let (datagram, others) = match datagram.segment_size {
+                Some(size) if !does_link_cut(&route, &datagram, size) => datagram.cut(size),
+                _ => (datagram, None),
             };
-            let envelope = Envelope {
-                link,
-                source: route.source,
-                destination: datagram.destination.ip(),
-                protocol: Protocol::UDP,
-                ttl: datagram.ttl,
-                traffic_class: 0,
-                dont_fragment: false,
-                identification: interfaces.identification(&route, datagram.destination.ip()),
-                flow_label: shared.flow_labels.of(&flow),
-            };
+            let envelope = envelope(shared, interfaces, &route, link, &datagram);
             if datagram.heard_here {
                 self.echo(interfaces, route.hop.interface, &envelope, &datagram);
             }
-            self.release_room(shared, id, &datagram.payload);
+            match others {
+                Some(others) => self.returned.push_front(Parked { id, datagram: others }),
+                None => self.release_room(shared, id, &datagram.payload),
+            }
             if datagram.ttl == 0 {
                 // To a group, and the program keeps it on this host.
                 shared.recycle(datagram.payload);
                 continue;
             }
             let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
-            if packet_len <= usize::from(route.hop.mtu) {
+            if packet_len <= usize::from(route.hop.mtu) || datagram.segment_size.is_some() {
                 return Some(emit(shared, header, &route, &envelope, datagram));
             }
             let message = message(shared, &envelope, datagram);
@@ -152,6 +145,40 @@ impl Udp {
     }
 }
 
+fn envelope(
+    shared: &Shared,
+    interfaces: &mut Interfaces,
+    route: &Route,
+    link: LinkHeader,
+    datagram: &Outgoing,
+) -> Envelope {
+    let (source, destination) = (route.source, datagram.destination);
+    let flow =
+        FourTuple { local: SocketAddr::new(source, datagram.source_port), remote: destination };
+    Envelope {
+        link,
+        source,
+        destination: destination.ip(),
+        protocol: Protocol::UDP,
+        ttl: datagram.ttl,
+        traffic_class: datagram.traffic_class,
+        // What a link cuts has numbers of its choice (RFC 6864 4.1).
+        dont_fragment: datagram.segment_size.is_some(),
+        identification: interfaces.identification(route, destination.ip()),
+        flow_label: shared.flow_labels.of(&flow),
+    }
+}
+
+/// Whether the link is to cut a message into datagrams of `size`: it can, each fits it, and nobody here
+/// is to hear them one by one.
+fn does_link_cut(route: &Route, datagram: &Outgoing, size: NonZeroU16) -> bool {
+    let ip =
+        if route.source.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
+    let packet_len = ip + udp::HEADER_LEN + usize::from(size.get());
+    let able = route.hop.segmentation && route.hop.checksum;
+    able && packet_len <= usize::from(route.hop.mtu) && !datagram.heard_here && datagram.ttl > 0
+}
+
 fn emit(
     shared: &mut Shared,
     header: &mut HeaderBuf,
@@ -164,6 +191,7 @@ fn emit(
     let header_len = start + udp::HEADER_LEN;
     envelope.emit(&mut header.0, udp::HEADER_LEN + datagram.payload.len());
     header_of(&datagram).emit(&mut header.0[start..]);
+    let segment_size = datagram.segment_size;
     let payload = datagram.payload;
     let udp_bytes = &mut header.0[start..header_len];
     let checksum = fill_checksum(route, envelope, udp_bytes, &payload, start);
@@ -172,7 +200,7 @@ fn emit(
         interface: route.hop.interface,
         header_len,
         body: Body::Frame(payload),
-        meta: TransmitMeta { checksum, comment, ..TransmitMeta::default() },
+        meta: TransmitMeta { checksum, segment_size, comment },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
+use core::num::NonZeroU16;
 
 use wire::frame::FrameBuf;
 
@@ -11,6 +12,7 @@ use crate::binding::{Binding, Places};
 use crate::error::Error;
 use crate::event::{Pending, Ready};
 use crate::icmp::IcmpReport;
+use crate::ip::Incoming;
 
 /// What a queued datagram costs beside its buffer: addresses and the queue's slot.
 const OVERHEAD: usize = 128;
@@ -57,7 +59,33 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Datagram {
     pub(super) source: SocketAddr,
+    /// Whom it was sent to.
+    pub(super) destination: IpAddr,
+    /// DSCP and ECN.
+    pub(super) traffic_class: u8,
+    /// Where the payload is that of several datagrams: how long each is but the last.
+    pub(super) stride: Option<NonZeroU16>,
     pub(super) payload: FrameBuf,
+}
+
+impl Datagram {
+    /// What came in `packet`, without its payload.
+    pub(super) fn of(packet: &Incoming, source: SocketAddr) -> Self {
+        let received = &packet.received;
+        Self {
+            source,
+            destination: received.destination,
+            traffic_class: received.traffic_class,
+            stride: received.meta.segment_size,
+            payload: FrameBuf::default(),
+        }
+    }
+
+    /// The payload of the next datagram.
+    pub(super) fn next(&self) -> &[u8] {
+        let size = self.stride.map_or(usize::MAX, |size| usize::from(size.get()));
+        &self.payload[..size.min(self.payload.len())]
+    }
 }
 
 /// A datagram on its way.
@@ -68,6 +96,10 @@ pub(crate) struct Outgoing {
     pub(super) source_port: u16,
     pub(super) destination: SocketAddr,
     pub(super) ttl: u8,
+    /// DSCP and ECN.
+    pub(super) traffic_class: u8,
+    /// Where the payload is that of several datagrams: how long each is but the last.
+    pub(super) segment_size: Option<NonZeroU16>,
     /// What goes to a group is heard by our own sockets, too.
     pub(super) heard_here: bool,
     pub(super) payload: FrameBuf,
@@ -155,6 +187,21 @@ impl Socket {
         let datagram = self.received.pop_front()?;
         self.received_cost -= cost(&datagram.payload);
         Some(datagram)
+    }
+
+    /// The next `length` bytes were read: gives the frame when nothing is left in it.
+    pub(super) fn pass_over(&mut self, length: usize) -> Option<FrameBuf> {
+        let first = self.received.front_mut()?;
+        if first.payload.len() > length {
+            first.payload.advance(length);
+            return None;
+        }
+        self.pop_received().map(|datagram| datagram.payload)
+    }
+
+    /// Why there is no datagram.
+    pub(super) fn nothing(&self) -> Error {
+        if self.is_over() { Error::TimedOut } else { Error::WouldBlock }
     }
 
     /// Unread bytes.

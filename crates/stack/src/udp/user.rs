@@ -1,11 +1,13 @@
 //! The calls of the program (RFC 768 "User Interface", RFC 1122 4.1.4).
 
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use wire::frame::FrameBuf;
 use wire::time::Instant;
 
 use super::Udp;
+use super::message::UdpTransmit;
 use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
 use crate::binding::Binding;
@@ -117,7 +119,7 @@ impl Stack {
         remote: SocketAddr,
     ) -> Result<usize, Error> {
         let local = self.udp.socket(id)?.local;
-        self.send_datagram(now, id, local, payload, remote)
+        self.send_datagram(now, id, local, remote, &UdpTransmit::new(None, payload))
     }
 
     /// Queues a datagram to the peer of a connected socket.
@@ -129,15 +131,16 @@ impl Stack {
         self.udp_send_to(now, id, payload, remote)
     }
 
-    /// Queues a datagram of a socket as one from `local`.
+    /// Queues datagrams of a socket as from `local` to `remote`.
     pub(super) fn send_datagram(
         &mut self,
         now: Instant,
         id: UdpId,
         local: SocketAddr,
-        payload: &[u8],
         remote: SocketAddr,
+        message: &UdpTransmit<'_>,
     ) -> Result<usize, Error> {
+        let UdpTransmit { payload, segment_size, traffic_class, .. } = *message;
         self.shared.set_time(now);
         let socket = self.udp.socket_mut(id)?;
         if let Some(error) = socket.error.take() {
@@ -158,11 +161,17 @@ impl Stack {
         if payload.len() > longest_payload(remote) {
             return Err(Error::MessageTooBig);
         }
+        // One that no datagram is longer than cuts nothing.
+        let size = segment_size.unwrap_or(payload.len().max(1)).min(usize::from(u16::MAX));
+        let segment_size =
+            Some(u16::try_from(size).ok().and_then(NonZeroU16::new).ok_or(Error::InvalidInput)?);
         let datagram = Outgoing {
             source,
             source_port: local.port(),
             destination: remote,
             ttl,
+            traffic_class,
+            segment_size: segment_size.filter(|size| payload.len() > usize::from(size.get())),
             heard_here,
             payload: FrameBuf::copy_from(payload),
         };
@@ -185,16 +194,8 @@ impl Stack {
         id: UdpId,
         buffer: &mut [u8],
     ) -> Result<(usize, SocketAddr), Error> {
-        let socket = self.udp.socket_mut(id)?;
-        if let Some(error) = socket.error.take() {
-            return Err(error);
-        }
-        let datagram = socket.pop_received().ok_or_else(|| socket.nothing())?;
-        let source = socket.show(datagram.source);
-        self.udp.flow_was_read(id, &datagram.payload);
-        let length = copy(&datagram.payload, buffer);
-        self.shared.recycle(datagram.payload);
-        Ok((length, source))
+        let received = self.read_datagram(id, buffer)?;
+        Ok((received.length, received.source))
     }
 
     /// Like [`Stack::udp_receive_from`], but the datagram stays where it is.
@@ -211,7 +212,8 @@ impl Stack {
             return Err(error);
         }
         let datagram = socket.first_received().ok_or_else(|| socket.nothing())?;
-        Ok((copy(&datagram.payload, buffer), socket.show(datagram.source)))
+        let source = socket.show(datagram.source);
+        Ok((socket.peek(buffer).unwrap_or_default(), source))
     }
 
     /// The socket's own address and port.
@@ -286,13 +288,6 @@ impl Stack {
     }
 }
 
-impl Socket {
-    /// Why there is no datagram.
-    fn nothing(&self) -> Error {
-        if self.is_over() { Error::TimedOut } else { Error::WouldBlock }
-    }
-}
-
 impl Udp {
     pub(super) fn socket(&self, id: UdpId) -> Result<&Socket, Error> {
         self.sockets.get(id).ok_or(Error::NoSuchSocket)
@@ -308,10 +303,4 @@ fn possible_peer(bound: &Binding, named: SocketAddr) -> Result<SocketAddr, Error
     let peer = bound.peer(named)?;
     let impossible = peer.port() == 0 || peer.ip().is_unspecified();
     if impossible { Err(Error::InvalidInput) } else { Ok(peer) }
-}
-
-fn copy(payload: &[u8], buffer: &mut [u8]) -> usize {
-    let length = payload.len().min(buffer.len());
-    buffer[..length].copy_from_slice(&payload[..length]);
-    length
 }

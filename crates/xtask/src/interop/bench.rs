@@ -35,6 +35,8 @@ pub(super) struct Programs {
     estab: PathBuf,
     resp: PathBuf,
     any_port: PathBuf,
+    poll_echo: PathBuf,
+    udp_echo: PathBuf,
     transparent_proxy: PathBuf,
     scratch: PathBuf,
 }
@@ -54,6 +56,10 @@ impl Programs {
             "--example",
             "any_port",
             "--example",
+            "poll_echo",
+            "--example",
+            "udp_echo",
+            "--example",
             "transparent_proxy",
         ])?;
         let find = |name: &str| {
@@ -66,6 +72,8 @@ impl Programs {
             estab: find("estab")?,
             resp: find("resp")?,
             any_port: find("any_port")?,
+            poll_echo: find("poll_echo")?,
+            udp_echo: find("udp_echo")?,
             transparent_proxy: find("transparent_proxy")?,
             scratch,
         })
@@ -79,6 +87,8 @@ impl Programs {
             estab: self.estab.clone(),
             resp: self.resp.clone(),
             any_port: self.any_port.clone(),
+            poll_echo: self.poll_echo.clone(),
+            udp_echo: self.udp_echo.clone(),
             transparent_proxy: self.transparent_proxy.clone(),
             way,
             here,
@@ -102,6 +112,10 @@ pub(super) struct Bench {
     pub(super) resp: PathBuf,
     /// The example `any_port`.
     pub(super) any_port: PathBuf,
+    /// The example `poll_echo`.
+    pub(super) poll_echo: PathBuf,
+    /// The example `udp_echo`.
+    pub(super) udp_echo: PathBuf,
     /// The example `transparent_proxy`.
     pub(super) transparent_proxy: PathBuf,
     /// From the kernel to the stack.

@@ -16,9 +16,15 @@ const GROWTH_KIB: u64 = 4096;
 
 const SHORT: &str = include_str!("short.py");
 
+/// How many connections one thread of ours serves at a time.
+const AT_A_TIME: usize = 200;
+
+const POLL_ECHO: &str = include_str!("poll_echo.py");
+
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::over_every("wrk", 30, wrk),
+        Case::new("poll-echo", 60, poll_echo),
         Case::over_every("short-server-closes", 240, |bench| {
             // TIME-WAIT lasts 60 s with us (RFC 9293 3.4.2 leaves the length to us).
             short(bench, "server $stack 80", "estab ss > left; sleep 61")
@@ -42,6 +48,15 @@ fn wrk(bench: &Bench) -> Result<()> {
     let served: u64 = served.map_or(Ok(0), |(number, _)| number.parse())?;
     ensure!(served >= 100, "only {served} requests in 2 s");
     Ok(())
+}
+
+/// Many connections at once, and datagrams, to the example that serves them all in one thread.
+fn poll_echo(bench: &Bench) -> Result<()> {
+    bench.write("poll_echo.py", POLL_ECHO)?;
+    let mut example = bench.command(&bench.poll_echo);
+    example.args(["python3", "poll_echo.py"]).arg(AT_A_TIME.to_string());
+    let right = format!("{} right", AT_A_TIME + 100);
+    bench.finish(example)?.success()?.prints(&[&right])
 }
 
 /// Makes short connections, and compares sockets and memory before and after. `then` is run right

@@ -85,17 +85,21 @@ impl Stack {
         conn.expand_send_buffer(&self.shared);
         let tuple = conn.tuple();
         let free = conn.send_buffer().saturating_sub(conn.snd.work.queue.len());
-        let count = text.len().min(free);
-        if count == 0 && text.len() > 0 {
-            conn.user.wants_room = true;
+        let room = text.len().min(free);
+        // Who could not write everything is told when there is room, and need not try in vain before.
+        conn.user.wants_room |= room < text.len();
+        if room == 0 && text.len() > 0 {
             return Err(Error::WouldBlock);
         }
-        let count = conn.affordable(&self.shared, text, count);
-        if count == 0 && text.len() > 0 {
+        let count = conn.affordable(&self.shared, text, room);
+        if count < room {
             self.tcp.wait_for_memory(id);
+        }
+        if count == 0 && text.len() > 0 {
             self.shared.withhold(Some(tuple), Withheld::MemoryShort);
             return Err(Error::WouldBlock);
         }
+        let conn = &mut *self.tcp.connections[id];
         conn.snd.work.wake(&mut self.shared.send_works);
         text.push_to(&mut conn.snd.work.queue, count, &mut self.shared.spare);
         let call = Call::Write(count);
