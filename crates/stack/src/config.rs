@@ -104,6 +104,14 @@ pub struct Config {
     pub path_mtu_limit: usize,
     /// How long that is kept. 10 minutes (RFC 1191 6.3, RFC 8201 4).
     pub path_mtu_expiry: Duration,
+    /// Follow redirects of the router that packets go to (RFC 1122 3.2.2.2, RFC 4861 8). On, as on a Linux
+    /// that is no router. Anybody on the link can forge one: off where strangers are.
+    pub accept_redirects: bool,
+    /// Of how many destinations the first hop that a redirect told of is kept; the one that was learnt
+    /// first goes first. 1024, as many as neighbours.
+    pub redirect_limit: usize,
+    /// How long that is kept. 10 minutes, as what is known of paths: then the router is asked again.
+    pub redirect_expiry: Duration,
     /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
     /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
     pub reassembly_memory: usize,
@@ -182,6 +190,9 @@ impl Default for Config {
             neighbor_limit: 1024,
             path_mtu_limit: 1024,
             path_mtu_expiry: Duration::from_secs(600),
+            accept_redirects: true,
+            redirect_limit: 1024,
+            redirect_expiry: Duration::from_secs(600),
             duplicate_address_probes: 1,
             dhcp_probes: 3,
             stable_secret: None,

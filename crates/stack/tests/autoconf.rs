@@ -564,3 +564,94 @@ fn only_ethernet_links_configure_themselves() {
     assert_eq!(host.stack.poll_timeout(), None);
     host.sends_nothing();
 }
+
+/// Whom a datagram that is sent now goes to, or who is asked for, in the first frame; nobody while an
+/// answer is waited for.
+fn first_hop(host: &mut Host) -> Option<Ipv6Addr> {
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"x", at(FAR, 9)).unwrap();
+    host.stack.udp_close(id).unwrap();
+    let frame = host.sends().into_iter().next()?;
+    let (ethernet, packet) = host::parse_frame(&frame);
+    Some(match parse_ip(packet).0.next_header {
+        Protocol::UDP => hop_of(ethernet.destination),
+        _ => match parse_ndp(&frame).header {
+            Header::NeighborSolicitation { target } => target,
+            other => panic!("{other:?}"),
+        },
+    })
+}
+
+fn hop_of(hardware: EthernetAddress) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, hardware.0[5].into())
+}
+
+/// The router fe80::`n` speaks of itself.
+fn router_speaks(host: &mut Host, n: u8, preference: Preference) -> Ipv6Addr {
+    let router = hop_of(EthernetAddress([2, 0, 0, 0, 0, n]));
+    let option = NdpOption::SourceLinkLayer(EthernetAddress([2, 0, 0, 0, 0, n]));
+    let said = RouterAdvertisement { preference, ..advertisement(1800) };
+    let header = Header::RouterAdvertisement(said);
+    host.arrives(&ndp_frame((router, ALL_NODES), header, &[option]));
+    router
+}
+
+/// RFC 4861 6.3.6: "Routers that are reachable or probably reachable [...] SHOULD be preferred over
+/// routers whose reachability is unknown or suspect", and 7.3.3: packets are not lost for ever to a
+/// router that is dead.
+#[test]
+fn a_dead_router_is_left_for_another() {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 2500);
+    advertise(&mut host, ROUTER, advertisement(0), Some(prefix(24 * HOUR, 4 * HOUR)));
+    passes(&mut host, 2500);
+    let first = router_speaks(&mut host, 4, Preference::High);
+    let second = router_speaks(&mut host, 5, Preference::Low);
+    assert_eq!(first_hop(&mut host), Some(first));
+    // It was never heard to answer: after five seconds it is asked, three times, a second apart.
+    let mut last = Some(first);
+    let mut waited = 0;
+    while last == Some(first) && waited < 20 {
+        passes(&mut host, 1000);
+        waited += 1;
+        last = first_hop(&mut host);
+    }
+    assert_eq!((last, waited), (Some(second), 8));
+    // It speaks again: it is there.
+    router_speaks(&mut host, 4, Preference::High);
+    assert_eq!(first_hop(&mut host), Some(first));
+}
+
+/// "When no routers on the list are known to be reachable or probably reachable, routers SHOULD be
+/// selected in a round-robin fashion".
+#[test]
+fn dead_routers_are_tried_in_turn() {
+    let mut host = tap_with(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    passes(&mut host, 2500);
+    advertise(&mut host, ROUTER, advertisement(0), Some(prefix(24 * HOUR, 4 * HOUR)));
+    passes(&mut host, 2500);
+    for n in 4..=6 {
+        router_speaks(&mut host, n, Preference::Medium);
+    }
+    let mut used = Vec::new();
+    for _ in 0..60 {
+        let hop = first_hop(&mut host);
+        // Once all are forgotten, what waits has them asked for.
+        let asked = discovery(&passes(&mut host, 1000)).into_iter().filter_map(|said| {
+            let to_group = said.ip.destination.is_multicast();
+            match said.header {
+                Header::NeighborSolicitation { target } if to_group => Some(target),
+                _ => None,
+            }
+        });
+        for hop in hop.into_iter().chain(asked) {
+            if used.last() != Some(&hop) {
+                used.push(hop);
+            }
+        }
+    }
+    let hop = |n: u8| hop_of(EthernetAddress([2, 0, 0, 0, 0, n]));
+    assert_eq!(used[..6], [4, 5, 6, 4, 5, 6].map(hop));
+}

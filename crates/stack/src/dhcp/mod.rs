@@ -101,7 +101,7 @@ struct Link {
 /// Addresses from a DHCP server.
 impl Stack {
     /// Gets an address for `interface` from a DHCP server, with a route to its network and one through
-    /// the first router, and keeps it for as long as the server prolongs it;
+    /// its routers (the first, and the others where it is dead), and keeps it for as long as the server prolongs it;
     /// [`Stack::poll_dhcp_change`] tells. The UDP port 68 is taken for that.
     ///
     /// # Errors
@@ -283,6 +283,10 @@ impl Stack {
             // The program may have given the interface the same address: then it stays the program's.
             if self.add_address(interface, lease.address.into(), lease.prefix_len).is_ok() {
                 let routed = router.filter(|&r| self.set_gateway(interface, r.into()).is_ok());
+                for other in lease.routers.iter().skip(1).filter(|_| routed.is_some()) {
+                    // One that cannot be a gateway is no help, and no harm.
+                    let _ = self.add_gateway(interface, (*other).into());
+                }
                 self.set_taken(interface, Some((lease.address, routed)));
                 self.interfaces.announce_v4(interface, lease.address);
             }

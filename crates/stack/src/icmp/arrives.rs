@@ -1,6 +1,6 @@
 //! What each ICMP message means to us (RFC 1122 3.2.2).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use wire::frame::ReceiveChecksum;
 use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
@@ -111,11 +111,35 @@ impl Stack {
         if !header.is_error() || packet.group {
             return Err(Dropped::IcmpIgnored);
         }
+        if let Header::Redirect { gateway, .. } = *header {
+            return self.redirect_arrives(packet, header, gateway);
+        }
         let error = IcmpError::from_header(header).ok_or(Dropped::IcmpIgnored)?;
         let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
         let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
         let about = About::of(&quoted).ok_or(Dropped::IcmpUnsolicited)?;
         self.pass_on(packet, about, error)
+    }
+
+    /// RFC 1122 3.2.2.2: a better gateway for what is quoted, if we sent that. A redirect for a network
+    /// is one for the host alone.
+    fn redirect_arrives(
+        &mut self,
+        packet: &Incoming,
+        header: &Header,
+        gateway: Ipv4Addr,
+    ) -> Result<(), Dropped> {
+        let received = &packet.received;
+        // Where there are no hardware addresses every first hop is the same.
+        self.interfaces.ethernet_address(received.interface).ok_or(Dropped::IcmpIgnored)?;
+        let payload = received.frame.get(header.encoded_len()..).unwrap_or_default();
+        let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
+        let (ours, remote) = (quoted.header.source.into(), quoted.header.destination.into());
+        if !self.interfaces.is_local(ours) {
+            return Err(Dropped::IcmpUnsolicited);
+        }
+        let by = (received.interface, received.source);
+        self.interfaces.redirected(&self.shared, by, remote, gateway.into())
     }
 
     /// Takes an error to the socket that sent what it is about.
