@@ -99,6 +99,14 @@ pub struct Config {
     /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
     /// ones each time keeps 16 random bytes.
     pub stable_secret: Option<[u8; 16]>,
+    /// Make a temporary address beside the stable one of each prefix that routers advertise, and begin
+    /// conversations from it (RFC 8981). Off, as Linux's `use_tempaddr`: who serves wants to be known.
+    pub temporary_addresses: bool,
+    /// How long a temporary address is used for something new, at most, less up to two fifths of that. A
+    /// day (RFC 8981 3.8, TEMP_PREFERRED_LIFETIME).
+    pub temporary_preferred: Duration,
+    /// How long it lives, at most. Two days (TEMP_VALID_LIFETIME).
+    pub temporary_valid: Duration,
     /// Of how many destinations it is kept that their way takes less than the link; the one that was
     /// learnt first goes first. 1024, as many as neighbours: without an entry a way is found out anew.
     pub path_mtu_limit: usize,
@@ -196,6 +204,9 @@ impl Default for Config {
             duplicate_address_probes: 1,
             dhcp_probes: 3,
             stable_secret: None,
+            temporary_addresses: false,
+            temporary_preferred: Duration::from_secs(24 * 3600),
+            temporary_valid: Duration::from_secs(48 * 3600),
             reassembly_memory: 4 << 20,
             reassembly_per_source: 512 << 10,
             fragments_per_datagram: 2048,

@@ -149,6 +149,23 @@ impl Stack {
         Ok(())
     }
 
+    /// The same for every interface that has a client. [`Stack::is_releasing_leases`] tells how long that
+    /// takes.
+    pub fn dhcp_stop_all(&mut self, now: Instant) {
+        let links = self.dhcp.iter().flat_map(|dhcp| &dhcp.links).filter(|link| !link.leaving);
+        let interfaces: Vec<_> = links.map(|link| link.interface).collect();
+        for interface in interfaces {
+            // There is one: it was just found.
+            let _ = self.dhcp_stop(now, interface);
+        }
+    }
+
+    /// Whether some client gives its address back, and has not sent that yet.
+    #[must_use]
+    pub fn is_releasing_leases(&self) -> bool {
+        self.dhcp.iter().flat_map(|dhcp| &dhcp.links).any(|link| link.leaving)
+    }
+
     /// What the server gave `interface`, while it has it.
     #[must_use]
     pub fn dhcp_lease(&self, interface: InterfaceId) -> Option<&DhcpLease> {

@@ -85,6 +85,8 @@ pub(crate) struct Assigned {
     pub(crate) prefix_len: u8,
     /// Whether, and how gladly, it is used.
     pub(crate) state: AddressState,
+    /// It is one that changes from day to day (RFC 8981).
+    pub(crate) temporary: bool,
 }
 
 /// RFC 4862 2: what an address is good for.
@@ -456,7 +458,7 @@ impl Interfaces {
         prefix_len: u8,
     ) -> Result<(), Error> {
         let state = self.first_state(shared, id, address);
-        let assigned = Assigned { address, prefix_len, state };
+        let assigned = Assigned { address, prefix_len, state, temporary: false };
         let broadcast = match address {
             IpAddr::V4(v4) => v4.is_broadcast() || assigned.is_broadcast(v4),
             IpAddr::V6(_) => false,
@@ -482,6 +484,14 @@ impl Interfaces {
         self.changed();
         self.address_added(shared, id, assigned);
         Ok(())
+    }
+
+    /// An address is one that changes from day to day.
+    pub(super) fn set_temporary(&mut self, id: InterfaceId, address: IpAddr) {
+        let Ok(interface) = self.interface_mut(id) else { return };
+        if let Some(own) = interface.addresses.iter_mut().find(|own| own.address == address) {
+            own.temporary = true;
+        }
     }
 
     /// Changes what an address is good for.

@@ -50,6 +50,7 @@ mod router;
 mod scope;
 mod shortcut;
 mod source;
+mod temporary;
 
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};

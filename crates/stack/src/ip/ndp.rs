@@ -139,6 +139,7 @@ impl Interfaces {
             destination: destination.into(),
             traffic_class: 0,
             ttl: ndp::HOP_LIMIT,
+            options: wire::ipv4::Options::NONE,
             message: FrameBuf::from(bytes),
             kind: "ICMPv6 neighbour advertisement",
             reason: Sent::NeighborAdvertisement,

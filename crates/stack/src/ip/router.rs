@@ -308,23 +308,27 @@ impl Interfaces {
         let now = shared.now;
         let lifetimes = (moment(now, said.preferred_lifetime), moment(now, said.valid_lifetime));
         let autoconf = &mut self.autoconf;
-        let is_it = |lease: &&mut Lease| (lease.interface, lease.prefix) == (interface, prefix);
+        let is_it = |lease: &&mut Lease| {
+            (lease.interface, lease.prefix) == (interface, prefix) && lease.temporary.is_none()
+        };
         if let Some(lease) = autoconf.leases.iter_mut().find(is_it) {
             lease.preferred_until = lifetimes.0;
             lease.valid_until = longer_life(now, lease.valid_until, lifetimes.1);
-            let address = lease.address;
+            let (address, valid) = (lease.address, lease.valid_until);
             let fresh = lifetimes.0.is_none_or(|until| until > now);
             if fresh && self.has_address(interface, address.into()) {
                 self.set_state(interface, address.into(), AddressState::Preferred);
             }
-            return;
+            return self.renew_temporary(shared, interface, prefix, (lifetimes.0, valid));
         }
-        let made = autoconf.leases.iter().filter(|lease| lease.prefix != LINK_LOCAL).count();
+        let stable = |lease: &&Lease| lease.prefix != LINK_LOCAL && lease.temporary.is_none();
+        let made = autoconf.leases.iter().filter(stable).count();
         if said.valid_lifetime > 0
             && made < LIMIT
             && let Ok(address) = self.make_address(shared, interface, prefix, 0)
         {
             self.autoconf.set_lifetimes(interface, address, lifetimes);
+            self.renew_temporary(shared, interface, prefix, lifetimes);
         }
     }
 }
