@@ -35,6 +35,8 @@ struct Addressing {
     addresses: Vec<(IpAddr, u8)>,
     /// At most one of each family.
     gateways: Vec<IpAddr>,
+    /// Who takes the place of one that is dead.
+    spare_gateways: Vec<IpAddr>,
     /// Packets to any address are ours.
     any: bool,
     /// IPv6 addresses make themselves.
@@ -78,6 +80,13 @@ impl Interface {
     #[must_use]
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.set_gateway(gateway.into());
+        self
+    }
+
+    /// Takes the place of the gateway when that does not answer, and of another such one.
+    #[must_use]
+    pub fn spare_gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
+        self.addressing.spare_gateways.push(gateway.into());
         self
     }
 
@@ -176,6 +185,13 @@ impl StackBuilder {
     /// [`start`](StackBuilder::start) is given. Can be called once for each family.
     pub fn gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
         self.addressing.set_gateway(gateway.into());
+        self
+    }
+
+    /// Takes the place of the gateway when that does not answer, and of another such one, on the link
+    /// that [`start`](StackBuilder::start) is given (RFC 1122 3.3.1.4).
+    pub fn spare_gateway(mut self, gateway: impl Into<IpAddr>) -> Self {
+        self.addressing.spare_gateways.push(gateway.into());
         self
     }
 
@@ -401,6 +417,10 @@ fn add_interface(
     for gateway in &addressing.gateways {
         core.set_gateway(id, *gateway)
             .map_err(|error| explain(error, &format!("{gateway} cannot be the gateway")))?;
+    }
+    for gateway in &addressing.spare_gateways {
+        core.add_gateway(id, *gateway)
+            .map_err(|error| explain(error, &format!("{gateway} cannot be a gateway")))?;
     }
     if addressing.dhcp {
         core.dhcp_start(wire::time::Instant::ZERO, id).map_err(|error| {
