@@ -64,8 +64,10 @@ fn answer(
             let has = |word| options.contains(&word);
             let (all, listening, info) = (has("all"), has("listening"), has("info"));
             let selection = Selection { all, listening, info };
+            let sockets = stack.sockets();
+            // Asked second: whose socket is listed is known by then.
             let users = if has("processes") { Some(served.sockets()) } else { None };
-            let table = ss::table(&stack.sockets(), selection, users.as_deref(), stack.now());
+            let table = ss::table(&sockets, selection, users.as_deref(), stack.now());
             frame::write(&mut out, table.as_bytes())?;
             success()
         }
