@@ -23,6 +23,9 @@ use crate::shared::Shared;
 /// it came.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
 
+/// How long a stop waits until an address is given back to its DHCP server.
+const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A running stack: what `bind` and `connect` take as their first argument.
 ///
 /// A handle is cheap to clone, and every clone and every socket keeps the stack running. It ends
@@ -63,7 +66,7 @@ impl Stack {
     /// follows (FIN), and what was written is delivered first, within `timeout`. True when all of
     /// it was acknowledged in time.
     ///
-    /// What peers send meanwhile can still be read. A peer that has not closed its own half by then
+    /// Addresses go back to the DHCP servers that gave them. What peers send meanwhile can still be read. A peer that has not closed its own half by then
     /// is reset, behind the end of the stream. Blocks; in asynchronous code use a blocking task.
     pub fn stop_graceful(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
@@ -72,6 +75,7 @@ impl Stack {
             let _ = shard.call(|engine, now| shutdown_all(&mut engine.stack, now));
         }
         let delivered = loop {
+            self.rely_on_no_host();
             let undelivered = self.try_each(|engine| engine.is_undelivered());
             match undelivered {
                 Ok(undelivered) if !undelivered.contains(&true) => break true,
@@ -81,8 +85,24 @@ impl Stack {
                 Ok(_) | Err(_) => break false,
             }
         };
+        self.give_leases_back();
         self.stop();
         delivered
+    }
+
+    /// Others may have the addresses then (RFC 2131 4.4.6). A server whose hardware address is not
+    /// known any more is waited for a little.
+    fn give_leases_back(&self) {
+        let first = self.holds[0].shared();
+        let mut leaving = first.call(|engine, now| {
+            engine.stack.dhcp_stop_all(now);
+            engine.stack.is_releasing_leases()
+        });
+        let until = Instant::now().checked_add(RELEASE_PATIENCE);
+        while matches!(leaving, Ok(true)) && until.is_some_and(|until| Instant::now() < until) {
+            thread::sleep(DRAIN_POLL);
+            leaving = first.call(|engine, _| engine.stack.is_releasing_leases());
+        }
     }
 
     /// Why the stack has ended, or `None` while it runs.
@@ -237,6 +257,7 @@ impl Stack {
     pub fn wait_for_lease(&self, timeout: Duration) -> io::Result<DhcpLease> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
+            self.rely_on_no_host();
             if let Some(lease) = self.dhcp_lease() {
                 return Ok(lease);
             }
@@ -253,8 +274,9 @@ impl Stack {
         }
     }
 
-    /// Gives the address back to the DHCP server and stops asking, which [`stop`](Stack::stop) alone does
-    /// not: a lease that nobody gave back ends by itself.
+    /// Gives the address back to the DHCP server and stops asking.
+    /// [`stop_graceful`](Stack::stop_graceful) does so, too, but not [`stop`](Stack::stop): a lease that
+    /// nobody gave back ends by itself.
     ///
     /// # Errors
     /// `InvalidInput` when no address was asked for, `NetworkDown` when the stack has ended.
@@ -301,6 +323,11 @@ impl Stack {
     /// `NetworkUnreachable` or `InvalidInput` when the gateway is in no network of ours.
     pub fn set_gateway(&self, gateway: IpAddr) -> io::Result<()> {
         self.command(|engine, interface| engine.stack.set_gateway(interface, gateway))
+    }
+
+    /// This thread may be the one that runs the task which carries the frames.
+    fn rely_on_no_host(&self) {
+        self.all().for_each(|shard| shard.lead.host_wakes());
     }
 
     /// Carries `f` out on each shard. They are alike, so it succeeds on all of them or on none.

@@ -2,7 +2,7 @@
 //!
 //! The program keeps its own network, and with it the kernel's sockets to the world; the command has
 //! nothing but a device, whose other end the program gets. So a proxy can dial for the command, and
-//! nothing loops. It needs no privileges where users may make namespaces and open `/dev/net/tun`.
+//! nothing loops. It needs no privileges where users may make namespaces.
 //!
 //! ```no_run
 //! let command = std::env::args_os().skip(1);
@@ -39,13 +39,18 @@ use rustix::net::{
 };
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use crate::{Layer, Link, Netlink, Tun, TunBuilder, namespace};
+use wire::ethernet::EthernetAddress;
+
+use crate::{Layer, Link, Netlink, PacketSocket, Tun, TunBuilder, namespace};
 
 /// Tells the copy of the program where to send the device.
 const VARIABLE: &str = "ESTAB_LAB_SOCKET";
 
 /// The interface inside.
 const INTERFACE: &str = "estab0";
+
+/// The far end of the pair that takes the place of a TUN device.
+const FAR_END: &str = "estab1";
 
 /// How long the copy may take to open the device.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +65,7 @@ pub struct Lab {
     mtu: u16,
     offload: bool,
     any: bool,
+    packet: bool,
 }
 
 /// COMMAND, ready or at work. Dropping it ends it.
@@ -88,7 +94,7 @@ impl Lab {
     /// A lab with a TUN device of an MTU of 1500, and offload where it is granted.
     #[must_use]
     pub fn new() -> Self {
-        Self { layer: Layer::Tun, mtu: 1500, offload: true, any: false }
+        Self { layer: Layer::Tun, mtu: 1500, offload: true, any: false, packet: false }
     }
 
     /// The default route of both families leads to the device: the stack is the whole world.
@@ -102,6 +108,14 @@ impl Lab {
     #[must_use]
     pub fn layer(mut self, layer: Layer) -> Self {
         self.layer = layer;
+        self
+    }
+
+    /// A pair of virtual Ethernet interfaces and a packet socket on one of them, as where
+    /// `/dev/net/tun` cannot be opened.
+    #[must_use]
+    pub fn packet(mut self) -> Self {
+        self.packet = true;
         self
     }
 
@@ -126,14 +140,16 @@ impl Lab {
     /// started it. Inside, `ESTAB_KERNEL` and `ESTAB_STACK` tell the addresses, `ESTAB_KERNEL6` and
     /// `ESTAB_STACK6` those of IPv6.
     ///
+    /// Where `/dev/net/tun` cannot be opened the device is a [packet socket](Self::packet): it carries
+    /// Ethernet frames whatever [`layer`](Self::layer) says, and nobody needs to know.
+    ///
     /// # Errors
-    /// `InvalidInput` without a command; `PermissionDenied` when this user may make no namespaces or not
-    /// open `/dev/net/tun`; `NotFound` when there is no such device or no such command. The message says
-    /// what to do.
+    /// `InvalidInput` without a command; `PermissionDenied` when this user may make no namespaces;
+    /// `NotFound` when there is no such command. The message says what to do.
     pub fn command<S: Into<OsString>>(
         &self,
         command: impl IntoIterator<Item = S>,
-    ) -> io::Result<(Tun, Inside)> {
+    ) -> io::Result<(Box<dyn Link>, Inside)> {
         let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
         let Some((program, arguments)) = command.split_first() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command for the lab"));
@@ -151,9 +167,14 @@ impl Lab {
             .map_err(|error| explain("cannot start this program again", &error))?;
         let mut inside = Inside { child, stream: None };
         let stream = inside.connection(&listener)?;
-        let device = receive_device(&stream)?;
+        let (device, address) = receive_device(&stream)?;
         inside.stream = Some(stream);
-        let device = TunBuilder::new().mtu(self.mtu).offload(self.offload).adopt(device)?;
+        let device: Box<dyn Link> = match address {
+            None => Box::new(TunBuilder::new().mtu(self.mtu).offload(self.offload).adopt(device)?),
+            Some(address) => {
+                Box::new(PacketSocket::adopt(device, FAR_END, address, self.mtu, self.offload))
+            }
+        };
         Ok((device, inside))
     }
 
@@ -190,11 +211,16 @@ impl Lab {
     }
 
     /// Enters the namespaces and opens the device there.
-    fn open(&self) -> io::Result<Tun> {
+    fn open(&self) -> io::Result<Opened> {
         namespace::enter_lab()?;
-        let device = TunBuilder::new().name(INTERFACE).layer(self.layer).mtu(self.mtu);
-        let device = device.offload(self.offload).open()?;
         let mut netlink = Netlink::open()?;
+        let tun = TunBuilder::new().name(INTERFACE).layer(self.layer).mtu(self.mtu);
+        let tun = if self.packet { None } else { Some(tun.offload(self.offload).open()) };
+        let device = match tun {
+            Some(Ok(tun)) => Opened::Tun(Box::new(tun)),
+            Some(Err(error)) if !is_about_the_device_file(&error) => return Err(error),
+            _ => Opened::Packet(self.open_veth(&mut netlink)?),
+        };
         netlink.set_up("lo")?;
         let has_ipv6 = self.mtu >= wire::ipv6::MIN_MTU && namespace::has_ipv6();
         if has_ipv6 {
@@ -207,15 +233,36 @@ impl Lab {
             netlink.add_address(INTERFACE, IpAddr::V6(Self::KERNEL.1), 64)?;
         }
         if self.any {
-            self.add_default_routes(&mut netlink, has_ipv6)?;
+            self.add_default_routes(&mut netlink, &device, has_ipv6)?;
         }
         namespace::keep_capabilities()?;
         Ok(device)
     }
 
-    fn add_default_routes(&self, netlink: &mut Netlink, has_ipv6: bool) -> io::Result<()> {
+    /// A pair whose one end the kernel has, and the socket on the other.
+    fn open_veth(&self, netlink: &mut Netlink) -> io::Result<PacketSocket> {
+        netlink.create_veth(INTERFACE, FAR_END)?;
+        for end in [INTERFACE, FAR_END] {
+            netlink.set_mtu(end, self.mtu)?;
+        }
+        // The kernel has nothing to say on the far end.
+        namespace::forbid_ipv6(FAR_END);
+        netlink.set_up(FAR_END)?;
+        match self.offload {
+            true => PacketSocket::open(FAR_END),
+            false => PacketSocket::without_offload(FAR_END, INTERFACE),
+        }
+    }
+
+    fn add_default_routes(
+        &self,
+        netlink: &mut Netlink,
+        device: &Opened,
+        has_ipv6: bool,
+    ) -> io::Result<()> {
         // On Ethernet somebody must have a hardware address: the stack.
-        let through = |stack: IpAddr| (self.layer == Layer::Tap).then_some(stack);
+        let is_ethernet = self.layer == Layer::Tap || matches!(device, Opened::Packet(_));
+        let through = |stack: IpAddr| is_ethernet.then_some(stack);
         let (v4, v6) = (IpAddr::V4(Self::STACK.0), IpAddr::V6(Self::STACK.1));
         netlink.add_route(Ipv4Addr::UNSPECIFIED.into(), 0, through(v4), INTERFACE)?;
         if has_ipv6 {
@@ -223,6 +270,12 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// The device, where it was opened.
+enum Opened {
+    Tun(Box<Tun>),
+    Packet(PacketSocket),
 }
 
 impl Inside {
@@ -298,8 +351,10 @@ fn call_home(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&address)
 }
 
-/// What is sent with a device, before an error's kind and text, and to let COMMAND begin.
+/// What is sent with a TUN device, with a packet socket before its hardware address, before an error's
+/// kind and text, and to let COMMAND begin.
 const DEVICE: u8 = b'd';
+const PACKET: u8 = b'p';
 const ERROR: u8 = b'e';
 const BEGIN: u8 = b'b';
 
@@ -309,13 +364,18 @@ fn is_told_to_begin(mut stream: &UnixStream) -> bool {
     stream.read_exact(&mut told).is_ok() && told == [BEGIN]
 }
 
-fn send_device(stream: &UnixStream, device: &Tun) -> io::Result<()> {
-    let descriptor = device.descriptor().ok_or(io::ErrorKind::Unsupported)?;
-    let descriptors = [descriptor];
+fn send_device(stream: &UnixStream, device: &Opened) -> io::Result<()> {
+    let (descriptor, bytes) = match device {
+        Opened::Tun(tun) => (tun.descriptor(), vec![DEVICE]),
+        Opened::Packet(socket) => {
+            let address = socket.address().0;
+            (socket.descriptor(), [&[PACKET][..], &address].concat())
+        }
+    };
+    let descriptors = [descriptor.ok_or(io::ErrorKind::Unsupported)?];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let bytes = [DEVICE];
     sendmsg(stream, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
@@ -335,7 +395,8 @@ const KINDS: [io::ErrorKind; 5] = [
     io::ErrorKind::Unsupported,
 ];
 
-fn receive_device(stream: &UnixStream) -> io::Result<OwnedFd> {
+/// The device, and the stack's hardware address when it is a packet socket.
+fn receive_device(stream: &UnixStream) -> io::Result<(OwnedFd, Option<EthernetAddress>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; 1024];
@@ -345,7 +406,11 @@ fn receive_device(stream: &UnixStream) -> io::Result<OwnedFd> {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message
             && let Some(device) = descriptors.next()
         {
-            return Ok(device);
+            let address = match bytes.get(..received.bytes) {
+                Some([PACKET, address @ ..]) => address.try_into().ok().map(EthernetAddress),
+                _ => None,
+            };
+            return Ok((device, address));
         }
     }
     match bytes.get(..received.bytes) {
@@ -355,6 +420,11 @@ fn receive_device(stream: &UnixStream) -> io::Result<OwnedFd> {
         }
         _ => Err(io::Error::other("the program's copy sent no device")),
     }
+}
+
+/// Whether the device file, and not something about the interface, is the obstacle.
+fn is_about_the_device_file(error: &io::Error) -> bool {
+    error.to_string().starts_with("/dev/net/tun")
 }
 
 /// Says early that a command cannot be run.

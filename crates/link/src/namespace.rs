@@ -110,6 +110,11 @@ pub fn allow_ipv6(interface: &str) {
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0");
 }
 
+/// No IPv6 on an interface: router solicitations would only distract.
+pub(crate) fn forbid_ipv6(interface: &str) {
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1");
+}
+
 fn explain(error: &io::Error) -> io::Error {
     let what_to_do = match error.kind() {
         io::ErrorKind::PermissionDenied => {

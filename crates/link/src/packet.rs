@@ -71,6 +71,33 @@ impl PacketSocket {
         Self::open_with(name, false, None)
     }
 
+    /// Takes a socket that another process opened, on an interface of its own network: `address` is that
+    /// of the stack on it, `mtu` the interface's, and `offload` how it was opened.
+    pub(crate) fn adopt(
+        device: OwnedFd,
+        name: &str,
+        address: EthernetAddress,
+        mtu: u16,
+        offload: bool,
+    ) -> Self {
+        let capabilities = Capabilities {
+            medium: Medium::Ethernet(address),
+            mtu,
+            checksum: offload,
+            segmentation: offload,
+        };
+        let frames = FrameDevice { device, vnet: true, capabilities, cuts_datagrams: false };
+        Self { frames, name: name.to_owned() }
+    }
+
+    /// The stack's address.
+    pub(crate) fn address(&self) -> EthernetAddress {
+        match self.frames.capabilities.medium {
+            Medium::Ethernet(address) => address,
+            _ => EthernetAddress([0; 6]),
+        }
+    }
+
     /// The interface's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -98,14 +125,8 @@ impl PacketSocket {
         // The header also tells of checksums that the sender left open, so it is there always.
         sys::use_vnet_header(device.as_fd()).map_err(explain)?;
         let mtu = interface::mtu(name).map_err(explain)?;
-        let capabilities = Capabilities {
-            medium: Medium::Ethernet(address),
-            mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
-            checksum: offload,
-            segmentation: offload,
-        };
-        let frames = FrameDevice { device, vnet: true, capabilities, cuts_datagrams: false };
-        Ok(Self { frames, name: name.to_owned() })
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        Ok(Self::adopt(device, name, address, mtu, offload))
     }
 
     fn explain(&self, error: io::Error) -> io::Error {

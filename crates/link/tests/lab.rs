@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use link::{Lab, Layer, Link, Tun, buffer_size};
+use link::{Lab, Layer, Link, buffer_size};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use wire::ethernet::{self, EtherType};
 use wire::frame::{FrameBuf, Medium};
@@ -29,6 +29,7 @@ const CASES: &[Case] = &[
     ("packets_to_everywhere_come_out_here", packets_to_everywhere_come_out_here),
     ("without_a_default_route_there_is_none", without_a_default_route_there_is_none),
     ("a_tap_asks_for_the_stack", a_tap_asks_for_the_stack),
+    ("so_does_a_packet_socket", so_does_a_packet_socket),
     ("the_program_stays_outside", the_program_stays_outside),
     ("the_command_begins_when_it_is_told_to", the_command_begins_when_it_is_told_to),
     ("who_is_dropped_ends", who_is_dropped_ends),
@@ -93,13 +94,13 @@ fn inside(what: &str) -> ExitCode {
 }
 
 /// The lab of a case, whose command is `inside`.
-fn lab(lab: &Lab, what: &str) -> io::Result<(Tun, link::lab::Inside)> {
+fn lab(lab: &Lab, what: &str) -> io::Result<(Box<dyn Link>, link::lab::Inside)> {
     let itself = std::env::current_exe()?.into_os_string();
     lab.command(["env".into(), format!("{INSIDE}={what}").into(), itself])
 }
 
 /// The next IP packet of UDP that comes from the device.
-fn next_datagram(device: &mut Tun) -> io::Result<Vec<u8>> {
+fn next_datagram(device: &mut Box<dyn Link>) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + PATIENCE;
     let mut frame = FrameBuf::with_capacity(buffer_size(&device.capabilities()));
     while Instant::now() < deadline {
@@ -120,7 +121,7 @@ fn packets_to_everywhere_come_out_here() -> io::Result<()> {
     let far = ["203.0.113.7:53", "10.77.0.2:9", "[2001:db8::7]:53", "[fd77::2]:9"];
     let (mut device, mut inside) = lab(&Lab::new().any(), &far.join(","))?;
     inside.start()?;
-    assert_eq!((device.name(), device.capabilities().mtu), ("estab0", 1500));
+    assert_eq!(device.capabilities().mtu, 1500);
     for to in far {
         let to: SocketAddr = to.parse().expect("an address");
         let packet = next_datagram(&mut device)?;
@@ -143,8 +144,15 @@ fn without_a_default_route_there_is_none() -> io::Result<()> {
 }
 
 fn a_tap_asks_for_the_stack() -> io::Result<()> {
-    let tap = Lab::new().any().layer(Layer::Tap).mtu(1400).offload(false);
-    let (mut device, mut inside) = lab(&tap, "203.0.113.7:53")?;
+    asks_for_the_stack(&Lab::new().any().layer(Layer::Tap).mtu(1400).offload(false))
+}
+
+fn so_does_a_packet_socket() -> io::Result<()> {
+    asks_for_the_stack(&Lab::new().any().packet().mtu(1400).offload(false))
+}
+
+fn asks_for_the_stack(ethernet: &Lab) -> io::Result<()> {
+    let (mut device, mut inside) = lab(ethernet, "203.0.113.7:53")?;
     inside.start()?;
     let capabilities = device.capabilities();
     assert!(matches!(capabilities.medium, Medium::Ethernet(_)));
@@ -204,14 +212,14 @@ fn the_command_begins_when_it_is_told_to() -> io::Result<()> {
 
 fn what_is_no_command_is_refused() -> io::Result<()> {
     let none = Lab::new().command(Vec::<std::ffi::OsString>::new());
-    assert_eq!(none.expect_err("no command").kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(none.err().expect("no command").kind(), io::ErrorKind::InvalidInput);
     for missing in ["/no/such/program", "no-such-program-anywhere"] {
-        let error = Lab::new().command([missing]).expect_err("no such command");
+        let error = Lab::new().command([missing]).err().expect("no such command");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().contains(missing), "{error}");
     }
     // What goes wrong inside is told outside.
-    let error = Lab::new().mtu(10).command(["true"]).expect_err("no device has such an MTU");
+    let error = Lab::new().mtu(10).command(["true"]).err().expect("no device has such an MTU");
     if error.kind() == io::ErrorKind::PermissionDenied {
         return Err(error);
     }

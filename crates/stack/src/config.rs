@@ -99,11 +99,27 @@ pub struct Config {
     /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
     /// ones each time keeps 16 random bytes.
     pub stable_secret: Option<[u8; 16]>,
+    /// Make a temporary address beside the stable one of each prefix that routers advertise, and begin
+    /// conversations from it (RFC 8981). Off, as Linux's `use_tempaddr`: who serves wants to be known.
+    pub temporary_addresses: bool,
+    /// How long a temporary address is used for something new, at most, less up to two fifths of that. A
+    /// day (RFC 8981 3.8, TEMP_PREFERRED_LIFETIME).
+    pub temporary_preferred: Duration,
+    /// How long it lives, at most. Two days (TEMP_VALID_LIFETIME).
+    pub temporary_valid: Duration,
     /// Of how many destinations it is kept that their way takes less than the link; the one that was
     /// learnt first goes first. 1024, as many as neighbours: without an entry a way is found out anew.
     pub path_mtu_limit: usize,
     /// How long that is kept. 10 minutes (RFC 1191 6.3, RFC 8201 4).
     pub path_mtu_expiry: Duration,
+    /// Follow redirects of the router that packets go to (RFC 1122 3.2.2.2, RFC 4861 8). On, as on a Linux
+    /// that is no router. Anybody on the link can forge one: off where strangers are.
+    pub accept_redirects: bool,
+    /// Of how many destinations the first hop that a redirect told of is kept; the one that was learnt
+    /// first goes first. 1024, as many as neighbours.
+    pub redirect_limit: usize,
+    /// How long that is kept. 10 minutes, as what is known of paths: then the router is asked again.
+    pub redirect_expiry: Duration,
     /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
     /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
     pub reassembly_memory: usize,
@@ -182,9 +198,15 @@ impl Default for Config {
             neighbor_limit: 1024,
             path_mtu_limit: 1024,
             path_mtu_expiry: Duration::from_secs(600),
+            accept_redirects: true,
+            redirect_limit: 1024,
+            redirect_expiry: Duration::from_secs(600),
             duplicate_address_probes: 1,
             dhcp_probes: 3,
             stable_secret: None,
+            temporary_addresses: false,
+            temporary_preferred: Duration::from_secs(24 * 3600),
+            temporary_valid: Duration::from_secs(48 * 3600),
             reassembly_memory: 4 << 20,
             reassembly_per_source: 512 << 10,
             fragments_per_datagram: 2048,

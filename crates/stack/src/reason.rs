@@ -154,6 +154,8 @@ reasons! {
         LinkGroup: "for us alone, but sent to everybody on the link", "RFC 1122 3.3.6";
         MalformedIpOption: "an IP option makes no sense", "RFC 1122 3.2.1.8";
         SourceRoute: "source-routed", "RFC 1122 3.2.1.8";
+        RedirectIgnored: "a redirect, which is not to be followed here", "RFC 1122 3.2.2.2";
+        RedirectImplausible: "a redirect from another than the gateway, or to nobody near", "RFC 1122 3.2.2.2";
         MalformedExtension: "an extension header makes no sense", "RFC 8200 4";
         NoNextHeader: "nothing follows the headers", "RFC 8200 4.7";
         FragmentOverlap: "a fragment overlaps with another: the datagram is given up", "RFC 5722 4";

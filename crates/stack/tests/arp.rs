@@ -401,3 +401,47 @@ proptest! {
         prop_assert_eq!(host.stack.sockets()[0].send_queue, 0);
     }
 }
+
+/// Whom ARP is asked for in the only frame that is sent now.
+#[track_caller]
+fn asked_for(host: &mut Host) -> Ipv4Addr {
+    let bytes = host.sends_one();
+    parse_arp(&bytes).1.target_protocol
+}
+
+/// RFC 1122 3.3.1.4: "The IP layer MUST be able to detect the failure of a next-hop gateway that is listed
+/// in its route cache and to choose an alternate gateway", of which there can be several (3.3.1.2).
+#[test]
+fn a_dead_gateway_is_left_for_the_next() {
+    let mut host = Host::tap();
+    let third = Ipv4Addr::new(10, 77, 0, 4);
+    host.stack.set_gateway(host.interface, THEM.into()).unwrap();
+    for gateway in [OTHER, third, OTHER, THEM] {
+        host.stack.add_gateway(host.interface, gateway.into()).unwrap();
+    }
+    let id = host.stack.udp_bind(v4(US, 5000)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"hello", v4(FAR, 7)).unwrap();
+    // Nobody answers: each in its turn, and the datagram waits for one that does.
+    for gateway in [THEM, OTHER, third, THEM] {
+        for _ in 0..3 {
+            assert_eq!(asked_for(&mut host), gateway);
+            host.later_millis(1000);
+        }
+    }
+    assert_eq!(asked_for(&mut host), OTHER);
+    let ours = (OUR_HARDWARE, US);
+    host.arrives(&arp_frame(Operation::REPLY, (THEIR_HARDWARE, OTHER), ours));
+    let bytes = host.sends_one();
+    let (ethernet, packet) = parse_frame(&bytes);
+    assert_eq!((ethernet.destination, parse_udp(packet).2), (THEIR_HARDWARE, &b"hello"[..]));
+    assert_eq!(host.dropped(Dropped::NeighborUnresolved), 0);
+    // One that is set is the only one.
+    host.stack.set_gateway(host.interface, third.into()).unwrap();
+    host.stack.udp_send_to(host.now, id, b"hello", v4(FAR, 7)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(asked_for(&mut host), third);
+        host.later_millis(1000);
+    }
+    host.sends_nothing();
+    assert_eq!(host.dropped(Dropped::NeighborUnresolved), 1);
+}

@@ -99,7 +99,9 @@ fn an_address_is_released_before_it_goes() {
     let mut host = asking(Config { dhcp_probes: 0, ..Config::default() });
     given(&mut host);
     host.sends();
-    host.stack.dhcp_stop(host.now, host.interface).unwrap();
+    assert!(!host.stack.is_releasing_leases());
+    host.stack.dhcp_stop_all(host.now);
+    assert!(host.stack.is_releasing_leases());
     assert_eq!(parse_arp(&host.sends_one()).1.target_protocol, THEM);
     assert!(host.stack.is_local(US.into()));
     host.arrives(&arp_reply());
@@ -108,7 +110,7 @@ fn an_address_is_released_before_it_goes() {
     let message = Message::parse(parse_udp(packet).2).unwrap();
     assert_eq!((message.kind, message.client_address), (MessageType::RELEASE, US));
     host.sends_nothing();
-    assert!(!host.stack.is_local(US.into()));
+    assert!(!host.stack.is_local(US.into()) && !host.stack.is_releasing_leases());
     assert_eq!(host.stack.dns_servers(), []);
     let changes: Vec<_> = std::iter::from_fn(|| host.stack.poll_dhcp_change()).collect();
     assert!(changes[0].lease.is_some() && changes[1].lease.is_none());

@@ -50,6 +50,25 @@ fn an_echo_request_to_everybody_is_ignored() {
     host.drops(&echo(&ip, b"x"), Dropped::IcmpIgnored);
 }
 
+/// 3.2.2.6: "If a Record Route and/or Timestamp option is received in an ICMP Echo Request, this option
+/// SHOULD be updated to include the current host and included in the IP header of the Echo Reply message,
+/// without "truncation"."
+#[test]
+fn what_an_echo_request_recorded_goes_on_being_recorded() {
+    let mut host = Host::tun();
+    let asked = [7, 11, 8, 192, 0, 2, 1, 0, 0, 0, 0, 0];
+    let options = ipv4::Options::from_bytes(&asked).unwrap();
+    host.arrives(&echo(&ipv4::Header { options, ..header(Protocol::ICMP) }, b"x"));
+    let bytes = host.sends_one();
+    let (ip, icmp, payload) = parse_icmp(&bytes);
+    assert_eq!(ip.options.as_bytes(), [7, 11, 12, 192, 0, 2, 1, 10, 77, 0, 2, 0]);
+    assert_eq!((icmp, payload), (Header::EchoReply { identifier: 1, sequence: 2 }, &b"x"[..]));
+    // Where there is no room for it the answer goes without.
+    host.arrives(&echo(&ipv4::Header { options, ..header(Protocol::ICMP) }, &[0; 1465]));
+    let bytes = host.sends_one();
+    assert!(parse_icmp(&bytes).0.options.is_empty());
+}
+
 /// 3.2.2.8: the reply comes from the address that was asked, without delay.
 #[test]
 fn a_timestamp_request_is_answered() {

@@ -10,6 +10,7 @@ use host::*;
 use proptest::prelude::*;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};
+use wire::icmpv4;
 use wire::ip::Protocol;
 use wire::ipv4::{self, kind};
 
@@ -144,6 +145,26 @@ fn unknown_options_are_ignored() {
     host.arrives(&with_option(&[kind::RECORD_ROUTE, 7, 4, 0, 0, 0, 0, 0]));
     host.arrives(&with_option(&[kind::ROUTER_ALERT, 4, 0, 0]));
     assert_eq!(host.sends().len(), 3);
+}
+
+/// RFC 791 3.1: "The pointer is relative to this option, and the smallest legal value for the pointer is
+/// 4", or 5 where times are recorded. What is wrong is told (RFC 1122 3.2.2.5).
+#[test]
+fn options_that_point_astray_are_answered() {
+    let mut host = Host::tun();
+    for option in [
+        [kind::RECORD_ROUTE, 7, 3, 0, 0, 0, 0, 0],
+        [kind::RECORD_ROUTE, 7, 5, 0, 0, 0, 0, 0],
+        [kind::TIMESTAMP, 8, 4, 0, 0, 0, 0, 0],
+        [kind::TIMESTAMP, 8, 5, 1, 0, 0, 0, 0],
+    ] {
+        host.later_millis(1000);
+        host.arrives(&with_option(&option));
+        let bytes = host.sends_one();
+        let (_, icmp, _) = parse_icmp(&bytes);
+        assert_eq!(icmp, icmpv4::Header::ParameterProblem { code: 0, pointer: 22 });
+    }
+    assert_eq!(host.dropped(Dropped::MalformedIpOption), 4);
 }
 
 /// RFC 9293 3.9.2.3: a SYN to a broadcast address is silently discarded.

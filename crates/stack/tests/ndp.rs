@@ -327,15 +327,6 @@ fn messages_that_may_not_be_believed_are_dropped() {
     host.sends_nothing();
 }
 
-/// Redirects are ignored: anybody on the link could send one.
-#[test]
-fn redirects_are_ignored() {
-    let mut host = tap();
-    let router = "fe80::1".parse().unwrap();
-    let header = Header::Redirect { target: "fe80::9".parse().unwrap(), destination: FAR };
-    host.drops(&ndp_frame((router, US), header, &[]), Dropped::IcmpIgnored);
-}
-
 #[test]
 fn groups_need_no_neighbor() {
     let mut host = tap();

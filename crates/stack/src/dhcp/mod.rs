@@ -101,7 +101,7 @@ struct Link {
 /// Addresses from a DHCP server.
 impl Stack {
     /// Gets an address for `interface` from a DHCP server, with a route to its network and one through
-    /// the first router, and keeps it for as long as the server prolongs it;
+    /// its routers (the first, and the others where it is dead), and keeps it for as long as the server prolongs it;
     /// [`Stack::poll_dhcp_change`] tells. The UDP port 68 is taken for that.
     ///
     /// # Errors
@@ -147,6 +147,23 @@ impl Stack {
             self.carry_out(interface, action);
         }
         Ok(())
+    }
+
+    /// The same for every interface that has a client. [`Stack::is_releasing_leases`] tells how long that
+    /// takes.
+    pub fn dhcp_stop_all(&mut self, now: Instant) {
+        let links = self.dhcp.iter().flat_map(|dhcp| &dhcp.links).filter(|link| !link.leaving);
+        let interfaces: Vec<_> = links.map(|link| link.interface).collect();
+        for interface in interfaces {
+            // There is one: it was just found.
+            let _ = self.dhcp_stop(now, interface);
+        }
+    }
+
+    /// Whether some client gives its address back, and has not sent that yet.
+    #[must_use]
+    pub fn is_releasing_leases(&self) -> bool {
+        self.dhcp.iter().flat_map(|dhcp| &dhcp.links).any(|link| link.leaving)
     }
 
     /// What the server gave `interface`, while it has it.
@@ -283,6 +300,10 @@ impl Stack {
             // The program may have given the interface the same address: then it stays the program's.
             if self.add_address(interface, lease.address.into(), lease.prefix_len).is_ok() {
                 let routed = router.filter(|&r| self.set_gateway(interface, r.into()).is_ok());
+                for other in lease.routers.iter().skip(1).filter(|_| routed.is_some()) {
+                    // One that cannot be a gateway is no help, and no harm.
+                    let _ = self.add_gateway(interface, (*other).into());
+                }
                 self.set_taken(interface, Some((lease.address, routed)));
                 self.interfaces.announce_v4(interface, lease.address);
             }

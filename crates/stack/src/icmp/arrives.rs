@@ -1,10 +1,11 @@
 //! What each ICMP message means to us (RFC 1122 3.2.2).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use wire::frame::ReceiveChecksum;
 use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
 use wire::ip::Protocol;
+use wire::ipv4;
 
 use super::{IcmpError, Reply, TTL};
 use crate::FourTuple;
@@ -65,6 +66,7 @@ impl Stack {
             Echo::Ignore => return self.discard(packet.received.frame, Dropped::EchoIgnored),
             Echo::HandOver => return self.hand_over(packet),
         }
+        let options = self.recorded(&packet);
         let mut message = packet.received.frame;
         message[0] = kind::ECHO_REPLY;
         icmpv4::fill_checksum(&mut message);
@@ -73,6 +75,7 @@ impl Stack {
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
             ttl: TTL,
+            options,
             message,
             kind: "ICMP echo reply",
             reason: Sent::EchoReply,
@@ -80,14 +83,33 @@ impl Stack {
         self.icmp.push(&mut self.shared, reply);
     }
 
+    /// RFC 1122 3.2.2.6: what a request has recorded on its way goes on being recorded on the way back.
+    fn recorded(&self, packet: &Incoming) -> ipv4::Options {
+        if packet.header_len <= ipv4::MIN_HEADER_LEN {
+            return ipv4::Options::NONE;
+        }
+        let header = packet.received.frame.hidden(packet.header_len);
+        match (ipv4::Header::parse_quoted(header), packet.received.destination) {
+            (Ok((header, _)), IpAddr::V4(ours)) => {
+                super::recorded::recorded(&header.options, ours, self.time_of_day())
+            }
+            _ => ipv4::Options::NONE,
+        }
+    }
+
+    /// Milliseconds of some day, and the bit that says that it is not that of UTC (RFC 792).
+    fn time_of_day(&self) -> u32 {
+        // Milliseconds of a day and more fit into 31 bits; beyond that they start anew.
+        let millis = (self.shared.now.as_millis() & u64::from(!NOT_UNIVERSAL_TIME)) as u32;
+        millis | NOT_UNIVERSAL_TIME
+    }
+
     /// RFC 1122 3.2.2.8: it may be answered, and then without delay and from the same address.
     fn timestamp_request_arrives(&mut self, packet: Incoming, asked: Timestamps) {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
-        // Milliseconds of a day and more fit into 31 bits; beyond that they start anew.
-        let millis = (self.shared.now.as_millis() & u64::from(!NOT_UNIVERSAL_TIME)) as u32;
-        let now = millis | NOT_UNIVERSAL_TIME;
+        let now = self.time_of_day();
         let times = Timestamps { receive: now, transmit: now, ..asked };
         let mut message = packet.received.frame;
         message.truncate(icmpv4::TIMESTAMP_LEN);
@@ -98,6 +120,7 @@ impl Stack {
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
             ttl: TTL,
+            options: wire::ipv4::Options::NONE,
             message,
             kind: "ICMP timestamp reply",
             reason: Sent::TimestampReply,
@@ -111,11 +134,35 @@ impl Stack {
         if !header.is_error() || packet.group {
             return Err(Dropped::IcmpIgnored);
         }
+        if let Header::Redirect { gateway, .. } = *header {
+            return self.redirect_arrives(packet, header, gateway);
+        }
         let error = IcmpError::from_header(header).ok_or(Dropped::IcmpIgnored)?;
         let payload = packet.received.frame.get(header.encoded_len()..).unwrap_or_default();
         let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
         let about = About::of(&quoted).ok_or(Dropped::IcmpUnsolicited)?;
         self.pass_on(packet, about, error)
+    }
+
+    /// RFC 1122 3.2.2.2: a better gateway for what is quoted, if we sent that. A redirect for a network
+    /// is one for the host alone.
+    fn redirect_arrives(
+        &mut self,
+        packet: &Incoming,
+        header: &Header,
+        gateway: Ipv4Addr,
+    ) -> Result<(), Dropped> {
+        let received = &packet.received;
+        // Where there are no hardware addresses every first hop is the same.
+        self.interfaces.ethernet_address(received.interface).ok_or(Dropped::IcmpIgnored)?;
+        let payload = received.frame.get(header.encoded_len()..).unwrap_or_default();
+        let quoted = header.quoted(payload).ok_or(Dropped::MalformedIcmp)?;
+        let (ours, remote) = (quoted.header.source.into(), quoted.header.destination.into());
+        if !self.interfaces.is_local(ours) {
+            return Err(Dropped::IcmpUnsolicited);
+        }
+        let by = (received.interface, received.source);
+        self.interfaces.redirected(&self.shared, by, remote, gateway.into())
     }
 
     /// Takes an error to the socket that sent what it is about.

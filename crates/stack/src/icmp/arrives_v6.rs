@@ -95,6 +95,7 @@ impl Stack {
             destination: source.into(),
             traffic_class: packet.received.traffic_class,
             ttl: TTL,
+            options: wire::ipv4::Options::NONE,
             message,
             kind: "ICMPv6 echo reply",
             reason: Sent::EchoReply,

@@ -83,6 +83,7 @@ impl Icmp {
                 0
             },
             ttl: TTL,
+            options: wire::ipv4::Options::NONE,
             message: FrameBuf::from(message),
             kind,
             reason: problem.reason(),

@@ -106,6 +106,7 @@ impl Icmp {
             message: FrameBuf::from(message),
             kind: if to.is_ipv4() { "ICMP unreachable" } else { "ICMPv6 unreachable" },
             ttl: TTL,
+            options: wire::ipv4::Options::NONE,
             reason: Sent::UnreachableRefused,
         };
         self.push(shared, reply);

@@ -22,6 +22,7 @@ use crate::ip::neighbor::REACHABLE_TIME;
 use crate::ip::opaque::opaque_address;
 use crate::ip::prefix::Prefix;
 use crate::ip::router::{OnLink, Router};
+use crate::ip::temporary::Temporary;
 use crate::shared::Shared;
 use crate::stack::Stack;
 
@@ -37,6 +38,10 @@ pub(crate) struct Autoconf {
     pub(super) random: ChaCha12Rng,
     /// The secret that opaque identifiers are made with.
     secret: [u8; 16],
+    /// The secret that temporary ones are made with: never kept, so that they are new each time.
+    pub(super) temporary_secret: [u8; 16],
+    /// How many temporary addresses were made.
+    pub(super) temporaries: u32,
     /// Some Ethernet link has or had an address of IPv6, or a socket joined a group.
     pub(super) active: bool,
     /// Another shard of the host speaks.
@@ -72,6 +77,8 @@ pub(super) struct Lease {
     pub(super) retries: u8,
     pub(super) preferred_until: Option<Instant>,
     pub(super) valid_until: Option<Instant>,
+    /// It is one that is used for a short time only.
+    pub(super) temporary: Option<Temporary>,
 }
 
 impl Default for Autoconf {
@@ -79,6 +86,8 @@ impl Default for Autoconf {
         Self {
             random: ChaCha12Rng::from_seed([0; 32]),
             secret: [0; 16],
+            temporary_secret: [0; 16],
+            temporaries: 0,
             active: false,
             silent: false,
             links: Vec::new(),
@@ -100,6 +109,7 @@ impl Autoconf {
         self.random = ChaCha12Rng::from_seed(seed);
         rng.fill_bytes(&mut self.secret);
         self.secret = secret.unwrap_or(self.secret);
+        rng.fill_bytes(&mut self.temporary_secret);
         self.silent = silent;
     }
 
@@ -114,9 +124,12 @@ impl Autoconf {
         let solicitations = self.links.iter().filter_map(|link| Some(link.solicitation?.1));
         let leases = self.leases.iter();
         let leases = leases.flat_map(|lease| [lease.preferred_until, lease.valid_until]).flatten();
+        let temporaries = self.leases.iter().filter_map(|lease| lease.temporary);
+        let successors = temporaries.filter_map(|temporary| temporary.successor);
         solicitations
             .chain(self.probes.iter().map(|probe| probe.due))
             .chain(leases)
+            .chain(successors)
             .chain(self.routers.iter().map(|router| router.until))
             .chain(self.prefixes.iter().filter_map(|prefix| prefix.until))
             .chain(self.groups.poll_timeout())
@@ -172,6 +185,7 @@ impl Interfaces {
         }
         self.probe_again(shared);
         self.solicit_routers(shared);
+        self.replace_temporaries(shared);
         self.expire(shared);
         self.report_groups(shared);
     }
@@ -215,20 +229,27 @@ impl Interfaces {
         let IpAddr::V6(network) = prefix.network() else { return Err(Error::InvalidInput) };
         let address =
             opaque_address(&self.autoconf.secret, interface, hardware.0, network, retries);
+        let (preferred_until, valid_until, temporary) = (None, None, None);
+        self.take_lease(
+            shared,
+            Lease { interface, prefix, address, retries, preferred_until, valid_until, temporary },
+        )?;
+        Ok(address)
+    }
+
+    /// Gives an interface an address that was made here.
+    pub(super) fn take_lease(&mut self, shared: &Shared, lease: Lease) -> Result<(), Error> {
+        let Lease { interface, prefix, address, temporary, .. } = lease;
         // First: the address's own affairs begin when it is added.
-        self.autoconf.leases.push(Lease {
-            interface,
-            prefix,
-            address,
-            retries,
-            preferred_until: None,
-            valid_until: None,
-        });
+        self.autoconf.leases.push(lease);
         let added = self.add_address(shared, interface, address.into(), prefix.length());
         if let Err(error) = added {
             let is_it = |lease: &Lease| (lease.interface, lease.address) == (interface, address);
             self.autoconf.leases.retain(|lease| !is_it(lease));
             return Err(error);
+        }
+        if temporary.is_some() {
+            self.set_temporary(interface, address.into());
         }
         if prefix != LINK_LOCAL {
             // RFC 4862 5.4.2: many hosts heard the same router at the same time.
@@ -239,7 +260,7 @@ impl Interfaces {
                 probe.due = due;
             }
         }
-        Ok(address)
+        Ok(())
     }
 
     /// Addresses, routers and prefixes whose time is over.
@@ -280,7 +301,7 @@ impl Interfaces {
 pub(super) const LINK_LOCAL: Prefix = Prefix::LINK_LOCAL;
 
 /// Until when an address is preferred, and until when it is valid.
-type Lifetimes = (Option<Instant>, Option<Instant>);
+pub(super) type Lifetimes = (Option<Instant>, Option<Instant>);
 
 impl Autoconf {
     pub(super) fn set_lifetimes(

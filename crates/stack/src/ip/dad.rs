@@ -93,17 +93,25 @@ impl Interfaces {
     ) {
         let is_it = |lease: &&Lease| (lease.interface, lease.address) == (interface, address);
         let made = self.autoconf.leases.iter().find(is_it);
-        let made = made
-            .map(|lease| (lease.prefix, lease.retries, (lease.preferred_until, lease.valid_until)));
+        let made = made.map(|lease| {
+            let lifetimes = (lease.preferred_until, lease.valid_until);
+            (lease.prefix, lease.retries, lifetimes, lease.temporary.is_some())
+        });
         if self.remove_address(shared, interface, address.into()).is_err() {
             return;
         }
         self.autoconf.note(interface, address, AddressFate::Duplicate);
-        if let Some((prefix, retries, lifetimes)) =
-            made.filter(|(_, tried, _)| *tried < MAX_RETRIES)
-            && let Ok(next) = self.make_address(shared, interface, prefix, retries + 1)
-        {
-            self.autoconf.set_lifetimes(interface, next, lifetimes);
+        match made.filter(|(_, tried, ..)| *tried < MAX_RETRIES) {
+            Some((prefix, tried, lifetimes, true)) => {
+                // RFC 8981 3.4, step 7; without room for another there is none.
+                let _ = self.make_temporary(shared, interface, prefix, lifetimes, tried + 1);
+            }
+            Some((prefix, tried, lifetimes, false)) => {
+                if let Ok(next) = self.make_address(shared, interface, prefix, tried + 1) {
+                    self.autoconf.set_lifetimes(interface, next, lifetimes);
+                }
+            }
+            None => {}
         }
     }
 

@@ -402,16 +402,33 @@ fn objection_to_options(options: &ipv4::Options) -> Option<Objection> {
             Ipv4Option::LooseSourceRoute(_) | Ipv4Option::StrictSourceRoute(_) => {
                 return Some(Dropped::SourceRoute.into());
             }
+            // What is told is the octet that is wrong: the option's length, or its pointer.
             Ipv4Option::BadLength { .. } | Ipv4Option::WrongSize { .. } => {
-                // The pointer is to the octet that is wrong: the option's length.
-                let pointer = u8::try_from(ipv4::MIN_HEADER_LEN + position + 1).ok();
-                return Some(Objection {
-                    reason: Dropped::MalformedIpOption,
-                    problem: pointer.map(|pointer| Problem::Parameter { pointer }),
-                });
+                return Some(malformed_option(position + 1));
             }
+            _ if points_astray(&option) => return Some(malformed_option(position + 2)),
             _ => position = iter.position(),
         }
     }
     None
+}
+
+/// Byte `wrong` of the options makes no sense.
+fn malformed_option(wrong: usize) -> Objection {
+    let pointer = u8::try_from(ipv4::MIN_HEADER_LEN + wrong).ok();
+    let problem = pointer.map(|pointer| Problem::Parameter { pointer });
+    Objection { reason: Dropped::MalformedIpOption, problem }
+}
+
+/// Whether the next address or time is to be written over what is no place for it: before the first, or
+/// in part behind the last. Behind all of them is full (RFC 791 3.1).
+fn points_astray(option: &Ipv4Option<'_>) -> bool {
+    let (pointer, first, data, entry) = match *option {
+        Ipv4Option::RecordRoute(route) => (route.pointer, 4, route.data, 4),
+        Ipv4Option::Timestamp { pointer, flag: 0, data, .. } => (pointer, 5, data, 4),
+        Ipv4Option::Timestamp { pointer, data, .. } => (pointer, 5, data, 8),
+        _ => return false,
+    };
+    let (pointer, end) = (usize::from(pointer), first + data.len());
+    pointer < first || pointer < end && pointer + entry > end
 }

@@ -16,6 +16,7 @@ use crate::ip::InterfaceId;
 use crate::ip::arp::ArpReply;
 use crate::ip::autoconf::Autoconf;
 use crate::ip::fragment::Pieces;
+use crate::ip::gateway::SpareGateways;
 use crate::ip::igmp::Report;
 use crate::ip::ndp::Message;
 use crate::ip::neighbor::{Key, Neighbors, Question, Waiter};
@@ -23,6 +24,7 @@ use crate::ip::output::{Envelope, Identifications, LinkHeader};
 use crate::ip::path::Paths;
 use crate::ip::prefix::{Prefix, bits_of};
 use crate::ip::probe_v4::Probed;
+use crate::ip::redirect::Redirects;
 use crate::ip::route::{Hop, Route, RouteTable};
 use crate::ip::scope::is_mapped;
 use crate::shared::Shared;
@@ -50,6 +52,10 @@ pub(crate) struct Interfaces {
     /// Addresses of IPv4 of which it is asked whether somebody else has them.
     pub(crate) probed: Vec<Probed>,
     pub(super) paths: Paths,
+    /// First hops that routers told of.
+    pub(super) redirects: Redirects,
+    /// Who may take the place of a gateway that does not answer.
+    pub(super) spare_gateways: SpareGateways,
     identifications: Identifications,
     /// Datagrams of which some pieces are still to be sent.
     pub(super) pieces: VecDeque<Pieces>,
@@ -79,6 +85,8 @@ pub(crate) struct Assigned {
     pub(crate) prefix_len: u8,
     /// Whether, and how gladly, it is used.
     pub(crate) state: AddressState,
+    /// It is one that changes from day to day (RFC 8981).
+    pub(crate) temporary: bool,
 }
 
 /// RFC 4862 2: what an address is good for.
@@ -132,6 +140,8 @@ impl Interfaces {
             resolvers: Resolvers::default(),
             probed: Vec::new(),
             paths: Paths::default(),
+            redirects: Redirects::default(),
+            spare_gateways: SpareGateways::default(),
             identifications: Identifications::new([rng.next_u64(), rng.next_u64()]),
             pieces: VecDeque::new(),
             own_v4: Vec::new(),
@@ -152,14 +162,17 @@ impl Interfaces {
 
     pub(crate) fn handle_timeout(&mut self, shared: &mut Shared) {
         self.neighbors.handle_timeout(shared);
+        self.look_for_other_ways();
         if self.autoconf.is_active() {
             self.autoconf_timeout(shared);
         }
         self.paths.expire(shared.now);
+        self.expire_redirects(shared);
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let often = earlier(self.neighbors.poll_timeout(), self.paths.poll_timeout());
+        let learnt = earlier(self.paths.poll_timeout(), self.redirects.poll_timeout());
+        let often = earlier(self.neighbors.poll_timeout(), learnt);
         if self.autoconf.is_active() { earlier(often, self.autoconf.poll_timeout()) } else { often }
     }
 
@@ -261,6 +274,24 @@ impl Interfaces {
             None => self.neighbors.look_up(shared, (hop.interface, hop.next_hop))?,
         };
         Some(LinkHeader::Ethernet { source, destination })
+    }
+
+    /// Neighbours do not answer (RFC 4861 7.3.3): where they were on the way to others, there may be
+    /// another way, which what waits for them tries.
+    fn look_for_other_ways(&mut self) {
+        while let Some((key, is_given_up)) = self.neighbors.poll_silent() {
+            let (interface, address) = key;
+            let redirected = self.redirect_is_silent(interface, address);
+            let advertised = match address {
+                IpAddr::V6(router) => self.router_is_silent(interface, router),
+                IpAddr::V4(_) => false,
+            };
+            if redirected || advertised || self.gateway_is_silent(interface, address) {
+                self.neighbors.give_up(key, Ok(()));
+            } else if is_given_up {
+                self.neighbors.give_up(key, Err(Error::HostUnreachable));
+            }
+        }
     }
 
     /// Keeps `waiter` until `hop` is known.
@@ -427,7 +458,7 @@ impl Interfaces {
         prefix_len: u8,
     ) -> Result<(), Error> {
         let state = self.first_state(shared, id, address);
-        let assigned = Assigned { address, prefix_len, state };
+        let assigned = Assigned { address, prefix_len, state, temporary: false };
         let broadcast = match address {
             IpAddr::V4(v4) => v4.is_broadcast() || assigned.is_broadcast(v4),
             IpAddr::V6(_) => false,
@@ -453,6 +484,14 @@ impl Interfaces {
         self.changed();
         self.address_added(shared, id, assigned);
         Ok(())
+    }
+
+    /// An address is one that changes from day to day.
+    pub(super) fn set_temporary(&mut self, id: InterfaceId, address: IpAddr) {
+        let Ok(interface) = self.interface_mut(id) else { return };
+        if let Some(own) = interface.addresses.iter_mut().find(|own| own.address == address) {
+            own.temporary = true;
+        }
     }
 
     /// Changes what an address is good for.
@@ -495,27 +534,6 @@ impl Interfaces {
         self.assigned(id).any(|own| own.prefix() == prefix) || self.autoconf.is_on_link(id, prefix)
     }
 
-    fn set_gateway(&mut self, id: InterfaceId, gateway: IpAddr) -> Result<(), Error> {
-        let impossible = gateway.is_unspecified()
-            || gateway.is_multicast()
-            || self.is_broadcast(gateway)
-            || self.is_local(gateway);
-        if impossible || id == InterfaceId::LOOPBACK || self.capabilities(id).is_none() {
-            return Err(Error::InvalidInput);
-        }
-        // A gateway behind a gateway has no hardware address on this link.
-        let near = is_link_local_host(gateway) || self.is_neighbor(id, gateway);
-        if self.ethernet_address(id).is_some() && !near {
-            return Err(Error::NetworkUnreachable);
-        }
-        let all = if gateway.is_ipv4() { Prefix::ALL_V4 } else { Prefix::ALL_V6 };
-        self.routes.add(all, Some(gateway), id)?;
-        self.changed();
-        Ok(())
-    }
-
-    /// # Errors
-    /// As for [`Interfaces::set_gateway`].
     fn add_route(
         &mut self,
         id: InterfaceId,
@@ -534,6 +552,7 @@ impl Interfaces {
     }
 
     fn remove_route(&mut self, id: InterfaceId, prefix: Prefix) -> Result<(), Error> {
+        self.spare_gateways.forget(prefix, id);
         let through_gateway = self.routes.remove(prefix, true, id);
         if !through_gateway && !self.routes.remove(prefix, false, id) {
             return Err(Error::NetworkUnreachable);
@@ -581,15 +600,6 @@ impl Stack {
     /// [`Error::InvalidInput`] for the loopback and for an interface of another stack.
     pub fn set_any_address(&mut self, interface: InterfaceId, on: bool) -> Result<(), Error> {
         self.interfaces.set_takes_any(interface, on)
-    }
-
-    /// Sends what no other route leads to through `gateway`, over `interface` (RFC 1122 3.3.1.1).
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] when it cannot be a gateway: it is unspecified, a group's, or our
-    /// own; [`Error::NetworkUnreachable`] on an Ethernet link none of whose networks it is in.
-    pub fn set_gateway(&mut self, interface: InterfaceId, gateway: IpAddr) -> Result<(), Error> {
-        self.interfaces.set_gateway(interface, gateway)
     }
 
     /// Sends what the first `prefix_len` bits of `network` hold over `interface`: to the hosts
@@ -650,6 +660,6 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 /// Whether it is one host's address that has a meaning on one link alone.
-fn is_link_local_host(address: IpAddr) -> bool {
+pub(super) fn is_link_local_host(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }

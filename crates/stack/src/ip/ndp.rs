@@ -1,6 +1,5 @@
 //! Neighbour discovery: asking for hardware addresses, answering, and learning from what passes
-//! (RFC 4861 7). What routers say is the affair of `autoconf`; redirects are ignored, as anybody on
-//! the link could send one.
+//! (RFC 4861 7). What routers say is the affair of `router` and `redirect`.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -86,8 +85,17 @@ impl Stack {
             Header::RouterAdvertisement(router) => {
                 interfaces.router_advertised(shared, interface, source, &router, &options)
             }
-            // Only routers act on the one; for the other see above.
-            Header::RouterSolicitation | Header::Redirect { .. } => Err(Dropped::IcmpIgnored),
+            Header::Redirect { target, destination } => {
+                let by = (interface, source.into());
+                interfaces.redirected(shared, by, destination.into(), target.into())?;
+                // RFC 4861 8.3: the address of the new hop, if the router knows it.
+                if let Some(hardware) = target_address(&options) {
+                    interfaces.neighbors.hear(shared, (interface, target.into()), hardware, true);
+                }
+                Ok(())
+            }
+            // Only routers act on it.
+            Header::RouterSolicitation => Err(Dropped::IcmpIgnored),
         }
     }
 }
@@ -131,6 +139,7 @@ impl Interfaces {
             destination: destination.into(),
             traffic_class: 0,
             ttl: ndp::HOP_LIMIT,
+            options: wire::ipv4::Options::NONE,
             message: FrameBuf::from(bytes),
             kind: "ICMPv6 neighbour advertisement",
             reason: Sent::NeighborAdvertisement,
@@ -157,7 +166,9 @@ impl Interfaces {
         if !self.neighbors.advertised(shared, (interface, target.into()), said) {
             return Err(Dropped::NdpNotForUs);
         }
-        if !is_router {
+        if is_router {
+            self.router_answers(interface, target);
+        } else {
             self.router_left(interface, target);
         }
         Ok(())

@@ -78,6 +78,8 @@ pub(crate) struct Neighbors {
     to_ask: VecDeque<Key>,
     /// Waiters whose wait is over.
     resolved: VecDeque<(Waiter, Result<(), Error>)>,
+    /// Those that do not answer, until somebody was told.
+    silent: VecDeque<(Key, bool)>,
     /// How many of the waiters are answers.
     waiting_answers: usize,
     /// How long a neighbour of IPv6 counts as reachable: drawn from around the mean, so that hosts do
@@ -134,6 +136,7 @@ impl Neighbors {
             deadlines: BTreeSet::new(),
             to_ask: VecDeque::new(),
             resolved: VecDeque::new(),
+            silent: VecDeque::new(),
             waiting_answers: 0,
             reachable_time: REACHABLE_TIME,
         }
@@ -272,12 +275,13 @@ impl Neighbors {
             let Some(neighbor) = self.known.get_mut(&key) else { continue };
             match neighbor.state {
                 State::Incomplete { asked, .. } if asked >= ASK_LIMIT => {
-                    self.forget(key, Error::HostUnreachable);
+                    self.silent.push_back((key, true));
                 }
                 State::Probing { asked, .. } if asked >= ASK_LIMIT => {
                     // Perhaps the address moved to other hardware: ask everybody.
                     neighbor.state = State::Incomplete { asked: 0, due: shared.now };
                     self.ask(shared.now, key);
+                    self.silent.push_back((key, false));
                 }
                 State::Delay { hardware, due } => {
                     neighbor.state = State::Probing { hardware, asked: 0, due };
@@ -286,6 +290,17 @@ impl Neighbors {
                 _ => self.ask(shared.now, key),
             }
         }
+    }
+
+    /// The next neighbour that does not answer, and whether it was asked for the last time: then it is
+    /// to be [given up](Neighbors::give_up).
+    pub(super) fn poll_silent(&mut self) -> Option<(Key, bool)> {
+        self.silent.pop_front()
+    }
+
+    /// Forgets a neighbour that does not answer; `outcome` tells who waits for it whether to try again.
+    pub(super) fn give_up(&mut self, key: Key, outcome: Result<(), Error>) {
+        self.remove(key, outcome);
     }
 
     /// When [`Neighbors::handle_timeout`] has something to do.

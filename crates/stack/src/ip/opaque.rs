@@ -32,7 +32,7 @@ pub(super) fn opaque_address(
 }
 
 /// RFC 5453: identifiers that stand for anycast groups and for what is not one host.
-fn is_reserved(identifier: u64) -> bool {
+pub(super) fn is_reserved(identifier: u64) -> bool {
     identifier == 0
         || (0x0200_5eff_fe00_0000..=0x0200_5eff_feff_ffff).contains(&identifier)
         || (0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff).contains(&identifier)

@@ -118,6 +118,23 @@ impl Envelope {
         }
     }
 
+    /// Writes the headers of a packet over IPv4 with options, and says how long they are; one over IPv6
+    /// has none.
+    pub(crate) fn emit_with(
+        &self,
+        header: &mut [u8],
+        options: ipv4::Options,
+        transport_len: usize,
+    ) -> usize {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (self.source, self.destination) else {
+            self.emit(header, transport_len);
+            return self.len();
+        };
+        let link_len = self.link.emit(header, EtherType::IPV4);
+        let ip = ipv4::Header { options, ..self.header_v4(source, destination, transport_len) };
+        link_len + ip.emit(&mut header[link_len..])
+    }
+
     /// Writes the headers of a fragment of `length` bytes, and says how long they are.
     pub(super) fn emit_cut(&self, header: &mut [u8], cut: &Cut, length: usize) -> usize {
         match (self.source, self.destination) {

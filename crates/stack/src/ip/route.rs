@@ -183,6 +183,7 @@ impl Interfaces {
             IpAddr::V6(v6) => (is_link_local(v6), v6.is_multicast() || is_link_local(v6)),
         };
         let found = if on_link_only { None } else { self.routes.find(destination) };
+        let found = found.map(|hop| self.redirects.better(hop, destination));
         if destination.is_multicast() {
             // A group is on the link itself, whoever is the gateway (RFC 1112 6.1): on the one that the
             // source says, else the one that a route does.

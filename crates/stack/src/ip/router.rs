@@ -34,6 +34,8 @@ pub(super) struct Router {
     pub(super) address: Ipv6Addr,
     pub(super) preference: Preference,
     pub(super) until: Instant,
+    /// It did not answer when it was asked last (RFC 4861 6.3.6).
+    pub(super) silent: bool,
 }
 
 /// A prefix whose hosts are on the link, as a router says.
@@ -42,6 +44,13 @@ pub(super) struct OnLink {
     pub(super) interface: InterfaceId,
     pub(super) prefix: Prefix,
     pub(super) until: Option<Instant>,
+}
+
+impl Router {
+    /// How good it is; of silent ones none is better than another.
+    fn rank(&self) -> Option<Preference> {
+        (!self.silent).then_some(self.preference)
+    }
 }
 
 impl Interfaces {
@@ -91,6 +100,30 @@ impl Interfaces {
         let is_it = |router: &Router| (router.interface, router.address) == (interface, address);
         self.autoconf.routers.retain(|router| !is_it(router));
         if self.autoconf.routers.len() != before {
+            self.choose_router(interface);
+        }
+    }
+
+    /// A neighbour does not answer. Where it is a default router, another takes its place if there is one,
+    /// and when all are silent each in turn (RFC 4861 6.3.6); whether one did.
+    pub(super) fn router_is_silent(&mut self, interface: InterfaceId, address: Ipv6Addr) -> bool {
+        let routers = &mut self.autoconf.routers;
+        let is_it = |router: &Router| (router.interface, router.address) == (interface, address);
+        let Some(place) = routers.iter().position(is_it) else { return false };
+        let router = routers.remove(place);
+        routers.push(Router { silent: true, ..router });
+        let before = self.routes.gateway_of(Prefix::ALL_V6, interface);
+        self.choose_router(interface);
+        self.routes.gateway_of(Prefix::ALL_V6, interface) != before
+    }
+
+    /// A neighbour is there after all.
+    pub(super) fn router_answers(&mut self, interface: InterfaceId, address: Ipv6Addr) {
+        let is_it = |router: &&mut Router| {
+            router.silent && (router.interface, router.address) == (interface, address)
+        };
+        if let Some(router) = self.autoconf.routers.iter_mut().find(is_it) {
+            router.silent = false;
             self.choose_router(interface);
         }
     }
@@ -149,9 +182,14 @@ impl Interfaces {
             |router: &&mut Router| (router.interface, router.address) == (interface, address);
         let is_full = autoconf.routers.len() >= LIMIT;
         match autoconf.routers.iter_mut().find(is_it) {
-            Some(router) => (router.until, router.preference) = (until, preference),
+            Some(router) => {
+                (router.until, router.preference, router.silent) = (until, preference, false);
+            }
             None if is_full => return,
-            None => autoconf.routers.push(Router { interface, address, preference, until }),
+            None => {
+                let silent = false;
+                autoconf.routers.push(Router { interface, address, preference, until, silent });
+            }
         }
         if let Some(link) = autoconf.link_mut(interface) {
             link.solicitation = None;
@@ -159,12 +197,11 @@ impl Interfaces {
         self.choose_router(interface);
     }
 
-    /// RFC 4861 6.3.6, RFC 4191 3.2: the most preferred, of those the first. A gateway that the
-    /// program set goes before all of them.
+    /// RFC 4861 6.3.6, RFC 4191 3.2: one that answers before one that does not, then the most preferred,
+    /// of those the first. A gateway that the program set goes before all of them.
     fn choose_router(&mut self, interface: InterfaceId) {
         let of_link = self.autoconf.routers.iter().filter(|router| router.interface == interface);
-        let best = of_link
-            .reduce(|best, next| if next.preference > best.preference { next } else { best });
+        let best = of_link.reduce(|best, next| if next.rank() > best.rank() { next } else { best });
         let best = best.map(|router| router.address);
         let Some(link) = self.autoconf.links.iter_mut().find(|link| link.interface == interface)
         else {
@@ -271,23 +308,27 @@ impl Interfaces {
         let now = shared.now;
         let lifetimes = (moment(now, said.preferred_lifetime), moment(now, said.valid_lifetime));
         let autoconf = &mut self.autoconf;
-        let is_it = |lease: &&mut Lease| (lease.interface, lease.prefix) == (interface, prefix);
+        let is_it = |lease: &&mut Lease| {
+            (lease.interface, lease.prefix) == (interface, prefix) && lease.temporary.is_none()
+        };
         if let Some(lease) = autoconf.leases.iter_mut().find(is_it) {
             lease.preferred_until = lifetimes.0;
             lease.valid_until = longer_life(now, lease.valid_until, lifetimes.1);
-            let address = lease.address;
+            let (address, valid) = (lease.address, lease.valid_until);
             let fresh = lifetimes.0.is_none_or(|until| until > now);
             if fresh && self.has_address(interface, address.into()) {
                 self.set_state(interface, address.into(), AddressState::Preferred);
             }
-            return;
+            return self.renew_temporary(shared, interface, prefix, (lifetimes.0, valid));
         }
-        let made = autoconf.leases.iter().filter(|lease| lease.prefix != LINK_LOCAL).count();
+        let stable = |lease: &&Lease| lease.prefix != LINK_LOCAL && lease.temporary.is_none();
+        let made = autoconf.leases.iter().filter(stable).count();
         if said.valid_lifetime > 0
             && made < LIMIT
             && let Ok(address) = self.make_address(shared, interface, prefix, 0)
         {
             self.autoconf.set_lifetimes(interface, address, lifetimes);
+            self.renew_temporary(shared, interface, prefix, lifetimes);
         }
     }
 }

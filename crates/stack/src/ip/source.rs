@@ -101,17 +101,19 @@ struct Candidate {
     address: Ipv6Addr,
     prefix_len: u8,
     deprecated: bool,
+    temporary: bool,
 }
 
 impl Candidate {
     fn of(own: Assigned) -> Option<Self> {
         let IpAddr::V6(address) = own.address else { return None };
-        let (prefix_len, deprecated) = (own.prefix_len, own.is_deprecated());
-        own.is_usable().then_some(Self { address, prefix_len, deprecated })
+        let Assigned { prefix_len, temporary, .. } = own;
+        let deprecated = own.is_deprecated();
+        own.is_usable().then_some(Self { address, prefix_len, deprecated, temporary })
     }
 
-    /// RFC 6724 5, rules 1 to 8: `Greater` is better. There are no home addresses (rule 4) and no
-    /// temporary ones (rule 7) here, and all are of the outgoing interface (rule 5).
+    /// RFC 6724 5, rules 1 to 8: `Greater` is better. There are no home addresses (rule 4) here, and all
+    /// are of the outgoing interface (rule 5).
     fn compare(&self, other: &Self, destination: Ipv6Addr) -> Ordering {
         let same = |own: &Self| own.address == destination;
         let label_matches = |own: &Self| label(own.address) == label(destination);
@@ -120,6 +122,7 @@ impl Candidate {
             .then_with(|| appropriate(self.address, other.address, destination))
             .then_with(|| other.deprecated.cmp(&self.deprecated))
             .then_with(|| label_matches(self).cmp(&label_matches(other)))
+            .then_with(|| self.temporary.cmp(&other.temporary))
             .then_with(|| self.match_length(destination).cmp(&other.match_length(destination)))
     }
 
@@ -155,11 +158,9 @@ mod tests {
     use alloc::vec::Vec;
 
     fn candidate(text: &str) -> Candidate {
-        let (address, deprecated) = match text.strip_suffix(" deprecated") {
-            Some(address) => (address, true),
-            None => (text, false),
-        };
-        Candidate { address: address.parse().unwrap(), prefix_len: 64, deprecated }
+        let (address, what) = text.split_once(' ').unwrap_or((text, ""));
+        let (deprecated, temporary) = (what == "deprecated", what == "temporary");
+        Candidate { address: address.parse().unwrap(), prefix_len: 64, deprecated, temporary }
     }
 
     fn choose(destination: &str, candidates: &[&str]) -> Ipv6Addr {
@@ -172,10 +173,10 @@ mod tests {
         chosen
     }
 
-    /// The examples of RFC 6724 10.1 that know neither home nor temporary addresses.
+    /// The examples of RFC 6724 10.1 that know no home addresses.
     #[test]
     fn the_examples_of_rfc_6724() {
-        let table: [(&str, [&str; 2], &str); 6] = [
+        let table: [(&str, [&str; 2], &str); 7] = [
             ("2001:db8:1::1", ["2001:db8:3::1", "fe80::1"], "2001:db8:3::1"),
             ("ff05::1", ["2001:db8:3::1", "fe80::1"], "2001:db8:3::1"),
             ("2001:db8:1::1", ["2001:db8:1::1 deprecated", "2001:db8:2::1"], "2001:db8:1::1"),
@@ -185,6 +186,11 @@ mod tests {
                 "2002:c633:6401::1",
                 ["2002:c633:6401::d5e3:7953:13eb:22e8", "2001:db8:1::2"],
                 "2002:c633:6401::d5e3:7953:13eb:22e8",
+            ),
+            (
+                "2001:db8:1::d5e3:0:0:1",
+                ["2001:db8:1::2", "2001:db8:1::d5e3:7953:13eb:22e8 temporary"],
+                "2001:db8:1::d5e3:7953:13eb:22e8",
             ),
         ];
         for (destination, candidates, expected) in table {

@@ -487,7 +487,7 @@ impl Cases {
             let echo = self.echo_v4(8);
             self.add(format!("v4 {name}"), header.around(&echo));
         }
-        let options: [(&str, &[u8]); 10] = [
+        let options: [(&str, &[u8]); 15] = [
             ("no-ops", &[1, 1, 1, 0]),
             ("length 0", &[7, 0, 4, 0]),
             ("length 1", &[200, 1, 0, 0]),
@@ -495,6 +495,11 @@ impl Cases {
             ("record route", &[7, 7, 4, 0, 0, 0, 0, 0]),
             ("record route full", &[7, 7, 8, 10, 99, 0, 9, 0]),
             ("record route, wrong pointer", &[7, 7, 3, 0, 0, 0, 0, 0]),
+            ("record route, two", &[7, 11, 8, 10, 99, 0, 9, 0, 0, 0, 0, 0]),
+            ("timestamp", &[68, 8, 5, 0, 0, 0, 0, 0]),
+            ("timestamp with address", &[68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+            ("timestamp full", &[68, 8, 9, 0x20, 1, 2, 3, 4]),
+            ("timestamp, wrong pointer", &[68, 8, 4, 0, 0, 0, 0, 0]),
             ("loose source route", &[131, 7, 4, 10, 99, 0, 9, 0]),
             ("strict source route", &[137, 7, 4, 10, 99, 0, 9, 0]),
             ("router alert", &[148, 4, 0, 0]),

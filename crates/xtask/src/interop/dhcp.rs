@@ -6,7 +6,26 @@ use super::Case;
 use super::bench::Bench;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case::new("dhcp-dnsmasq", 40, dnsmasq)]
+    vec![Case::new("dhcp-dnsmasq", 40, dnsmasq), Case::new("dhcp-release", 40, release)]
+}
+
+/// Who is told to stop gives the address back before it goes.
+fn release(bench: &Bench) -> Result<()> {
+    let script = "
+        estab up --tap tap9 --cidr 10.79.0.1/24 --dhcp 2> up.log & stack=$!
+        until ip -o addr show dev tap9 2> ip.log | grep -q 10.79.0.1; do sleep 0.1; done
+        dnsmasq --no-daemon --conf-file=/dev/null --pid-file= --port=0 --interface=tap9 \\
+            --bind-interfaces --dhcp-range=10.79.0.50,10.79.0.50,255.255.255.0,120 \\
+            --dhcp-authoritative --dhcp-leasefile=leases 2> dnsmasq.log & server=$!
+        until grep -q 'export ' up.log; do sleep 0.1; done
+        eval \"$(grep -o 'export .*' up.log)\"
+        until estab ip | grep -q 10.79.0.50; do sleep 0.2; done
+        kill $stack
+        wait $stack
+        until grep -q 'DHCPRELEASE(tap9) 10.79.0.50' dnsmasq.log; do sleep 0.1; done
+        kill $server";
+    bench.lab(&[], script)?;
+    Ok(())
 }
 
 /// The stack asks, probes the address, and serves a page on it; dnsmasq has it in its table.
