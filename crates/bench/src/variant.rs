@@ -28,7 +28,7 @@ pub(crate) enum Variant {
     SocketsSpin,
     /// The same sockets, all in one thread that polls them.
     SocketsPoll,
-    /// estab with its shared driver and tokio's sockets, a task for each connection, all in one thread.
+    /// estab on a tokio runtime with one thread, with tokio's sockets, a task for each connection.
     Tasks,
     /// estab in the thread of the application, with borrowed reads and owned writes.
     Inline,

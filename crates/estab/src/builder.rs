@@ -139,6 +139,8 @@ pub struct StackBuilder {
     observer: Option<Observer>,
     drain: Duration,
     busy_poll: Duration,
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
 }
 
 /// A stack, or a shard of one, with its links, before it is decided who runs it.
@@ -158,6 +160,8 @@ impl StackBuilder {
             observer: None,
             drain: Duration::from_secs(5),
             busy_poll: Duration::ZERO,
+            #[cfg(feature = "tokio")]
+            runtime: None,
         }
     }
 
@@ -260,6 +264,42 @@ impl StackBuilder {
         self
     }
 
+    /// Has a task of this runtime carry the frames: tasks of it that use the stack are then woken by the
+    /// thread that received what they wait for, and no other one is between. That is the faster way for
+    /// whoever lives in a runtime anyway, the more so in one with a single thread.
+    ///
+    /// ```
+    /// # let (end, _other) = link::pair(link::PairConfig::ip(1500))?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// let stack = estab::Stack::builder()
+    ///     .address([10, 77, 0, 2], 24)
+    ///     .on_runtime(runtime.handle())
+    ///     .start(end)?;
+    /// # stack.stop();
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// It is not the default, because a runtime need not be able to wait for descriptors
+    /// (`enable_io`), and because the stack then depends on it: frames wait while all of its threads
+    /// compute or block. When tasks that were woken by frames do so, the stack's own thread helps out after
+    /// a millisecond or two; when the runtime ends, it takes over. Sockets of
+    /// [`blocking`](crate::blocking) can be used beside. With [several queues](Self::start_queues) there is a
+    /// task for each.
+    ///
+    /// While turn after turn brings several small frames, what such a task of the same thread sends within
+    /// 0.1 ms goes out together, with the next turn ([as in a poll](crate::blocking::poll#when-it-is-sent)).
+    /// [Busy polling](Self::busy_poll) is for threads that sleep: a runtime does not. A stack with a
+    /// [trace](Self::trace) is carried by its own thread all the same.
+    ///
+    /// # Panics
+    /// Starting panics, as tokio's own sockets do, when the runtime was built without `enable_io`.
+    #[cfg(feature = "tokio")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+    pub fn on_runtime(mut self, runtime: &tokio::runtime::Handle) -> Self {
+        self.runtime = Some(runtime.clone());
+        self
+    }
+
     /// Starts the stack with `link` as its first interface.
     ///
     /// # Errors
@@ -313,6 +353,10 @@ impl StackBuilder {
         };
         let all: Arc<[_]> = shards.into_iter().map(start).collect();
         Shared::introduce(&all);
+        #[cfg(feature = "tokio")]
+        if let Some(runtime) = &self.runtime {
+            all.iter().try_for_each(|shard| crate::host::spawn(runtime, shard))?;
+        }
         let observer = self.observer.map(|observer| Arc::new(Mutex::new(observer)));
         start_drivers(&all, observer.as_ref())
     }

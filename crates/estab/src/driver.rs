@@ -39,6 +39,9 @@ pub(crate) fn spawn(
 /// sockets and show the trace; then sleep, or rest while threads that wait take the turns.
 fn take_turns(shared: &Shared, observer: Option<&SharedObserver>) -> Ended {
     let mut retreat = Retreat::default();
+    if shared.lead.is_hosted() {
+        shared.lead.watch(); // Until it turns out that nobody leads.
+    }
     loop {
         let mut leading = shared.lead.take_for_driver();
         loop {

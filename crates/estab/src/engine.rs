@@ -220,9 +220,10 @@ impl Engine {
         }
     }
 
-    /// Whether turns are taken, and not by the driver alone because the next one is the last.
+    /// Whether turns are taken, and not by the driver alone because the stack is about to end.
     pub(crate) fn is_going_on(&self) -> bool {
-        self.failed.is_none() && self.failing.is_none() && !self.stopping
+        let ends = self.stopping || self.abandoned.is_some();
+        self.failed.is_none() && self.failing.is_none() && !ends
     }
 
     /// Who leads goes to sleep: until when.

@@ -75,6 +75,7 @@ impl Stack {
             let _ = shard.call(|engine, now| shutdown_all(&mut engine.stack, now));
         }
         let delivered = loop {
+            self.rely_on_no_host();
             let undelivered = self.try_each(|engine| engine.is_undelivered());
             match undelivered {
                 Ok(undelivered) if !undelivered.contains(&true) => break true,
@@ -256,6 +257,7 @@ impl Stack {
     pub fn wait_for_lease(&self, timeout: Duration) -> io::Result<DhcpLease> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
+            self.rely_on_no_host();
             if let Some(lease) = self.dhcp_lease() {
                 return Ok(lease);
             }
@@ -321,6 +323,11 @@ impl Stack {
     /// `NetworkUnreachable` or `InvalidInput` when the gateway is in no network of ours.
     pub fn set_gateway(&self, gateway: IpAddr) -> io::Result<()> {
         self.command(|engine, interface| engine.stack.set_gateway(interface, gateway))
+    }
+
+    /// This thread may be the one that runs the task which carries the frames.
+    fn rely_on_no_host(&self) {
+        self.all().for_each(|shard| shard.lead.host_wakes());
     }
 
     /// Carries `f` out on each shard. They are alike, so it succeeds on all of them or on none.

@@ -16,7 +16,8 @@
 //! and less often.
 //!
 //! Only the driver leads a stack that is traced, because it shows the trace, and one that tasks wait
-//! for, because they never take a turn.
+//! for, because they never take a turn; unless a task of their runtime does that, the [host](crate::host),
+//! which sleeps in the runtime's own wait and lets others have the lead meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
@@ -54,6 +55,10 @@ pub(crate) struct Lead {
     blocked: AtomicUsize,
     /// Whoever was left the lead last did not take it.
     vain: AtomicBool,
+    /// A task of a runtime takes the turns.
+    hosted: AtomicBool,
+    /// That task sleeps until something comes.
+    host_waits: AtomicBool,
 }
 
 /// What a turn needs besides the stack; its lists keep their memory.
@@ -86,14 +91,69 @@ impl Lead {
             reserved: AtomicBool::new(reserved),
             blocked: AtomicUsize::new(0),
             vain: AtomicBool::new(false),
+            hosted: AtomicBool::new(false),
+            host_waits: AtomicBool::new(false),
         }
     }
 
-    /// From now on only the driver leads.
+    /// A task waits: from now on only the driver leads, unless there is a host.
+    #[cfg(feature = "tokio")]
     pub(crate) fn reserve(&self) {
         // A store would take the cache line from who reads it.
-        if !self.reserved.load(Ordering::Relaxed) {
+        if !self.reserved.load(Ordering::Relaxed) && !self.hosted.load(Ordering::SeqCst) {
             self.reserved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A task of a runtime takes the turns from now on, unless only the driver may. False then.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn begin_hosting(&self) -> bool {
+        if self.reserved.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.polls();
+        self.hosted.store(true, Ordering::SeqCst);
+        true
+    }
+
+    /// There is no such task any more. Others may wait, and so the driver leads.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn end_hosting(&self) {
+        self.polls_no_more();
+        self.reserved.store(true, Ordering::SeqCst);
+        self.hosted.store(false, Ordering::SeqCst);
+        self.host_wakes();
+    }
+
+    /// The host sleeps until something comes. It is as if it had the lead, but others may take it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn host_waits(&self) {
+        self.host_waits.store(true, Ordering::SeqCst);
+    }
+
+    /// It is awake, or is not to be relied on: the driver helps out when nobody leads for a while.
+    pub(crate) fn host_wakes(&self) {
+        if self.host_waits.swap(false, Ordering::SeqCst) {
+            self.passed_on();
+        }
+    }
+
+    /// Whether there is a host.
+    pub(crate) fn is_hosted(&self) -> bool {
+        self.hosted.load(Ordering::SeqCst)
+    }
+
+    /// Whether somebody leads, or will when something comes.
+    fn is_led(&self) -> bool {
+        self.taken.load(Ordering::SeqCst) || self.host_waits.load(Ordering::SeqCst)
+    }
+
+    /// Somebody has let go of the lead: the driver, if it sleeps until then, is told.
+    fn passed_on(&self) {
+        if self.tell.swap(false, Ordering::SeqCst)
+            && let Some(driver) = self.driver.get()
+        {
+            driver.unpark();
         }
     }
 
@@ -144,7 +204,7 @@ impl Lead {
     }
 
     /// The driver's rest while others lead: it ends when nobody has for a while. True when somebody did.
-    fn watch(&self) -> bool {
+    pub(crate) fn watch(&self) -> bool {
         let _ = self.driver.set(thread::current());
         let mut paid = false;
         loop {
@@ -157,14 +217,14 @@ impl Lead {
                 paid = true;
                 continue;
             }
-            if !self.taken.load(Ordering::SeqCst) {
+            if !self.is_led() {
                 return paid;
             }
             // Who leads has slept all the time. Either it sees that it is to tell, or we see that it
             // has let go.
             paid = true;
             self.tell.store(true, Ordering::SeqCst);
-            while self.tell.load(Ordering::SeqCst) && self.taken.load(Ordering::SeqCst) {
+            while self.tell.load(Ordering::SeqCst) && self.is_led() {
                 thread::park();
                 if self.hurry.load(Ordering::SeqCst) {
                     return paid;
@@ -188,11 +248,7 @@ impl Drop for Leading<'_> {
             self.lead.passes.fetch_add(1, Ordering::SeqCst);
         }
         self.lead.taken.store(false, Ordering::SeqCst);
-        if self.lead.tell.swap(false, Ordering::SeqCst)
-            && let Some(driver) = self.lead.driver.get()
-        {
-            driver.unpark();
-        }
+        self.lead.passed_on();
     }
 }
 
@@ -261,7 +317,7 @@ mod tests {
         assert!(lead.take().is_none());
         drop(leading);
         assert!(lead.take().is_some());
-        lead.reserve();
+        lead.reserved.store(true, Ordering::Relaxed);
         assert!(lead.take().is_none(), "tasks wait for the driver");
         assert!(Lead::new(true).take().is_none(), "so does a trace");
     }
@@ -297,6 +353,28 @@ mod tests {
         drop(leading);
         assert!(driver.join().unwrap(), "it paid to leave");
         assert!(!lead.tell.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_driver_relies_on_a_host_that_waits_and_on_no_other() {
+        let lead = Arc::new(Lead::new(false));
+        lead.polls();
+        lead.hosted.store(true, Ordering::SeqCst);
+        lead.host_waits.store(true, Ordering::SeqCst);
+        let driver = {
+            let lead = Arc::clone(&lead);
+            thread::spawn(move || lead.watch())
+        };
+        while !lead.tell.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        drop(lead.take().expect("others may lead meanwhile"));
+        while !lead.tell.load(Ordering::SeqCst) && !driver.is_finished() {
+            thread::yield_now();
+        }
+        assert!(!driver.is_finished(), "the host still waits");
+        lead.host_wakes();
+        assert!(driver.join().unwrap());
     }
 
     #[test]

@@ -50,7 +50,8 @@
 //!
 //! [`blocking`] and [`net`] have the names, the signatures and the [error kinds](std::io::ErrorKind) of their models;
 //! `bind` and `connect` take the stack first. hyper runs on [`net`] unchanged, and with the
-//! feature `axum` so does `axum::serve`. [`Stack::ping`] and [`Pinger`] send echo requests.
+//! feature `axum` so does `axum::serve`. Who lives in a tokio runtime starts the stack
+//! [on it](StackBuilder::on_runtime). [`Stack::ping`] and [`Pinger`] send echo requests.
 //!
 //! # Without a copy
 //!
@@ -174,6 +175,8 @@ mod driver;
 mod engine;
 mod error;
 mod handle;
+#[cfg(feature = "tokio")]
+mod host;
 pub mod inline;
 mod lead;
 mod listener;

@@ -65,7 +65,7 @@ pub(crate) struct Wait {
     /// Until then the descriptors are asked without sleeping.
     poll_until: Instant,
     /// Until then it is slept, at the latest.
-    until: Instant,
+    pub(crate) until: Instant,
 }
 
 /// What was done while waiting.
@@ -321,11 +321,6 @@ impl Shared {
         let own = self.look(|engine| Arc::clone(&engine.poller));
         // With the stack its descriptors are gone.
         own.map_or(Ok(()), |own| poller.nest(&own, on))
-    }
-
-    /// Whether the stack has ended, or has lost its links.
-    pub(crate) fn is_over(&self) -> bool {
-        self.look(|engine| engine.failed.is_some()).unwrap_or(true)
     }
 
     /// Asks the driver for its last turn. A stack that the driver has left already ends here.

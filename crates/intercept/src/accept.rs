@@ -21,7 +21,7 @@ use crate::process::Place;
 use crate::request::{Outcome, Request};
 use crate::supervisor::Supervisor;
 use crate::syscall::Call;
-use crate::table::{Connected, Key, Kind, Listening, Pair, Shared, Tcp};
+use crate::table::{Connected, Fill, Key, Kind, Listening, Pair, Shared, Tcp};
 
 /// How many tokens lie in a program's end at most: each takes 768 bytes of its buffer's 208 KiB.
 const MAX_TOKENS: usize = 256;
@@ -50,6 +50,10 @@ impl Supervisor {
                 self.correct_tokens(key, Some(descriptor));
                 self.give_connection(key, request, connection)
             }
+            // It was told of one that its peer has reset since (Linux has it accepted, and fail then).
+            Ok(None) if waits(descriptor) && self.has_told(key) => {
+                Outcome::fail(Errno::CONNABORTED)
+            }
             Ok(None) if waits(descriptor) => {
                 let until = self.table.get(key).and_then(|socket| socket.settings.receive_until());
                 self.held.hold(key, request.clone(), until);
@@ -60,6 +64,11 @@ impl Supervisor {
         };
         self.correct_tokens(key, Some(descriptor));
         outcome
+    }
+
+    /// Whether the program's end says that a connection waits.
+    fn has_told(&mut self, key: Key) -> bool {
+        self.listening(key).is_some_and(|listening| listening.tokens > 0)
     }
 
     /// The connection that has waited for the longest time.
@@ -97,6 +106,7 @@ impl Supervisor {
         };
         let Some(socket) = self.table.get(listener) else { return Outcome::Given(None) };
         let (domain, settings) = (socket.domain, socket.settings.inherited());
+        settings.give_timeouts(&pair.theirs);
         let shown = domain.show(peer);
         if request.arguments[1] != 0
             && let Err(errno) = request.write_sized(1, 2, &encode(shown))
@@ -229,10 +239,21 @@ impl Supervisor {
     }
 
     /// A socket does not listen any more: its connections are reset, unless others share the port.
-    pub(crate) fn stop_listening(&mut self, key: Key) {
+    /// With its `descriptor` it can be used for something else then.
+    pub(crate) fn stop_listening(&mut self, key: Key, descriptor: Option<OwnedFd>) {
         let Some(socket) = self.table.get_mut(key) else { return };
         let Kind::Tcp(kind) = &mut socket.kind else { return };
+        if !matches!(kind, Tcp::Listening(_)) {
+            return;
+        }
         let Tcp::Listening(listening) = std::mem::replace(kind, Tcp::Fresh) else { return };
+        if let (Some(end), Some(ours)) = (descriptor, &socket.ours) {
+            // There are as many as were put there, or none.
+            let _ = recv(&end, &mut [0; MAX_TOKENS][..listening.tokens], RecvFlags::DONTWAIT);
+            if let Some((junk, send_buffer)) = listening.fill {
+                Fill { end, junk, send_buffer }.empty(ours);
+            }
+        }
         if let Some(hold) = &socket.bound {
             // Not to listen is never a conflict.
             let _ = hold.set_listens(false);

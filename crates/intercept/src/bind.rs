@@ -1,13 +1,15 @@
 //! `bind` and `listen`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use estab::TcpOptions;
+use estab::{SocketEntry, State, TcpOptions};
 use rustix::io::Errno;
 
 use crate::address::{Domain, Name, parse_v4, unmapped};
 use crate::bound::Sharing;
+use crate::connect::fill;
 use crate::errno;
 use crate::network::Listener;
 use crate::process;
@@ -39,10 +41,11 @@ impl Supervisor {
         let only_v6 = socket.settings.only_v6;
         let sharing =
             Sharing { address: socket.settings.reuse_address, port: socket.settings.reuse_port };
-        let used: Vec<u16> = match local.port() {
-            0 => self.network.stack.sockets().iter().map(|entry| entry.local.port()).collect(),
-            _ => Vec::new(),
-        };
+        let entries = self.network.stack.sockets();
+        if local.port() != 0 && entries.iter().any(|entry| hinders(entry, local, sharing)) {
+            return Err(Errno::ADDRINUSE);
+        }
+        let used: Vec<u16> = entries.iter().map(|entry| entry.local.port()).collect();
         let is_free = |port| !used.contains(&port);
         let hold = self.bound.bind(local, only_v6, sharing, random_port(), is_free)?;
         self.table.get_mut(key).ok_or(Errno::BADF)?.bound = Some(hold);
@@ -78,11 +81,11 @@ impl Supervisor {
     }
 
     /// `listen(fd, backlog)`
-    pub(crate) fn listen(&mut self, key: Key, request: &Request) -> Outcome {
+    pub(crate) fn listen(&mut self, key: Key, request: &Request, descriptor: &OwnedFd) -> Outcome {
         // A negative backlog is a large one (Linux compares it unsigned).
         let backlog = usize::try_from(request.int(1)).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
         match self.table.get_mut(key).map(|socket| &mut socket.kind) {
-            Some(Kind::Tcp(Tcp::Fresh)) => self.begin_to_listen(key, backlog).into(),
+            Some(Kind::Tcp(Tcp::Fresh)) => self.begin_to_listen(key, backlog, descriptor).into(),
             Some(Kind::Tcp(Tcp::Listening(listening))) => {
                 listening.backlog = backlog;
                 Outcome::DONE
@@ -92,7 +95,12 @@ impl Supervisor {
         }
     }
 
-    fn begin_to_listen(&mut self, key: Key, backlog: usize) -> Result<(), Errno> {
+    fn begin_to_listen(
+        &mut self,
+        key: Key,
+        backlog: usize,
+        descriptor: &OwnedFd,
+    ) -> Result<(), Errno> {
         let socket = self.table.get(key).ok_or(Errno::BADF)?;
         if socket.ours.is_none() {
             return Err(Errno::INVAL);
@@ -120,6 +128,7 @@ impl Supervisor {
             listener,
             ready: std::collections::VecDeque::new(),
             waiting: 0,
+            fill: fill(descriptor),
             tokens: 0,
             backlog,
         };
@@ -158,6 +167,19 @@ impl Supervisor {
             .map_err(|error| errno::from_stack(&error))?;
         Ok(Rc::new(Shared { listener, members: std::cell::RefCell::default() }))
     }
+}
+
+/// Whether what the stack has already, perhaps of others, keeps a socket from `local`. A connection that is
+/// over, or was accepted there, does not if the address may be shared; a listener does if the port may not.
+fn hinders(entry: &SocketEntry, local: SocketAddr, sharing: Sharing) -> bool {
+    let (theirs, ours) = (unmapped(entry.local), local);
+    let any = theirs.ip().is_unspecified() || ours.ip().is_unspecified();
+    let overlaps = theirs.port() == ours.port() && (any || theirs.ip() == ours.ip());
+    let shared = match entry.state {
+        State::Listen => sharing.port,
+        _ => sharing.address || sharing.port,
+    };
+    entry.protocol == "tcp" && overlaps && !shared
 }
 
 /// Where the search for a free port begins (RFC 6056 3.3.1).

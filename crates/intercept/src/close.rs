@@ -22,7 +22,7 @@ impl Supervisor {
             self.table.get(key).map(|socket| &socket.kind),
             Some(Kind::Tcp(Tcp::Listening(_)))
         ) {
-            self.stop_listening(key);
+            self.stop_listening(key, None);
         }
         let Some(socket) = self.table.remove(key) else { return };
         self.leave(flow_of(&socket));
@@ -67,6 +67,14 @@ impl Supervisor {
             socket.ours = None;
         }
         self.add_tombstone(key);
+    }
+
+    /// A connection has failed whose stream from the peer was whole: what the program writes from now on is
+    /// a broken pipe.
+    pub(crate) fn failed_behind_the_end(&mut self, key: Key) {
+        if self.connected(key).is_some_and(|connected| connected.fin_given) {
+            self.failed(key, Errno::PIPE);
+        }
     }
 
     /// Has the program's end see a reset when ours is closed: it does when a byte is unread at ours.

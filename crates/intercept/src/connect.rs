@@ -37,7 +37,7 @@ impl Supervisor {
             Err(errno) => return Outcome::fail(errno),
         };
         let Kind::Tcp(tcp) = &mut socket.kind else { return Outcome::Continue };
-        let Name::At(named) = name else { return self.disconnect(key) };
+        let Name::At(named) = name else { return self.disconnect(key, end) };
         match tcp {
             Tcp::Fresh => self.begin_to_connect(key, request, named, end),
             Tcp::Connecting(_) if waits(&end) => self.wait_for_handshake(key, request),
@@ -84,8 +84,10 @@ impl Supervisor {
             Ok(stream) => stream,
             Err(error) => return Outcome::fail(of_connect(&error)),
         };
-        let fill = if waiting { None } else { fill(end) };
+        let fill = if waiting { None } else { Fill::of(end) };
         let unreported = !waiting;
+        // As on Linux, who calls nobody calls itself.
+        let named = if named.ip().is_unspecified() { socket.domain.show(remote) } else { named };
         let connecting = Connecting { stream, named, fill, unreported };
         if let Some(socket) = self.table.get_mut(key) {
             socket.kind = Kind::Tcp(Tcp::Connecting(Box::new(connecting)));
@@ -146,10 +148,12 @@ impl Supervisor {
         Outcome::Held
     }
 
-    /// The program does not wait for the handshake any longer: its end tells when it is over.
-    pub(crate) fn goes_on_alone(&mut self, key: Key) {
-        let Some(socket) = self.table.get_mut(key) else { return };
+    /// The program does not wait for the handshake any longer: its end tells when it is over. True when
+    /// that was so before.
+    pub(crate) fn goes_on_alone(&mut self, key: Key) -> bool {
+        let Some(socket) = self.table.get_mut(key) else { return false };
         let place = socket.place;
+        let before = matches!(&socket.kind, Kind::Tcp(Tcp::Connecting(it)) if it.unreported);
         if let Kind::Tcp(Tcp::Connecting(connecting)) = &mut socket.kind
             && connecting.fill.is_none()
         {
@@ -157,8 +161,24 @@ impl Supervisor {
             let end = self.processes.fetch(place).ok();
             let end = end.filter(|end| self.table.find(end) == Some(key));
             if let (Some(end), Some(connecting)) = (end, self.connecting(key)) {
-                connecting.fill = fill(end);
+                connecting.fill = Fill::of(end);
             }
+        }
+        before
+    }
+
+    /// Gives a handshake up.
+    pub(crate) fn stop_connecting(&mut self, key: Key) {
+        let Some(socket) = self.table.get_mut(key) else { return };
+        let Kind::Tcp(tcp) = &mut socket.kind else { return };
+        let over = Over { local: None, attempt_failed: true };
+        match std::mem::replace(tcp, Tcp::Over(over)) {
+            Tcp::Connecting(connecting) => connecting.stream.reset(),
+            other => *tcp = other,
+        }
+        socket.ours = None;
+        while let Some(call) = self.held.take_first(key) {
+            self.answer_held(&call.request, key, Err(Errno::CONNRESET));
         }
     }
 
@@ -208,8 +228,8 @@ impl Supervisor {
     }
 
     /// `connect` to nobody: the connection is reset, and the socket can be used anew.
-    fn disconnect(&mut self, key: Key) -> Outcome {
-        self.stop_listening(key);
+    fn disconnect(&mut self, key: Key, end: OwnedFd) -> Outcome {
+        self.stop_listening(key, Some(end));
         let Some(socket) = self.table.get_mut(key) else { return Outcome::Continue };
         let Kind::Tcp(tcp) = &mut socket.kind else { return Outcome::Continue };
         match std::mem::replace(tcp, Tcp::Fresh) {
@@ -229,20 +249,26 @@ impl Supervisor {
     }
 }
 
-/// Fills the program's end. One that cannot be filled is writable too early, which is no reason to fail.
-fn fill(end: OwnedFd) -> Option<Fill> {
-    let send_buffer = socket_send_buffer_size(&end).ok()?;
-    set_socket_send_buffer_size(&end, 1).ok()?;
+/// Fills the program's end: how many bytes that took, and the send buffer that it had. One that cannot be
+/// filled is writable too early, which is no reason to fail.
+pub(crate) fn fill(end: &OwnedFd) -> Option<(usize, usize)> {
+    let send_buffer = socket_send_buffer_size(end).ok()?;
+    set_socket_send_buffer_size(end, 1).ok()?;
     let mut junk = 0;
-    while junk < MAX_JUNK && send(&end, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
+    while junk < MAX_JUNK && send(end, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
         junk += 1;
     }
-    Some(Fill { end, junk, send_buffer })
+    Some((junk, send_buffer))
 }
 
 impl Fill {
+    fn of(end: OwnedFd) -> Option<Self> {
+        let (junk, send_buffer) = fill(&end)?;
+        Some(Self { end, junk, send_buffer })
+    }
+
     /// Takes the bytes out at our end, and gives the program's end its buffer back.
-    fn empty(self, ours: &OwnedFd) {
+    pub(crate) fn empty(self, ours: &OwnedFd) {
         // The kernel doubles what it is given.
         let _ = set_socket_send_buffer_size(&self.end, self.send_buffer / 2);
         let mut junk = [0; MAX_JUNK];

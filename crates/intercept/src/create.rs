@@ -19,6 +19,9 @@ const SOCK_RAW: i32 = 3;
 const SOCK_NONBLOCK: i32 = 0o4000;
 const SOCK_CLOEXEC: i32 = 0o2000000;
 
+const SOCK_MAX: i32 = 11;
+
+const IPPROTO_MAX: i32 = 263;
 const IPPROTO_TCP: i32 = 6;
 const IPPROTO_UDP: i32 = 17;
 
@@ -27,7 +30,11 @@ impl Supervisor {
     pub(crate) fn create(&mut self, request: &Request) -> Outcome {
         let domain = if request.int(0) == 2 { Domain::V4 } else { Domain::V6 };
         let flags = request.int(1) & (SOCK_NONBLOCK | SOCK_CLOEXEC);
-        let (kind, pair_type) = match (request.int(1) & !flags, request.int(2)) {
+        let (kind, protocol) = (request.int(1) & !flags, request.int(2));
+        if !(0..SOCK_MAX).contains(&kind) || !(0..IPPROTO_MAX).contains(&protocol) {
+            return Outcome::fail(Errno::INVAL);
+        }
+        let (kind, pair_type) = match (kind, protocol) {
             (SOCK_STREAM, 0 | IPPROTO_TCP) => (Kind::Tcp(Tcp::Fresh), SocketType::STREAM),
             // Datagrams of their own lengths, and an end that can be seen.
             (SOCK_DGRAM, 0 | IPPROTO_UDP) => (Kind::Udp(Box::default()), SocketType::SEQPACKET),

@@ -42,8 +42,8 @@ pub(crate) enum Happened {
     Notified,
     /// Another thread asks something.
     Asked,
-    /// Something happened to a socket on the stack.
-    OnStack(Key),
+    /// Something happened to a socket on the stack: perhaps it has failed.
+    OnStack(Key, bool),
     /// Something happened at our end of a pair.
     AtPair(Key, Edges),
 }
@@ -83,7 +83,7 @@ impl Network {
         into.extend(self.events.iter().map(|event| match event.token().0 {
             NOTIFY => Happened::Notified,
             INBOX => Happened::Asked,
-            token if token & 1 == 0 => Happened::OnStack(key_of(token)),
+            token if token & 1 == 0 => Happened::OnStack(key_of(token), event.is_error()),
             token => {
                 let closed = event.is_read_closed() || event.is_write_closed();
                 let read = event.is_readable() || event.is_error() || closed;

@@ -12,6 +12,8 @@ use crate::sys::seccomp::Notification;
 use crate::syscall::{Architecture, Call};
 use crate::table::{Key, Kind, Tcp};
 
+const MSG_ERRQUEUE: i32 = 0x2000;
+
 impl Supervisor {
     /// Answers a call, or keeps it.
     pub(crate) fn serve(&mut self, notification: Notification) {
@@ -82,11 +84,16 @@ impl Supervisor {
             Call::SetOption => self.set_option(key, request, &descriptor),
             _ if is_udp => self.carry_out_udp(key, request, &descriptor),
             Call::Bind => self.bind(key, request),
-            Call::Listen => self.listen(key, request),
+            Call::Listen => self.listen(key, request, &descriptor),
             Call::Accept | Call::Accept4 => self.accept(key, request, &descriptor),
             Call::Connect => self.connect(key, request, descriptor),
             Call::Shutdown => self.shutdown(key, request, &descriptor),
             Call::SendTo => self.send_with_name(request, &descriptor),
+            // A stream has no queue of errors, and a pair knows no such flag.
+            Call::ReceiveFrom if request.int(3) & MSG_ERRQUEUE != 0 => Outcome::fail(Errno::AGAIN),
+            Call::ReceiveMessage if request.int(2) & MSG_ERRQUEUE != 0 => {
+                Outcome::fail(Errno::AGAIN)
+            }
             // Names are nothing to a stream (Linux leaves them alone, too); the pair does the rest.
             Call::ReceiveFrom
             | Call::SendMessage
@@ -156,12 +163,11 @@ impl Supervisor {
         while let Some(call) = self.held.take_expired(now) {
             // SO_SNDTIMEO and SO_RCVTIMEO, see socket(7).
             let errno = match call.request.call {
+                // Who waits once more is told so.
+                Call::Connect if self.goes_on_alone(call.key) => Errno::ALREADY,
                 Call::Connect => Errno::INPROGRESS,
                 _ => Errno::AGAIN,
             };
-            if call.request.call == Call::Connect {
-                self.goes_on_alone(call.key);
-            }
             self.answer_held(&call.request, call.key, Err(errno));
         }
     }

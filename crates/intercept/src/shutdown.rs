@@ -49,13 +49,21 @@ impl Supervisor {
                 Outcome::DONE
             }
             Kind::Tcp(Tcp::Listening(_)) if read => {
-                self.stop_listening(key);
+                self.stop_listening(key, descriptor.try_clone().ok());
                 while let Some(call) = self.held.take_first(key) {
                     self.answer_held(&call.request, key, Err(Errno::INVAL));
                 }
                 Outcome::DONE
             }
             Kind::Tcp(Tcp::Listening(_)) => Outcome::DONE,
+            // In both directions it was before, and may be again.
+            Kind::Tcp(Tcp::Over(over)) if !over.attempt_failed && socket.error.is_none() => {
+                Outcome::DONE
+            }
+            Kind::Tcp(Tcp::Connecting(_)) => {
+                self.stop_connecting(key);
+                Outcome::DONE
+            }
             // A socket that is over answers as one that never was.
             _ => Outcome::fail(Errno::NOTCONN),
         }

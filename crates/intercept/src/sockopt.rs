@@ -85,6 +85,16 @@ impl Settings {
         self.clone()
     }
 
+    /// Has the kernel keep the time limits of calls that do not come here.
+    pub(crate) fn give_timeouts(&self, descriptor: &OwnedFd) {
+        if self.receive_timeout.is_some() {
+            set_native_timeout(descriptor, native::Timeout::Recv, self.receive_timeout);
+        }
+        if self.send_timeout.is_some() {
+            set_native_timeout(descriptor, native::Timeout::Send, self.send_timeout);
+        }
+    }
+
     /// Until when a call that receives waits (`SO_RCVTIMEO`).
     pub(crate) fn receive_until(&self) -> Option<Instant> {
         self.receive_timeout.and_then(|timeout| Instant::now().checked_add(timeout))

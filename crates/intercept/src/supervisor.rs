@@ -143,7 +143,12 @@ impl Supervisor {
             match event {
                 Happened::Notified => self.calls = true,
                 Happened::Asked => stop |= self.answer_questions(),
-                Happened::OnStack(key) => self.stack_ready(key),
+                Happened::OnStack(key, failed) => {
+                    self.stack_ready(key);
+                    if failed {
+                        self.failed_behind_the_end(key);
+                    }
+                }
                 Happened::AtPair(key, edges) => self.pair_ready(key, edges),
             }
         }

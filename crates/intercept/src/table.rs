@@ -77,6 +77,9 @@ pub(crate) struct Listening {
     pub(crate) ready: VecDeque<(Stream, SocketAddr)>,
     /// How many connections wait on the stack.
     pub(crate) waiting: usize,
+    /// What fills the program's end, so that it does not poll writable: how many bytes, and the send buffer
+    /// that it had.
+    pub(crate) fill: Option<(usize, usize)>,
     /// How many bytes lie in the program's end, so that it polls readable.
     pub(crate) tokens: usize,
     pub(crate) backlog: usize,

@@ -1,4 +1,4 @@
-//! estab with its shared driver and tokio's sockets: a task for each connection, all in one thread.
+//! estab on a tokio runtime, with tokio's sockets: a task for each connection, all in one thread.
 
 use std::io;
 
@@ -13,8 +13,8 @@ use crate::row::{Row, Work};
 
 /// Serves until the process ends.
 pub(super) fn serve(row: &Row, tun: Tun) -> Result<()> {
-    let stack = stack(row).start(tun)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let stack = stack(row).on_runtime(runtime.handle()).start(tun)?;
     let (work, address) = (row.work, row.server());
     runtime.block_on(async {
         let listener = TcpListener::bind(&stack, address).await?;

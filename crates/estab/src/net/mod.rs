@@ -1,7 +1,8 @@
 //! Sockets for asynchronous code, with the names, signatures and traits of `tokio::net`.
 //!
 //! They wake tasks by their wakers and need no runtime's reactor or timer: any executor will do.
-//! What differs from `tokio::net`: `bind` and `connect` take the [`Stack`](crate::Stack) first.
+//! Started [on a runtime](crate::StackBuilder::on_runtime) the stack is carried by a task of it, which is
+//! faster. What differs from `tokio::net`: `bind` and `connect` take the [`Stack`](crate::Stack) first.
 //! Dropping a future of these sockets loses nothing.
 
 #[cfg(feature = "axum")]

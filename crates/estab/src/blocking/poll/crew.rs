@@ -139,9 +139,9 @@ impl Ranks<'_> {
                 return true;
             }
             let Some(turn) = shard.turn_of_poll(&mut leading.turner) else {
-                state.over = shard.is_over();
-                (state.more, state.defers) = (false, false);
-                return false; // What is left to do is the driver's.
+                // What is left to do is the driver's.
+                (state.over, state.more, state.defers) = (true, false, false);
+                return false;
             };
             let woken = leading.turner.woken.wake();
             (state.more, state.defers) = (turn.more, turn.defers);
