@@ -10,7 +10,7 @@ use crate::variant::Variant;
 
 use Variant::{
     Inline, InlineSpin, Kernel, KernelThreads, Null, NullCopy, NullSpin, Smoltcp, Sockets,
-    SocketsSpin, Tasks,
+    SocketsPoll, SocketsSpin, Tasks,
 };
 
 /// One claim: the ratio of two variants in some rows, at least for rates and at most for times.
@@ -28,7 +28,7 @@ const PING: &[&str] = &["ping"];
 const ONE_CORE: &[&str] = &["ping-core"];
 const TIMES: &[Measure] = &[Median, Tail];
 
-const CLAIMS: [Claim; 18] = [
+const CLAIMS: [Claim; 20] = [
     rate(Sockets, NullCopy, 0.85, BULK),
     rate(Inline, Null, 0.7, BULK),
     rate(Inline, Kernel, 1.0, BULK),
@@ -37,6 +37,8 @@ const CLAIMS: [Claim; 18] = [
     rate(Inline, Smoltcp, 0.95, REQUESTS),
     rate(Inline, Null, 0.9, REQUESTS),
     rate(Sockets, KernelThreads, 1.0, REQUESTS),
+    rate(SocketsPoll, Kernel, 1.0, REQUESTS),
+    rate(Tasks, KernelThreads, 1.0, REQUESTS),
     rate(Tasks, Kernel, 1.0, REQUESTS),
     rate(Sockets, Kernel, 1.0, REQUESTS),
     time(Sockets, Null, 1.1),

@@ -6,7 +6,7 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::lead::Leading;
+use crate::lead::{Leading, TRUST};
 use crate::poller::Poller;
 use crate::shared::{Next, Shared, lock};
 
@@ -25,12 +25,15 @@ pub(crate) fn block_on<T>(
         let _blocked = shared.lead.block();
         // A timeout beyond the clock's end is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut trusts = shared.lead.is_hosted();
         loop {
             let looks_again = match shared.lead.take() {
                 Some(leading) => lead(shared, leading, sleeper, deadline),
                 None => false,
             };
-            if !looks_again {
+            if !looks_again && std::mem::take(&mut trusts) {
+                trusts = trust_host(shared, sleeper, deadline);
+            } else if !looks_again {
                 sleeper.sleep(deadline);
             }
             sleeper.begin();
@@ -87,6 +90,18 @@ fn lead(
             return true;
         }
     }
+}
+
+/// Sleeps while the task that has the lead can be expected to take its turns. True when this thread was
+/// woken; else the driver is called, and this thread looks, and sleeps again.
+fn trust_host(shared: &Shared, sleeper: &Sleeper, deadline: Option<Instant>) -> bool {
+    let soon = Instant::now() + TRUST;
+    sleeper.sleep(Some(deadline.map_or(soon, |deadline| deadline.min(soon))));
+    let woken = sleeper.is_woken();
+    if !woken {
+        shared.lead.host_wakes();
+    }
+    woken
 }
 
 fn left(deadline: Option<Instant>) -> Option<Duration> {

@@ -9,6 +9,7 @@ use wire::time::Instant;
 use crate::activity::Activity;
 use crate::busy::BusyPoll;
 use crate::error::Ended;
+use crate::here::Here;
 use crate::poller::Poller;
 use crate::port::Port;
 use crate::ports::{Batch, Ports};
@@ -337,19 +338,6 @@ pub(crate) struct PollTurn {
     pub(crate) defers: bool,
     /// It was the last one, and why.
     pub(crate) gone: Option<Ended>,
-}
-
-/// The thread that runs, as cheaply as it can be told from the others that do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Here(usize);
-
-impl Here {
-    fn get() -> Self {
-        thread_local! {
-            static MARK: u8 = const { 0 };
-        }
-        Self(MARK.with(|mark| std::ptr::from_ref(mark).addr()))
-    }
 }
 
 /// Ends every connection and listener of `stack`, with resets.

@@ -60,18 +60,6 @@ struct Host {
     defers: bool,
 }
 
-/// What a turn came to.
-enum Turn {
-    /// Others are to go on first, and then there is another one.
-    Found,
-    /// Nothing more is there.
-    Nothing,
-    /// Another thread leads.
-    Led,
-    /// The stack ends.
-    Over,
-}
-
 impl Future for Host {
     type Output = ();
 
@@ -82,32 +70,7 @@ impl Future for Host {
             Some(came) => this.looks |= came,
             None => return Poll::Ready(()), // The runtime ends.
         }
-        if std::mem::take(&mut this.looks) {
-            match this.turn() {
-                Turn::Found => return again(cx),
-                Turn::Nothing => {}
-                // It wakes whom it concerns, and when it is gone the driver sees to what is left.
-                Turn::Led => return Poll::Pending,
-                Turn::Over => return Poll::Ready(()),
-            }
-        }
-        this.send_deferred();
-        let Some(wait) = this.shared.prepare_wait() else { return Poll::Ready(()) };
-        match this.set_alarm(&wait) {
-            Ok(true) => {}
-            Ok(false) => {
-                this.looks = true;
-                return again(cx);
-            }
-            Err(_) => return Poll::Ready(()), // The driver will find what is wrong.
-        }
-        this.shared.lead.host_waits();
-        // What came since the turn is no edge any more.
-        if wait.poller.wait(Some(Duration::ZERO)).unwrap_or(true) {
-            this.looks = true;
-            return again(cx);
-        }
-        Poll::Pending
+        this.go_on(cx)
     }
 }
 
@@ -122,17 +85,45 @@ impl Host {
         Some(came)
     }
 
-    fn turn(&mut self) -> Turn {
-        let Some(mut leading) = self.shared.lead.take() else { return Turn::Led };
-        let Some(turn) = self.shared.turn_of_poll(&mut leading.turner) else { return Turn::Over };
-        leading.turner.woken.wake();
-        if let Some(why) = turn.gone {
-            self.shared.end(why);
-            return Turn::Over;
+    /// Takes a turn where something came, and sleeps where nothing did.
+    fn go_on(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let shared = Arc::clone(&self.shared);
+        // If the driver leads, it wakes whom it concerns, and sees to what is left when it is done.
+        let Some(mut leading) = shared.lead.take_for_host() else { return Poll::Pending };
+        if std::mem::take(&mut self.looks) {
+            let Some(turn) = shared.turn_of_poll(&mut leading.turner) else {
+                return Poll::Ready(());
+            };
+            leading.turner.woken.wake();
+            if let Some(why) = turn.gone {
+                shared.end(why);
+                return Poll::Ready(());
+            }
+            self.defers = turn.defers;
+            self.looks = turn.found && turn.more;
+            if turn.found {
+                return again(cx); // Others are to go on first.
+            }
         }
-        self.defers = turn.defers;
-        self.looks = turn.found && turn.more;
-        if turn.found { Turn::Found } else { Turn::Nothing }
+        self.send_deferred();
+        let Some(wait) = shared.prepare_wait() else { return Poll::Ready(()) };
+        match self.sleeps(&wait) {
+            Ok(true) => {
+                shared.lead.host_waits();
+                Poll::Pending
+            }
+            Ok(false) => {
+                self.looks = true;
+                again(cx)
+            }
+            Err(_) => Poll::Ready(()), // The driver will find what is wrong.
+        }
+    }
+
+    /// Whether there is nothing to do before something comes.
+    fn sleeps(&mut self, wait: &Wait) -> io::Result<bool> {
+        // What came since the turn is no edge any more. Only who leads may ask: it takes kicks away.
+        Ok(self.set_alarm(wait)? && !wait.poller.wait(Some(Duration::ZERO))?)
     }
 
     fn send_deferred(&mut self) {

@@ -17,7 +17,7 @@
 //!
 //! Only the driver leads a stack that is traced, because it shows the trace, and one that tasks wait
 //! for, because they never take a turn; unless a task of their runtime does that, the [host](crate::host),
-//! which sleeps in the runtime's own wait and lets others have the lead meanwhile.
+//! which sleeps in the runtime's own wait. Then no other thread leads but the driver, where the host cannot.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
@@ -30,6 +30,9 @@ use crate::shared::{Waited, lock};
 /// How often the driver looks whether somebody leads. It bounds how long a frame can wait while
 /// nobody does (twice this), and costs the driver some microseconds each time.
 const WATCH: Duration = Duration::from_millis(1);
+
+/// For how long a thread that waits leaves the turns to a host that shows no sign of life.
+pub(crate) const TRUST: Duration = Duration::from_millis(2);
 
 /// The most wake-ups in a row, as a power of two, for which a driver keeps the lead that it left in
 /// vain. 64: a machine that was too busy for a moment is forgiven soon.
@@ -125,7 +128,13 @@ impl Lead {
         self.host_wakes();
     }
 
-    /// The host sleeps until something comes. It is as if it had the lead, but others may take it.
+    /// The host takes the lead, unless the driver has it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn take_for_host(&self) -> Option<Leading<'_>> {
+        self.try_take()
+    }
+
+    /// The host sleeps until something comes. It is as if it had the lead.
     #[cfg(feature = "tokio")]
     pub(crate) fn host_waits(&self) {
         self.host_waits.store(true, Ordering::SeqCst);
@@ -138,7 +147,8 @@ impl Lead {
         }
     }
 
-    /// Whether there is a host.
+    /// Whether there is a host. Who waits for it longer than [`TRUST`] says [`Lead::host_wakes`]: its
+    /// runtime may not run at all.
     pub(crate) fn is_hosted(&self) -> bool {
         self.hosted.load(Ordering::SeqCst)
     }
@@ -162,6 +172,13 @@ impl Lead {
         if self.reserved.load(Ordering::Relaxed) {
             return None;
         }
+        if self.is_hosted() {
+            return None;
+        }
+        self.try_take()
+    }
+
+    fn try_take(&self) -> Option<Leading<'_>> {
         match self.token.try_lock() {
             Ok(turner) => Some(self.leading(turner, false)),
             Err(TryLockError::Poisoned(turner)) => Some(self.leading(turner.into_inner(), false)),
@@ -361,6 +378,7 @@ mod tests {
         lead.polls();
         lead.hosted.store(true, Ordering::SeqCst);
         lead.host_waits.store(true, Ordering::SeqCst);
+        assert!(lead.take().is_none(), "no other thread leads");
         let driver = {
             let lead = Arc::clone(&lead);
             thread::spawn(move || lead.watch())
@@ -368,11 +386,6 @@ mod tests {
         while !lead.tell.load(Ordering::SeqCst) {
             thread::yield_now();
         }
-        drop(lead.take().expect("others may lead meanwhile"));
-        while !lead.tell.load(Ordering::SeqCst) && !driver.is_finished() {
-            thread::yield_now();
-        }
-        assert!(!driver.is_finished(), "the host still waits");
         lead.host_wakes();
         assert!(driver.join().unwrap());
     }

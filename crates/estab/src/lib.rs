@@ -175,6 +175,7 @@ mod driver;
 mod engine;
 mod error;
 mod handle;
+mod here;
 #[cfg(feature = "tokio")]
 mod host;
 pub mod inline;

@@ -148,6 +148,7 @@ pub use registry::Registry;
 pub use source::{Source, SourceFd};
 pub use waker::Waker;
 
+use crate::lead::TRUST;
 use crate::shared::{Shared, lock};
 use crew::{Crew, Leads, Ranks};
 use registry::Inner;
@@ -198,7 +199,8 @@ impl Poll {
         if looks {
             self.crew.look_everywhere();
         }
-        while !self.round(events, deadline)? {}
+        let mut trusts = true;
+        while !self.round(events, deadline, &mut trusts)? {}
         Ok(())
     }
 
@@ -211,7 +213,14 @@ impl Poll {
 
     /// Takes the lead where it may, and carries frames and sleeps until there is something to tell or its
     /// time is over (true), or until it is to begin anew.
-    fn round(&mut self, events: &mut Events, deadline: Option<Instant>) -> io::Result<bool> {
+    ///
+    /// It `trusts` that whoever else has a lead carries the frames; once only, where that is a host.
+    fn round(
+        &mut self,
+        events: &mut Events,
+        deadline: Option<Instant>,
+        trusts: &mut bool,
+    ) -> io::Result<bool> {
         let inner = &*self.registry.inner;
         let version = inner.version.load(Ordering::Acquire);
         if version != self.version || self.crew.has_ended() {
@@ -231,9 +240,15 @@ impl Poll {
             if again {
                 continue;
             }
+            let hosted = std::mem::take(trusts) && shards.iter().any(|s| s.lead.is_hosted());
+            let soon = if hosted { Some(TRUST) } else { None };
+            let limit = [limit, soon].into_iter().flatten().min();
             inner.sleep(shards, &mut ranks, &mut leads, events, limit)?;
             if !events.is_empty() {
                 return Ok(true);
+            }
+            if hosted && !inner.list.has_some() {
+                shards.iter().for_each(|shard| shard.lead.host_wakes());
             }
             if leads.is_empty() || inner.version.load(Ordering::Acquire) != version {
                 return Ok(false);
