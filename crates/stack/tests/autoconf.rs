@@ -307,6 +307,32 @@ fn a_prefix_is_on_the_link_while_it_is_valid() {
     assert!(!is_near(&mut host));
 }
 
+/// RFC 4861 6.3.4: a router says how far apart questions about a neighbour are; zero says nothing, and
+/// what would be a flood, or no end, is bounded.
+#[test]
+fn a_router_says_how_far_apart_questions_are() {
+    let near: Ipv6Addr = "2001:db8:7:7::99".parse().unwrap();
+    for (retransmit_time, apart) in [(250, 250), (0, 1000), (1, 100), (u32::MAX, 10_000)] {
+        let mut host = configured();
+        let said = RouterAdvertisement { retransmit_time, ..advertisement(1800) };
+        advertise(&mut host, ROUTER, said, None);
+        let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        host.stack.udp_send_to(host.now, id, b"x", at(near, 7)).unwrap();
+        let asks = |host: &mut Host| {
+            let question = Header::NeighborSolicitation { target: near };
+            discovery(&host.sends()).iter().filter(|said| said.header == question).count()
+        };
+        for _ in 0..3 {
+            assert_eq!(asks(&mut host), 1);
+            host.later_millis(apart - 1);
+            assert_eq!(asks(&mut host), 0, "{retransmit_time}");
+            host.later_millis(1);
+        }
+        assert_eq!(asks(&mut host), 0);
+        assert_eq!(host.dropped(Dropped::NeighborUnresolved), 1);
+    }
+}
+
 /// RFC 4861 6.3.4: a router says how long neighbours count as reachable; zero says nothing.
 #[test]
 fn a_router_says_how_long_neighbors_are_reachable() {

@@ -15,6 +15,7 @@ mod load;
 mod needs;
 mod path_mtu;
 mod program;
+mod redirect;
 mod redis;
 mod traceroute;
 mod udp_segments;
@@ -137,6 +138,7 @@ fn all() -> Vec<Case> {
         flows::cases(),
         dhcp::cases(),
         traceroute::cases(),
+        redirect::cases(),
         redis::cases(),
         autoconf::cases(),
         path_mtu::cases(),

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use rand_core::Rng;
 use wire::ipv6;
 use wire::ndp::{self, Header, NdpOption};
-use wire::time::{Duration, Instant};
+use wire::time::Instant;
 
 use crate::event::AddressFate;
 use crate::ip::InterfaceId;
@@ -16,9 +16,6 @@ use crate::ip::interfaces::{AddressState, Assigned, Interfaces};
 use crate::ip::ndp::{Message, message};
 use crate::reason::Sent;
 use crate::shared::Shared;
-
-/// Time between two messages of a kind (RFC 4861 10, RETRANS_TIMER).
-const RETRANSMIT_TIME: Duration = Duration::from_secs(1);
 
 /// How often another address is tried where one was taken (RFC 7217 7, IDGEN_RETRIES).
 const MAX_RETRIES: u8 = 3;
@@ -134,6 +131,8 @@ impl Interfaces {
     /// RFC 4862 5.4.2: asks once more, or takes the address because nobody answered.
     pub(super) fn probe_again(&mut self, shared: &Shared) {
         let now = shared.now;
+        // RFC 4862 5.1: RetransTimer, which routers may set.
+        let wait = self.neighbors.retransmit_time;
         let mut over = Vec::new();
         for probe in &mut self.autoconf.probes {
             if probe.due > now {
@@ -143,7 +142,7 @@ impl Interfaces {
                 over.push((probe.interface, probe.address));
                 continue;
             }
-            (probe.sent, probe.due) = (probe.sent + 1, now.after(RETRANSMIT_TIME));
+            (probe.sent, probe.due) = (probe.sent + 1, now.after(wait));
             if self.autoconf.silent {
                 continue;
             }

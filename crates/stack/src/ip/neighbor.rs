@@ -2,7 +2,7 @@
 //! 7.3).
 //!
 //! A neighbour is asked for by broadcast (over IPv6 in the group of its address), at most once a
-//! second and three times; then whoever waits is told that the host cannot be reached. An address that
+//! second, where routers say nothing else, and three times; then whoever waits is told that the host cannot be reached. An address that
 //! was confirmed is trusted for a minute (over IPv6 for half of one); one that is still used after that
 //! is confirmed again by asking the neighbour alone, while packets go on. A neighbour that does not
 //! answer holds up nobody but its own packets.
@@ -26,7 +26,8 @@ use crate::ip::keyed::KeyedState;
 use crate::reason::Withheld;
 use crate::shared::Shared;
 
-/// Time between two questions about one neighbour (RFC 1122 2.3.2.1: at most one a second).
+/// Time between two questions about one neighbour (RFC 1122 2.3.2.1: at most one a second; RFC 4861 10,
+/// RETRANS_TIMER).
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a neighbour is asked before it counts as unreachable, as Linux has it.
@@ -85,6 +86,8 @@ pub(crate) struct Neighbors {
     /// How long a neighbour of IPv6 counts as reachable: drawn from around the mean, so that hosts do
     /// not all ask at once (RFC 4861 6.3.2).
     pub(super) reachable_time: Duration,
+    /// Time between two questions about a neighbour of IPv6, as routers say (RFC 4861 6.3.4).
+    pub(super) retransmit_time: Duration,
 }
 
 #[derive(Debug)]
@@ -139,6 +142,7 @@ impl Neighbors {
             silent: VecDeque::new(),
             waiting_answers: 0,
             reachable_time: REACHABLE_TIME,
+            retransmit_time: ASK_INTERVAL,
         }
     }
 
@@ -357,7 +361,7 @@ impl Neighbors {
         };
         self.deadlines.remove(&(*due, key));
         *asked += 1;
-        *due = now.after(ASK_INTERVAL);
+        *due = now.after(if key.1.is_ipv4() { ASK_INTERVAL } else { self.retransmit_time });
         self.deadlines.insert((*due, key));
         if !neighbor.asking {
             neighbor.asking = true;

@@ -74,6 +74,9 @@ impl Interfaces {
         if router.reachable_time != 0 {
             self.set_reachable_time(router.reachable_time);
         }
+        if router.retransmit_time != 0 {
+            self.set_retransmit_time(router.retransmit_time);
+        }
         if router.other_configuration || router.managed {
             self.resolvers.other_configuration(interface);
         }
@@ -226,6 +229,14 @@ impl Interfaces {
         const HOUR: u32 = 3_600_000;
         let base = Duration::from_millis(millis.min(HOUR).into());
         self.neighbors.reachable_time = self.autoconf.around(base);
+    }
+
+    /// RFC 4861 6.3.4: the time between questions, within limits that a router that errs, or lies, cannot
+    /// leave: no flood of them, and no neighbour that is found only after minutes.
+    fn set_retransmit_time(&mut self, millis: u32) {
+        const LEAST: u32 = 100;
+        const MOST: u32 = 10_000;
+        self.neighbors.retransmit_time = Duration::from_millis(millis.clamp(LEAST, MOST).into());
     }
 
     /// RFC 4861 6.3.4: never less than IPv6 needs, nor more than the link says itself.
