@@ -262,6 +262,56 @@ fn joining_and_leaving_are_told_twice_each() {
     assert_eq!(host.stack.poll_timeout(), None);
 }
 
+/// RFC 9776 5.1: a change that comes before the last one was told twice takes its place, at once.
+#[test]
+fn a_change_takes_the_place_of_one_that_is_still_told() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
+    host.later_millis(0);
+    let joined = (igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_EXCLUDE, GROUP)]);
+    assert_eq!(reports(&host.sends()), [joined]);
+    host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
+    host.later_millis(0);
+    let left = vec![(igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_INCLUDE, GROUP)])];
+    assert_eq!(reports(&host.sends()), left);
+    assert_eq!(reports(&passes(&mut host, 3000)), left);
+}
+
+/// RFC 9776 4.1.12 and 4.1.10: a query may come to us alone, and what follows it does not matter.
+#[test]
+fn a_query_to_us_alone_and_a_longer_one_are_answered() {
+    let (mut host, _) = member();
+    let good = query(ANY, 20, true);
+    let (ip, message) = parse_ip(&good);
+    let mut longer = [message, &[1, 2, 3, 4]].concat();
+    longer[2..4].fill(0);
+    igmp::fill_checksum(&mut longer);
+    let to_us = ipv4::Header { destination: US, ..ip };
+    let longer_ip = ipv4::Header { payload_len: longer.len() as u16, ..ip };
+    for bytes in [packet(&to_us, message), packet(&longer_ip, &longer)] {
+        host.arrives(&bytes);
+        assert_eq!(reports(&passes(&mut host, 2050)).len(), 1);
+    }
+    let mut unknown = vec![0x77; 8];
+    unknown[2..4].fill(0);
+    igmp::fill_checksum(&mut unknown);
+    host.drops(&packet(&ipv4::Header { payload_len: 8, ..ip }, &unknown), Dropped::IgmpIgnored);
+}
+
+/// RFC 9776 5: all hosts are in the group of all hosts, and nobody says so.
+#[test]
+fn the_group_of_all_hosts_is_never_told() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    host.stack.udp_join_v4(id, igmp::ALL_SYSTEMS, ANY).unwrap();
+    assert_eq!(reports(&passes(&mut host, 3000)), []);
+    host.arrives(&query(ANY, 20, true));
+    assert_eq!(reports(&passes(&mut host, 2050)), []);
+    host.arrives(&to_group(igmp::ALL_SYSTEMS, 5000, b"everybody"));
+    assert_eq!(reads(&mut host, id), Some(b"everybody".to_vec()));
+}
+
 /// RFC 9776 5.2: a query is answered once, after a random time within what it allows.
 #[test]
 fn a_query_is_answered_within_its_time() {

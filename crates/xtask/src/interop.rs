@@ -12,6 +12,7 @@ mod flows;
 mod fragments;
 mod half_close;
 mod load;
+mod multicast;
 mod needs;
 mod path_mtu;
 mod program;
@@ -143,6 +144,7 @@ fn all() -> Vec<Case> {
         autoconf::cases(),
         path_mtu::cases(),
         fragments::cases(),
+        multicast::cases(),
         half_close::cases(),
         udp_segments::cases(),
         fetch::pages(),

@@ -134,7 +134,7 @@ impl Groups {
         self.has_siblings || self.is_member(interface, group)
     }
 
-    /// The groups of one family that sockets of an interface are in.
+    /// The groups of one family that sockets of an interface are in, but those that are never told.
     pub(super) fn members(
         &self,
         interface: InterfaceId,
@@ -142,7 +142,8 @@ impl Groups {
     ) -> impl Iterator<Item = IpAddr> + '_ {
         let of_link =
             move |member: &&Member| member.interface == interface && member.group.is_ipv4() == v4;
-        self.members.iter().filter(of_link).map(|member| member.group)
+        let groups = self.members.iter().filter(of_link).map(|member| member.group);
+        groups.filter(|group| !is_never_told(*group))
     }
 
     /// We are in a group from now on: the routers are to know (RFC 9776 5.1, RFC 9777 6.1).

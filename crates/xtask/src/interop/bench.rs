@@ -37,6 +37,7 @@ pub(super) struct Programs {
     any_port: PathBuf,
     poll_echo: PathBuf,
     udp_echo: PathBuf,
+    echo_group: PathBuf,
     transparent_proxy: PathBuf,
     scratch: PathBuf,
 }
@@ -60,6 +61,8 @@ impl Programs {
             "--example",
             "udp_echo",
             "--example",
+            "echo_group",
+            "--example",
             "transparent_proxy",
         ])?;
         let find = |name: &str| {
@@ -74,6 +77,7 @@ impl Programs {
             any_port: find("any_port")?,
             poll_echo: find("poll_echo")?,
             udp_echo: find("udp_echo")?,
+            echo_group: find("echo_group")?,
             transparent_proxy: find("transparent_proxy")?,
             scratch,
         })
@@ -89,6 +93,7 @@ impl Programs {
             any_port: self.any_port.clone(),
             poll_echo: self.poll_echo.clone(),
             udp_echo: self.udp_echo.clone(),
+            echo_group: self.echo_group.clone(),
             transparent_proxy: self.transparent_proxy.clone(),
             way,
             here,
@@ -116,6 +121,8 @@ pub(super) struct Bench {
     pub(super) poll_echo: PathBuf,
     /// The example `udp_echo`.
     pub(super) udp_echo: PathBuf,
+    /// The example `echo_group`.
+    pub(super) echo_group: PathBuf,
     /// The example `transparent_proxy`.
     pub(super) transparent_proxy: PathBuf,
     /// From the kernel to the stack.

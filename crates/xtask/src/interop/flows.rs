@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::Case;
 use super::bench::Bench;
+use super::needs::is_root;
 
 /// How many addresses and ports are asked.
 const PAIRS: usize = 10_000;
@@ -22,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::new("any-port", 120, any_port),
         Case::new("any-port-lab", 15, any_port_of_a_lab),
+        Case::new("any-port-ordinary-user", 30, any_port_of_a_user),
         Case::new("proxy-same-answers", 60, same_answers),
         Case::new("proxy-page", 20, page),
         Case::new("proxy-udp", 20, udp),
@@ -50,6 +52,34 @@ fn any_port(bench: &Bench) -> Result<()> {
     let mut example = bench.command(&bench.any_port);
     example.args(["python3", "any_port.py"]).arg(PAIRS.to_string());
     bench.finish(example)?.success()?.prints(&[&format!("{PAIRS} answered")])
+}
+
+/// Somebody without any right but to open the device: the user is made for this, and the device is a node
+/// of its own that all may open, seen by this case alone.
+fn any_port_of_a_user(bench: &Bench) -> Result<()> {
+    const FEW: usize = 200;
+    bench.write("any_port.py", ANY_PORT)?;
+    std::fs::copy(&bench.any_port, bench.here.join("any_port"))?;
+    let program = ["./any_port", "python3", "any_port.py", &FEW.to_string()].map(str::to_owned);
+    let answered = format!("{FEW} answered");
+    if !is_root()? {
+        let mut example = bench.command(&program[0]);
+        example.args(&program[1..]);
+        return bench.finish(example)?.success()?.prints(&[&answered]);
+    }
+    let script = format!(
+        "user=estab-interop-$$
+        useradd --system --no-create-home --shell /bin/false $user
+        trap 'userdel $user' EXIT
+        mount -t tmpfs tmpfs /dev/net
+        mknod /dev/net/tun c 10 200
+        chmod 666 /dev/net/tun
+        setpriv --reuid=$user --regid=$user --clear-groups --no-new-privs {}",
+        program.join(" ")
+    );
+    let mut alone = bench.command("unshare");
+    alone.args(["--mount", "sh", "-euc", &script]);
+    bench.finish(alone)?.success()?.prints(&[&answered])
 }
 
 /// A lab whose default route is the stack.
