@@ -11,21 +11,32 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use estab::Stack;
-use estab::link::Lab;
+use estab::link::{Lab, Link};
 use estab::net::{PendingTcp, TcpFlows, UdpFlow, UdpFlows};
+use estab::{Config, Stack};
 use tokio::io::AsyncWriteExt;
 
 fn main() -> io::Result<ExitCode> {
     // First of all: it starts this program again, and there must be no thread yet.
     let (device, mut inside) = Lab::new().any().command(std::env::args_os().skip(1))?;
-    let stack = Stack::builder().any_address().start(device)?;
+    let stack = on(device)?;
     let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, Duration::from_secs(30))?);
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.spawn(answer_all(tcp, udp));
     // Now that somebody answers, it begins.
     let status = inside.wait()?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// A stack for all addresses. Where the device is a packet socket the default route leads to one of its
+/// own, which must then be known.
+fn on(device: impl Link + 'static) -> io::Result<Stack> {
+    // There is nobody else who could have the addresses.
+    let config = Config { duplicate_address_probes: 0, ..Config::default() };
+    let ((v4, v6), (kernel4, kernel6)) = (Lab::STACK, Lab::KERNEL);
+    let stack = Stack::builder().config(config).any_address();
+    let stack = stack.address(v4, 24).gateway(kernel4).address(v6, 64).gateway(kernel6);
+    stack.start(device)
 }
 
 async fn answer_all(tcp: TcpFlows, udp: UdpFlows) -> io::Result<()> {

@@ -35,8 +35,12 @@ fn main() -> io::Result<ExitCode> {
     // First of all: it starts this program again, and there must be no thread yet.
     let (device, mut inside) = Lab::new().any().command(std::env::args_os().skip(1))?;
     // Pings are not carried on, so that nobody answers them.
-    let config = Config { echo: Echo::Ignore, ..Config::default() };
-    let stack = Stack::builder().config(config).any_address().start(device)?;
+    let config = Config { echo: Echo::Ignore, duplicate_address_probes: 0, ..Config::default() };
+    // Where the device is a packet socket, the default route leads to an address that must be known.
+    let ((v4, v6), (kernel4, kernel6)) = (Lab::STACK, Lab::KERNEL);
+    let stack = Stack::builder().config(config).any_address();
+    let stack = stack.address(v4, 24).gateway(kernel4).address(v6, 64).gateway(kernel6);
+    let stack = stack.start(device)?;
     let (tcp, udp) = (TcpFlows::bind(&stack)?, UdpFlows::bind(&stack, IDLE)?);
     let runtime = tokio::runtime::Runtime::new()?;
     let status = runtime.block_on(async {

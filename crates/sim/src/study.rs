@@ -88,7 +88,7 @@ impl Study {
                 ..Impairment::default()
             };
             let own = lines.len();
-            let line = LinePlan { impairment: access, changes: Vec::new() };
+            let line = LinePlan { impairment: access, changes: Vec::new(), narrow: Vec::new() };
             lines.extend([line.clone(), line]);
             routes.insert((number + 1, 0), vec![own, 0]);
             routes.insert((0, number + 1), vec![1, own + 1]);
@@ -100,6 +100,7 @@ impl Study {
             lines,
             routes,
             flows: self.flows.iter().enumerate().map(|flow| self::flow(flow, ecn)).collect(),
+            talks: Vec::new(),
             listener: TcpOptions::default(),
             heals: None,
             until: Some(Instant::ZERO.after(self.duration)),

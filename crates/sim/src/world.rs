@@ -12,6 +12,7 @@
 //! | the inside of every connection, after each turn | [`laws`] |
 //! | every byte that a program reads, and what it may expect in the end | [`program`], [`programs`] |
 //! | that it ends, and when at the latest | [`liveness`] |
+//! | datagrams and pings, in fragments, and what routers say of them | [`talks`], [`router`] |
 //!
 //! What fails is made small by [`shrink`], and found by [`hunt`].
 
@@ -26,10 +27,12 @@ pub mod liveness;
 pub mod peek;
 pub mod program;
 pub mod programs;
+pub mod router;
 pub mod scenario;
 pub mod shrink;
 pub mod states;
 pub mod stream;
+pub mod talks;
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -48,14 +51,19 @@ use host::Host;
 use laws::Laws;
 use line::{Line, Tag};
 use programs::Programs;
+use router::TooLong;
 pub use scenario::Scenario;
 use states::States;
+use talks::Talks;
 
 /// How many turns a world may take without time passing.
 const MAX_TURNS_AT_ONCE: u32 = 20_000;
 
 /// When nothing happens for so long, every host's timers are looked at.
 const QUIET: Duration = Duration::from_millis(150);
+
+/// A host without connections forgets everything within this: a way's MTU after ten minutes.
+const FADES: Duration = Duration::from_secs(11 * 60);
 
 /// What a world was like, for whoever wants to know whether it tested anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -155,6 +163,7 @@ struct World<'a> {
     /// The routes, by the numbers of both hosts.
     routes: Vec<Vec<&'a [usize]>>,
     programs: Programs,
+    talks: Talks,
     checker: Checker,
     states: States,
     laws: Laws,
@@ -169,10 +178,12 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(scenario: &'a Scenario, observer: &'a mut dyn Observer) -> Self {
         let mut dice = Dice::new(scenario.seed);
-        let hosts = make_hosts(scenario, &mut dice);
+        let mut hosts = make_hosts(scenario, &mut dice);
+        let talks = Talks::new(scenario, &mut hosts);
         let line_seed = dice.pick(0..=u64::MAX - 1);
         let lines = scenario.lines.iter().enumerate().map(|(number, plan)| {
-            Line::new(plan.impairment, plan.changes.clone(), line_seed, number)
+            let (changes, narrow) = (plan.changes.clone(), plan.narrow.clone());
+            Line::new(plan.impairment, changes, narrow, line_seed, number)
         });
         let count = hosts.len();
         let route = |from, to| scenario.routes.get(&(from, to)).map_or(&[][..], Vec::as_slice);
@@ -187,6 +198,7 @@ impl<'a> World<'a> {
             hosts,
             routes,
             programs: Programs::new(scenario),
+            talks,
             checker: Checker::new(scenario),
             states: States::new(scenario.flows.len(), scenario.has_cookies()),
             laws: Laws::new(shortest_round_trips(scenario)),
@@ -223,10 +235,28 @@ impl<'a> World<'a> {
             self.turn()?;
         }
         self.programs.check_end()?;
-        if let Some(host) = self.hosts.iter().position(|host| host.stack.poll_timeout().is_some()) {
-            return Err(format!("host {host} has a timer, but no connection"));
+        let report = self.report();
+        self.check_memory_fades()?;
+        Ok(report)
+    }
+
+    /// What a host remembers without a connection (fragments, how narrow a way is) it forgets in time.
+    fn check_memory_fades(&mut self) -> Result<(), String> {
+        for (number, host) in self.hosts.iter_mut().enumerate() {
+            let end = self.now.after(FADES);
+            let mut now = self.now;
+            while let Some(next) = host.stack.poll_timeout() {
+                if next > end {
+                    return Err(format!("host {number} has a timer, but no connection"));
+                }
+                now = now.max(next);
+                host.stack.handle_timeout(now);
+                if host.stack.poll_timeout().is_some_and(|next| next <= now) {
+                    return Err(format!("host {number} has a timer that is due and does not fire"));
+                }
+            }
         }
-        Ok(self.report())
+        Ok(())
     }
 
     /// Everything that happens at this moment.
@@ -237,6 +267,9 @@ impl<'a> World<'a> {
         }
         // First: who opens at the same time as its peer does so before the peer's SYN can be there.
         while let Some(host) = self.programs.due_host(self.now) {
+            self.settle(host)?;
+        }
+        while let Some(host) = self.talks.due_host(self.now) {
             self.settle(host)?;
         }
         let mut touched = [false; 256];
@@ -276,7 +309,7 @@ impl<'a> World<'a> {
         let (from, to) = (usize::from(from), usize::from(to));
         if let Some(next) = self.routes[from][to].get(usize::from(hop)) {
             packet.tag.hop += 1;
-            self.lines[*next].take(self.now, packet);
+            self.enters(*next, packet);
             return None;
         }
         let host = &mut self.hosts[to];
@@ -311,8 +344,10 @@ impl<'a> World<'a> {
                 self.checker.consumed(end, received);
                 self.touch(end);
             }
+            self.talks.run(host, &mut self.hosts[host], self.now)?;
             self.follow(host)?;
             if !ran {
+                self.send(host)?;
                 break;
             }
         }
@@ -406,22 +441,27 @@ impl<'a> World<'a> {
             .and_then(|(flow, side)| u16::try_from(flow * 2 + side).ok());
         let narrow = |host| u8::try_from(host).unwrap_or(u8::MAX);
         let tag = Tag { from: narrow(from), to: narrow(to), hop: 1, end };
-        let line = &mut self.lines[number];
         let checksum = ReceiveChecksum::Verified;
         let Some(size) = segment_size else {
-            let mut bytes = line.direction().buffer();
+            let mut bytes = self.lines[number].direction().buffer();
             bytes.extend_from_slice(&self.whole);
-            line.take(self.now, Packet { bytes, checksum, tag });
+            self.enters(number, Packet { bytes, checksum, tag });
             return Ok(());
         };
         let mut pieces =
             split::split(Medium::Ip, &self.whole, size).map_err(|why| why.to_string())?;
+        let Self { lines, routes, now, .. } = self;
         while pieces.remaining() > 0 {
-            let mut bytes = line.direction().buffer();
+            let mut bytes = lines[number].direction().buffer();
             pieces.next_into(&mut bytes);
-            line.take(self.now, Packet { bytes, checksum, tag });
+            enter(lines, routes, *now, number, Packet { bytes, checksum, tag });
         }
         Ok(())
+    }
+
+    /// A packet comes to the beginning of a line.
+    fn enters(&mut self, line: usize, packet: Packet<Tag>) {
+        enter(&mut self.lines, &self.routes, self.now, line, packet);
     }
 
     fn report_losses(&mut self, line: usize) {
@@ -434,13 +474,15 @@ impl<'a> World<'a> {
         let lines = self.lines.iter().filter_map(Line::next_time).min();
         let timers = self.hosts.iter().filter_map(|host| host.stack.poll_timeout()).min();
         let programs = self.programs.next_wake();
-        [lines, timers, programs, self.heals].into_iter().flatten().min()
+        let talks = self.talks.next_wake();
+        [lines, timers, programs, talks, self.heals].into_iter().flatten().min()
     }
 
     fn is_over(&self) -> bool {
         self.heals.is_none()
             && self.now > Instant::ZERO
             && self.programs.are_done()
+            && self.talks.are_done()
             && self.hosts.iter().all(Host::has_only_listeners)
     }
 
@@ -465,6 +507,34 @@ impl<'a> World<'a> {
             packets: counters.iter().map(|c| c.offered).sum(),
             lost: counters.iter().map(|c| c.lost + c.overflowed + c.managed).sum(),
             bytes: self.programs.bytes_read(),
+        }
+    }
+}
+
+/// A packet comes to the beginning of a line, where it may be too long: then the answer goes back by the
+/// last line that leads to who sent it.
+fn enter(
+    lines: &mut [Line],
+    routes: &[Vec<&[usize]>],
+    now: Instant,
+    line: usize,
+    packet: Packet<Tag>,
+) {
+    let Packet { checksum, tag, .. } = packet;
+    let too_long = lines[line].mtu(now).and_then(|mtu| router::too_long(&packet.bytes, mtu));
+    match too_long {
+        None => lines[line].take(now, packet),
+        Some(TooLong::Cut(pieces)) => {
+            for bytes in pieces {
+                lines[line].take(now, Packet { bytes, checksum, tag });
+            }
+        }
+        Some(TooLong::Told(bytes)) => {
+            let back = routes[usize::from(tag.to)][usize::from(tag.from)];
+            let Some(last) = back.last() else { return };
+            let hop = u8::try_from(back.len()).unwrap_or(u8::MAX);
+            let tag = Tag { from: tag.to, to: tag.from, hop, end: None };
+            lines[*last].take(now, Packet { bytes, checksum: ReceiveChecksum::Verified, tag });
         }
     }
 }

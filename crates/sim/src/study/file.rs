@@ -239,7 +239,7 @@ impl LineTable {
             all.extend(change.until.map(|until| (Instant::ZERO.after(until), impairment)));
         }
         all.sort_by_key(|(at, _)| *at);
-        LinePlan { impairment, changes: all }
+        LinePlan { impairment, changes: all, narrow: Vec::new() }
     }
 }
 

@@ -71,7 +71,7 @@ fn study(controller: &str, flows: usize, delay: u64, loss: f64, seconds: u64) ->
     };
     let lossy =
         Impairment { loss: if loss > 0.0 { Loss::Random(loss) } else { Loss::None }, ..impairment };
-    let line = |impairment| LinePlan { impairment, changes: Vec::new() };
+    let line = |impairment| LinePlan { impairment, changes: Vec::new(), narrow: Vec::new() };
     let sender = |number: usize| Sender {
         name: format!("{controller} {number}"),
         controller: congestion::by_name(controller).unwrap_or(congestion::Cubic::boxed),

@@ -13,6 +13,7 @@ use super::dice::Dice;
 use super::host::Family;
 use super::program::{self, Ending, Plan};
 use super::scenario::{Flow, HostPlan, LinePlan, Scenario};
+use super::talks::{Kind, Talk};
 
 /// Draws the world of a seed.
 #[must_use]
@@ -44,6 +45,7 @@ pub fn scenario(seed: u64) -> Scenario {
         lines,
         routes,
         flows: (0..flows).map(|_| flow(dice, count)).collect(),
+        talks: Vec::new(),
         listener: TcpOptions {
             receive_buffer: dice.one_of(&[Some(65_536), Some(1 << 20), None]),
             congestion,
@@ -64,7 +66,47 @@ pub fn scenario(seed: u64) -> Scenario {
             host.mtu = host.mtu.max(1280);
         }
     }
+    // From dice of their own, so that the rest is what it was before there were any.
+    let dice = &mut Dice::new(seed ^ 0x6e61_7272_6f77);
+    narrow(dice, &mut scenario, heals);
+    talks(dice, &mut scenario);
     scenario
+}
+
+/// Some lines take only shorter packets from some time on, perhaps from the first, perhaps ever shorter.
+fn narrow(dice: &mut Dice, scenario: &mut Scenario, heals: Instant) {
+    if !dice.chance(250) {
+        return;
+    }
+    let sizes: &[u16] = match scenario.family {
+        Family::V4 => &[1400, 1280, 1006, 576],
+        Family::V6 => &[1400, 1300, 1280],
+    };
+    for line in scenario.lines.iter_mut() {
+        let count = dice.one_of(&[0, 1, 1, 2]);
+        for _ in 0..count {
+            let later = dice.pick(0..=heals.as_millis());
+            let from = dice.one_of(&[0, later]);
+            line.narrow.push((Instant::from_millis(from), dice.one_of(sizes)));
+        }
+        line.narrow.sort_by_key(|(from, _)| *from);
+    }
+}
+
+fn talks(dice: &mut Dice, scenario: &mut Scenario) {
+    if !dice.chance(250) {
+        return;
+    }
+    for _ in 0..dice.pick(1..=3) {
+        let client = dice.size(0..=scenario.hosts.len() - 1);
+        let server = (client + dice.size(1..=scenario.hosts.len() - 1)) % scenario.hosts.len();
+        scenario.talks.push(Talk {
+            client,
+            server,
+            length: dice.one_of(&[100, 1_400, 3_000, 9_000, 20_000]),
+            kind: dice.one_of(&[Kind::Datagrams, Kind::Datagrams, Kind::Pings, Kind::Refused]),
+        });
+    }
 }
 
 fn mtu(dice: &mut Dice) -> u16 {
@@ -141,7 +183,7 @@ fn line(dice: &mut Dice, heals: Instant) -> LinePlan {
         changes.push((Instant::from_millis(dice.pick(0..=end)), changed));
     }
     changes.sort_by_key(|(at, _)| *at);
-    LinePlan { impairment, changes }
+    LinePlan { impairment, changes, narrow: Vec::new() }
 }
 
 fn impairment(dice: &mut Dice) -> Impairment {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use stack::{Config, HeaderBuf, InterfaceId, ListenerId, Stack, State};
+use stack::{Config, HeaderBuf, InterfaceId, ListenerId, SocketEntry, Stack, State};
 use wire::frame::{Capabilities, Medium};
 
 /// A host of a world.
@@ -54,20 +54,27 @@ impl Host {
     /// Whether every connection, half-open entry and TIME-WAIT is gone.
     #[must_use]
     pub fn has_only_listeners(&self) -> bool {
-        self.stack.sockets().iter().all(|entry| entry.state == State::Listen)
+        self.leftover_entries().is_empty()
     }
 
-    /// The sockets besides listeners, one a line.
+    fn leftover_entries(&self) -> Vec<SocketEntry> {
+        let mut entries = self.stack.sockets();
+        entries.retain(|entry| entry.protocol == "tcp" && entry.state != State::Listen);
+        entries
+    }
+
+    /// The connections, half-open entries and TIME-WAITs, one a line.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
-        let entries = self.stack.sockets();
-        let left = entries.iter().filter(|entry| entry.state != State::Listen);
-        left.map(|e| {
-            let (state, local, remote) = (e.state, e.local, e.remote);
-            let (recv, send) = (e.receive_queue, e.send_queue);
-            format!("{state} {local} {remote} recv-q {recv} send-q {send} timer {:?}", e.timer)
-        })
-        .collect()
+        let entries = self.leftover_entries();
+        entries
+            .iter()
+            .map(|e| {
+                let (state, local, remote) = (e.state, e.local, e.remote);
+                let (recv, send) = (e.receive_queue, e.send_queue);
+                format!("{state} {local} {remote} recv-q {recv} send-q {send} timer {:?}", e.timer)
+            })
+            .collect()
     }
 }
 

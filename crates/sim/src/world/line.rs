@@ -26,6 +26,8 @@ pub struct Line {
     /// What it becomes, and when; earliest first.
     changes: Vec<(Instant, Impairment)>,
     changed: usize,
+    /// The largest packet that it takes, and from when on; earliest first.
+    narrow: Vec<(Instant, u16)>,
 }
 
 impl Line {
@@ -34,12 +36,20 @@ impl Line {
     pub fn new(
         impairment: Impairment,
         changes: Vec<(Instant, Impairment)>,
+        narrow: Vec<(Instant, u16)>,
         seed: u64,
         number: usize,
     ) -> Self {
         let mut direction = Direction::new(impairment, seed, number as u64);
         direction.record_drops();
-        Self { direction, changes, changed: 0 }
+        Self { direction, changes, changed: 0, narrow }
+    }
+
+    /// The largest packet that it takes, in bytes, if it does not take all.
+    #[must_use]
+    pub fn mtu(&self, now: Instant) -> Option<u16> {
+        let so_far = self.narrow.iter().take_while(|(from, _)| *from <= now);
+        so_far.last().map(|(_, mtu)| *mtu)
     }
 
     /// The packets, their queue and what was done to them.

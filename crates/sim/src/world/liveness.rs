@@ -10,6 +10,7 @@ use wire::time::{Duration, Instant};
 use super::line;
 use super::program::Plan;
 use super::scenario::{Flow, HostPlan, Scenario};
+use super::talks::Talks;
 
 /// When the last endpoint must be gone; `None` for a world that never heals.
 #[must_use]
@@ -19,7 +20,8 @@ pub fn bound(scenario: &Scenario) -> Option<Instant> {
     let slowest = flows.clone().map(|flow| flow_bound(scenario, flow, heals)).max()?;
     // All flows may share one slow line: their bytes pass one after the other.
     let carried = flows.map(|flow| carry_time(scenario, flow)).sum::<Duration>();
-    Some(heals.max(last_start(scenario)).after(slowest).after(carried))
+    let talks = if scenario.talks.is_empty() { Duration::ZERO } else { Talks::longest() };
+    Some(heals.max(last_start(scenario)).after(slowest.max(talks)).after(carried))
 }
 
 fn last_start(scenario: &Scenario) -> Instant {

@@ -12,6 +12,7 @@ use wire::time::Instant;
 
 use super::host::{self, Family};
 use super::program::Plan;
+use super::talks::Talk;
 
 /// The port of every server.
 pub(super) const PORT: u16 = 80;
@@ -33,6 +34,8 @@ pub struct Scenario {
     pub routes: BTreeMap<(usize, usize), Vec<usize>>,
     /// The connections that will be made.
     pub flows: Vec<Flow>,
+    /// What is said besides, in datagrams and pings.
+    pub talks: Vec<Talk>,
     /// What listeners give to the connections that they accept, until the program sets its own:
     /// window scale is agreed on before.
     pub listener: TcpOptions,
@@ -62,6 +65,9 @@ pub struct LinePlan {
     pub impairment: Impairment,
     /// What it does later: path changes, black holes.
     pub changes: Vec<(Instant, Impairment)>,
+    /// The largest packet that it takes from some time on, in bytes; before, one of any length. The router
+    /// at its beginning cuts others, or says so ([`router`](super::router)).
+    pub narrow: Vec<(Instant, u16)>,
 }
 
 /// A connection: two programs on two hosts.

@@ -35,9 +35,19 @@ pub struct Step {
     what: &'static str,
 }
 
-const WORLD: &[&str] = &["batches"];
-const LINE: &[&str] =
-    &["loss", "duplicate", "reorder", "corrupt", "jitter", "changes", "queue", "rate", "delay"];
+const WORLD: &[&str] = &["batches", "talks"];
+const LINE: &[&str] = &[
+    "loss",
+    "duplicate",
+    "reorder",
+    "corrupt",
+    "jitter",
+    "changes",
+    "queue",
+    "rate",
+    "delay",
+    "narrow",
+];
 const FLOW: &[&str] = &["gone", "early"];
 const END: &[&str] = &["silent", "half", "pause", "stall", "chunk", "buffers", "options"];
 const HOST: &[&str] = &["config", "mtu", "offload"];
@@ -155,6 +165,7 @@ impl Step {
     fn apply(&self, scenario: &mut Scenario) {
         let what = self.what;
         match self.target {
+            Target::World if what == "talks" => scenario.talks.clear(),
             Target::World => scenario.batches = false,
             Target::Lines => scenario.lines.iter_mut().for_each(|line| simplify_line(line, what)),
             Target::Line(number) => {
@@ -190,6 +201,9 @@ impl Step {
 fn simplify_line(line: &mut LinePlan, what: &str) {
     if what == "changes" {
         return line.changes.clear();
+    }
+    if what == "narrow" {
+        return line.narrow.clear();
     }
     let defaults = Impairment::default();
     let all = line.changes.iter_mut().map(|(_, impairment)| impairment);
