@@ -635,3 +635,55 @@ fn a_frame_outlives_its_stack() {
     let bytes: Vec<u8> = frames.iter().flat_map(|frame| frame.iter().copied()).collect();
     assert_same(&bytes, &pattern(5_000, 1));
 }
+
+#[test]
+fn what_arrived_is_lent_and_taken_in_part() {
+    let world = World::new();
+    let listener = TcpListener::bind(&world.server, at(7)).unwrap();
+    let mut client = TcpStream::connect(&world.client, at(7)).unwrap();
+    eventually("it waits", || listener.waiting().unwrap() == 1);
+    let (server, _) = listener.accept().unwrap();
+    assert_eq!(listener.waiting().unwrap(), 0);
+    let nothing = server.try_read_with(|_| Ok(0)).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
+    client.write_all(b"who is there?").unwrap();
+    server.peek(&mut [0; 1]).unwrap();
+    let mut all: Vec<u8> = Vec::new();
+    let taken = server.try_read_with(|slices| {
+        slices.iter().for_each(|slice| all.extend_from_slice(slice));
+        Ok(4)
+    });
+    assert_eq!((taken.unwrap(), all.as_slice()), (4, b"who is there?".as_slice()));
+    // An error takes nothing.
+    server.try_read_with(|_| Err(ErrorKind::Other.into())).unwrap_err();
+    let mut rest = [0; 9];
+    (&server).read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"is there?");
+    client.shutdown(Shutdown::Write).unwrap();
+    server.peek(&mut [0; 1]).unwrap();
+    let end = server.try_read_with(|slices| {
+        assert!(slices.is_empty(), "the end of the stream");
+        Ok(0)
+    });
+    assert_eq!(end.unwrap(), 0);
+}
+
+#[test]
+fn a_recording_has_what_a_call_does_when_it_returns() {
+    use estab::core::trace::What;
+    let world = World::new();
+    let listener = TcpListener::bind(&world.server, at(7)).unwrap();
+    let client = TcpStream::connect(&world.client, at(7)).unwrap();
+    let (_server, _) = listener.accept().unwrap();
+    let recording = world.client.record();
+    client.shutdown(Shutdown::Write).unwrap();
+    let sent = |events: &[estab::TraceEvent]| {
+        let is_sent = |event: &&estab::TraceEvent| matches!(event.what, What::SegmentOut { .. });
+        events.iter().filter(is_sent).count()
+    };
+    assert_eq!(sent(&recording.take()), 1, "FIN");
+    drop(recording);
+    let later = world.client.record();
+    assert_eq!(sent(&later.take()), 0, "nothing is kept for who comes later");
+    assert_eq!(world.client.config().unwrap().syn_retries, 6);
+}

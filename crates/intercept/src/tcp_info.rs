@@ -7,7 +7,7 @@ use estab::wire::time::Instant;
 use estab::{State, TcpInfo};
 
 /// Its length, up to and with `tcpi_rehash`.
-const LENGTH: usize = 232;
+const LENGTH: usize = 240;
 
 const LISTEN: u8 = 10;
 const CLOSE: u8 = 7;
@@ -181,5 +181,52 @@ impl Writer {
     fn finish(mut self) -> Vec<u8> {
         self.0.resize(LENGTH, 0);
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use estab::Stack;
+    use estab::blocking::{TcpListener, TcpStream};
+    use estab::link::{PairConfig, pair};
+
+    use super::*;
+
+    #[test]
+    fn numbers_stand_where_linux_has_them() {
+        let (end, _other) = pair(PairConfig::ip(1500)).unwrap();
+        let stack = Stack::builder().start(end).unwrap();
+        let listener = TcpListener::bind(&stack, "127.0.0.1:7").unwrap();
+        let mut client = TcpStream::connect(&stack, "127.0.0.1:7").unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(&[7; 1000]).unwrap();
+        server.peek(&mut [0; 1]).unwrap();
+        let info = client.info().unwrap();
+        let bytes = encode(&info, stack.now(), None);
+        let word = |place: usize| u32::from_ne_bytes(bytes[place..place + 4].try_into().unwrap());
+        let long = |place: usize| u64::from_ne_bytes(bytes[place..place + 8].try_into().unwrap());
+        assert_eq!(bytes.len(), LENGTH);
+        assert_eq!((bytes[0], word(16)), (1, info.snd_mss));
+        assert_eq!(word(8), u32::try_from(info.rto.as_micros()).unwrap());
+        assert_eq!(word(60), info.pmtu);
+        assert_eq!(u64::from(word(80)), info.snd_cwnd / u64::from(info.snd_mss));
+        assert_eq!(word(84), info.advmss);
+        assert_eq!(long(112), u64::MAX, "no limit was set");
+        assert_eq!((long(120), long(200)), (info.bytes_acked, info.bytes_sent));
+        assert_eq!(info.bytes_sent, 1000);
+        assert_eq!((word(228), word(232)), (info.snd_wnd, info.rcv_wnd));
+        let received = encode(&server.info().unwrap(), stack.now(), Some(5));
+        assert_eq!(received[128..136], 1000_u64.to_ne_bytes());
+        assert_eq!(received[112..120], 5_u64.to_ne_bytes());
+        stack.stop();
+    }
+
+    #[test]
+    fn a_listener_shows_its_queue() {
+        let bytes = of_listener(3, 128);
+        assert_eq!((bytes[0], bytes[24], bytes[28]), (LISTEN, 3, 128));
+        assert_eq!(of_closed()[0], CLOSE);
     }
 }
