@@ -60,7 +60,7 @@ impl LastReply {
         }
         // An answer that the kernel took may be lost all the same. Then it shows in what follows.
         let tells = match (self.call, self.answer) {
-            (Call::Bind, Ok(_)) | (Call::Connect, Ok(_)) => true,
+            (Call::Bind | Call::Connect | Call::Shutdown, Ok(_)) => true,
             (Call::Connect, Err(Errno::INPROGRESS)) => connects,
             _ => false,
         };
@@ -94,7 +94,8 @@ mod tests {
         );
         assert_eq!(lost.repeats(&shutdown, false, now + Duration::from_millis(11), || true), None);
         let heard = LastReply::of(&shutdown, Ok(0), false, now).unwrap();
-        assert_eq!(heard.repeats(&shutdown, false, now, || true), None);
+        assert_eq!(heard.repeats(&shutdown, false, now, || true), Some(Ok(0)));
+        assert_eq!(heard.repeats(&shutdown, false, now, || false), None, "it was meant");
         assert!(LastReply::of(&request(Call::GetSockName, 1), Ok(0), true, now).is_none());
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::source::root;
-use crate::{differential, figure, limits, packet_life, reasons, requirements};
+use crate::{differential, figure, limits, packet_life, probe, programs, reasons, requirements};
 
 /// A file that is generated whole.
 struct Document {
@@ -29,6 +29,8 @@ fn all() -> Vec<Document> {
         Document::new("docs/src/reasons.md", reasons::table),
         Document::new("docs/src/limits.md", limits::table),
         Document::new("docs/src/differential.md", differential::table),
+        Document::new("docs/src/probe.md", probe::table),
+        Document::new("docs/src/programs.md", programs::table),
         Document::new("docs/src/requirements.md", requirements::overview),
     ];
     documents.extend(

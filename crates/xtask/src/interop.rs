@@ -5,7 +5,7 @@
 //! or fails; what cannot be tried fails, and what is not tried over every way says why.
 
 mod autoconf;
-mod bench;
+pub(crate) mod bench;
 mod dhcp;
 mod fetch;
 mod flows;
@@ -13,14 +13,14 @@ mod fragments;
 mod half_close;
 mod load;
 mod multicast;
-mod needs;
+pub(crate) mod needs;
 mod path_mtu;
-mod program;
+pub(crate) mod program;
 mod redirect;
 mod redis;
 mod traceroute;
 mod udp_segments;
-mod way;
+pub(crate) mod way;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -47,7 +47,7 @@ const AT_A_TIME: usize = 2;
 type Attempt = Box<dyn Fn(&Bench) -> Result<()> + Sync>;
 
 /// Something to try, and how long it may take.
-struct Case {
+pub(crate) struct Case {
     name: String,
     limit: Duration,
     ways: &'static [Way],
@@ -58,7 +58,7 @@ struct Case {
 
 impl Case {
     /// A case that has nothing to do with the way from the kernel to the stack.
-    fn new(
+    pub(crate) fn new(
         name: impl Into<String>,
         seconds: u64,
         try_it: impl Fn(&Bench) -> Result<()> + Sync + 'static,
@@ -67,7 +67,7 @@ impl Case {
     }
 
     /// A case for every way.
-    fn over_every(
+    pub(crate) fn over_every(
         name: impl Into<String>,
         seconds: u64,
         try_it: impl Fn(&Bench) -> Result<()> + Sync + 'static,
@@ -77,12 +77,12 @@ impl Case {
     }
 
     /// The same for these ways, which are more.
-    fn over(self, ways: &'static [Way]) -> Self {
+    pub(crate) fn over(self, ways: &'static [Way]) -> Self {
         Self { ways, ..self }
     }
 
     /// The same for these ways alone, and why.
-    fn only_over(self, ways: &'static [Way], why: &'static str) -> Self {
+    pub(crate) fn only_over(self, ways: &'static [Way], why: &'static str) -> Self {
         Self { ways, only: Some(why), ..self }
     }
 }
@@ -96,38 +96,58 @@ struct Run<'a> {
 
 /// Runs the cases that `arguments` ask for, all without any.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let mut names = Vec::new();
-    let mut list = false;
-    for argument in arguments {
-        match argument.as_str() {
-            "--list" => list = true,
-            "--help" | "-h" => {
-                print!("{USAGE}");
-                return Ok(());
+    Suite { usage: USAGE, cases: all(), prepare: || needs::install(needs::NEEDS) }.run(arguments)
+}
+
+/// Cases, and what they need.
+pub(crate) struct Suite {
+    /// What `--help` prints.
+    pub(crate) usage: &'static str,
+    /// In the order in which they begin.
+    pub(crate) cases: Vec<Case>,
+    /// What has to be done before the first of them.
+    pub(crate) prepare: fn() -> Result<()>,
+}
+
+impl Suite {
+    /// Runs the cases that `arguments` ask for, all without any.
+    pub(crate) fn run(&self, arguments: &[String]) -> Result<()> {
+        let mut names = Vec::new();
+        let mut list = false;
+        for argument in arguments {
+            match argument.as_str() {
+                "--list" => list = true,
+                "--help" | "-h" => {
+                    print!("{}", self.usage);
+                    return Ok(());
+                }
+                option if option.starts_with('-') => {
+                    bail!("{option}: no such option\n{}", self.usage)
+                }
+                name => names.push(name),
             }
-            option if option.starts_with('-') => bail!("{option}: no such option\n{USAGE}"),
-            name => names.push(name),
         }
-    }
-    let cases = all();
-    let runs = selected(&cases, &names)?;
-    for case in &cases {
-        if let (Some(why), true) = (case.only, runs.iter().any(|run| run.case.name == case.name)) {
-            let ways: Vec<String> = case.ways.iter().map(|way| way.name()).collect();
-            println!("only {} over {}: {why}", case.name, ways.join(", "));
+        let runs = selected(&self.cases, &names)?;
+        for case in &self.cases {
+            if let (Some(why), true) =
+                (case.only, runs.iter().any(|run| run.case.name == case.name))
+            {
+                let ways: Vec<String> = case.ways.iter().map(|way| way.name()).collect();
+                println!("only {} over {}: {why}", case.name, ways.join(", "));
+            }
         }
+        if list {
+            runs.iter().for_each(|run| println!("{}", run.name));
+            return Ok(());
+        }
+        (self.prepare)()?;
+        let failed = run_all(&runs, &Programs::build()?);
+        println!("{} passed, {failed} failed", runs.len() - failed);
+        if failed > 0 {
+            bail!("interoperation is broken");
+        }
+        Ok(())
     }
-    if list {
-        runs.iter().for_each(|run| println!("{}", run.name));
-        return Ok(());
-    }
-    needs::install()?;
-    let failed = run_all(&runs, &Programs::build()?);
-    println!("{} passed, {failed} failed", runs.len() - failed);
-    if failed > 0 {
-        bail!("interoperation is broken");
-    }
-    Ok(())
 }
 
 /// Every case, from the longest to the quickest, so that the last ones end together.

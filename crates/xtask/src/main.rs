@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cost;
 mod counts;
 mod differential;
 mod documents;
@@ -11,6 +12,8 @@ mod interop;
 mod limits;
 mod million;
 mod packet_life;
+mod probe;
+mod programs;
 mod reasons;
 mod requirements;
 mod simulate;
@@ -32,6 +35,9 @@ cargo xtask COMMAND
   sim-book        the tables and curves of the book, from the simulator; `--check` compares them
   counts          the instructions of the hot paths against docs/counts.toml; `--write` writes it
   interop [...]   curl, nginx, redis ... against our sockets; `interop --help` says more
+  programs [...]  unmodified programs on the stack; `programs --help` says more
+  probe [...]     what the calls of sockets say, on the kernel and on our stack; `--help` says more
+  run-cost [...]  what it costs to run a program on our stack; `--help` says more
   differential [...]
                   the same packets to the kernel and to us; `--help` says more
   million [...]   what a million idle connections cost; `--help` says more
@@ -54,6 +60,9 @@ fn main() -> ExitCode {
         Some("sim-fleet") => simulate::fleet(rest),
         Some("differential") => differential::run(rest),
         Some("million") => million::run(rest),
+        Some("run-cost") => cost::run(rest),
+        Some("probe") => probe::run(rest),
+        Some("programs") => programs::run(rest),
         Some("interop") => interop::run(rest),
         Some("versus-linux") => versus::run(rest),
         Some("bench") => bench::run(rest),

@@ -31,7 +31,7 @@ body() { LC_ALL=C sed '1,/^\r$/d' "$1"; }
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// What all cases share: the built programs, and a directory that is removed at the end.
-pub(super) struct Programs {
+pub(crate) struct Programs {
     estab: PathBuf,
     resp: PathBuf,
     any_port: PathBuf,
@@ -44,7 +44,7 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Builds the programs and makes the directory.
-    pub(super) fn build() -> Result<Self> {
+    pub(crate) fn build() -> Result<Self> {
         let built = source::build(&[
             "--package",
             "estab-cli",
@@ -84,7 +84,7 @@ impl Programs {
     }
 
     /// A place for one case: an empty directory, and a clock that runs from now on.
-    pub(super) fn bench(&self, name: &str, way: Way, limit: Duration) -> Result<Bench> {
+    pub(crate) fn bench(&self, name: &str, way: Way, limit: Duration) -> Result<Bench> {
         let here = self.scratch.join(name);
         fs::create_dir(&here)?;
         Ok(Bench {
@@ -110,37 +110,37 @@ impl Drop for Programs {
 }
 
 /// The place where a case runs.
-pub(super) struct Bench {
+pub(crate) struct Bench {
     /// The program `estab`.
-    pub(super) estab: PathBuf,
+    pub(crate) estab: PathBuf,
     /// The example `resp`.
-    pub(super) resp: PathBuf,
+    pub(crate) resp: PathBuf,
     /// The example `any_port`.
-    pub(super) any_port: PathBuf,
+    pub(crate) any_port: PathBuf,
     /// The example `poll_echo`.
-    pub(super) poll_echo: PathBuf,
+    pub(crate) poll_echo: PathBuf,
     /// The example `udp_echo`.
-    pub(super) udp_echo: PathBuf,
+    pub(crate) udp_echo: PathBuf,
     /// The example `echo_group`.
-    pub(super) echo_group: PathBuf,
+    pub(crate) echo_group: PathBuf,
     /// The example `transparent_proxy`.
-    pub(super) transparent_proxy: PathBuf,
+    pub(crate) transparent_proxy: PathBuf,
     /// From the kernel to the stack.
-    pub(super) way: Way,
+    pub(crate) way: Way,
     /// The case's own directory.
-    pub(super) here: PathBuf,
+    pub(crate) here: PathBuf,
     /// When the case has failed.
     deadline: Instant,
 }
 
 impl Bench {
     /// Puts a file into the case's directory.
-    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<()> {
         fs::write(self.here.join(name), content).with_context(|| name.to_owned())
     }
 
     /// Puts `length` bytes that look random, and are the same every time, into the case's directory.
-    pub(super) fn write_bytes(&self, name: &str, length: usize) -> Result<()> {
+    pub(crate) fn write_bytes(&self, name: &str, length: usize) -> Result<()> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ name.bytes().map(u64::from).sum::<u64>();
         let mut words = std::iter::repeat_with(|| {
             // xorshift64 (Marsaglia 2003).
@@ -155,31 +155,31 @@ impl Bench {
     }
 
     /// Runs `script` in a lab and demands success.
-    pub(super) fn lab(&self, options: &[&str], script: &str) -> Result<Outcome> {
+    pub(crate) fn lab(&self, options: &[&str], script: &str) -> Result<Outcome> {
         self.finish(self.lab_command(options, script))?.success()
     }
 
     /// Starts `script` in a lab.
-    pub(super) fn start_lab(&self, options: &[&str], script: &str) -> Result<Running<'_>> {
+    pub(crate) fn start_lab(&self, options: &[&str], script: &str) -> Result<Running<'_>> {
         self.start(self.lab_command(options, script))
     }
 
     /// A command in the case's directory that finds our programs.
-    pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.here).env("PATH", search_path(self.estab.parent()));
         command
     }
 
     /// The same for a script, with the way's variables and the prelude before it.
-    pub(super) fn script(&self, mut runner: Command, script: &str) -> Command {
+    pub(crate) fn script(&self, mut runner: Command, script: &str) -> Command {
         let variables = self.way.variables();
         runner.args(["sh", "-euc"]).arg(format!("{variables}{PRELUDE}\n{script}"));
         runner
     }
 
     /// Runs `command` to its end, at most until the case's deadline.
-    pub(super) fn finish(&self, command: Command) -> Result<Outcome> {
+    pub(crate) fn finish(&self, command: Command) -> Result<Outcome> {
         self.start(command)?.finish()
     }
 
@@ -189,7 +189,8 @@ impl Bench {
         self.script(lab, script)
     }
 
-    fn start(&self, mut command: Command) -> Result<Running<'_>> {
+    /// Starts `command`.
+    pub(crate) fn start(&self, mut command: Command) -> Result<Running<'_>> {
         // Files, because a pipe would stay open as long as anybody holds its other end.
         let (out, err) = (self.here.join("stdout"), self.here.join("stderr"));
         command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(File::create(&err)?);
@@ -200,7 +201,7 @@ impl Bench {
 }
 
 /// A program that runs; dropped, it is killed.
-pub(super) struct Running<'a> {
+pub(crate) struct Running<'a> {
     bench: &'a Bench,
     child: Child,
     out: PathBuf,
@@ -209,19 +210,25 @@ pub(super) struct Running<'a> {
 
 impl Running<'_> {
     /// The process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
+    /// Whether the program has not ended; it is looked at while time is left.
+    pub(crate) fn is_running(&mut self) -> Result<bool> {
+        ensure!(Instant::now() < self.bench.deadline, "time is over: {}", self.last_words());
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Kills the program as nobody can prevent it (SIGKILL).
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
     /// Resident memory of the process in KiB.
-    pub(super) fn resident_kib(&self) -> Result<u64> {
+    pub(crate) fn resident_kib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
@@ -229,7 +236,7 @@ impl Running<'_> {
     }
 
     /// Waits until the script has made the file `name`.
-    pub(super) fn wait_for_file(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn wait_for_file(&mut self, name: &str) -> Result<()> {
         while !self.bench.here.join(name).exists() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("ended with {status} before it made {name}: {}", self.last_words());
@@ -240,7 +247,7 @@ impl Running<'_> {
     }
 
     /// Waits for the end.
-    pub(super) fn finish(mut self) -> Result<Outcome> {
+    pub(crate) fn finish(mut self) -> Result<Outcome> {
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;
@@ -279,18 +286,18 @@ impl Drop for Running<'_> {
 
 /// What a program left.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The exit status as a shell tells it.
-    pub(super) status: i32,
+    pub(crate) status: i32,
     /// Standard output.
-    pub(super) out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub(super) err: String,
+    pub(crate) err: String,
 }
 
 impl Outcome {
     /// Itself, unless the status is not 0.
-    pub(super) fn success(self) -> Result<Self> {
+    pub(crate) fn success(self) -> Result<Self> {
         // `cmp` says on standard output what differs.
         let words = format!("{}\n{}", last_lines(&self.err), last_lines(&self.out));
         ensure!(self.status == 0, "exit status {}: {}", self.status, words.trim());
@@ -298,7 +305,7 @@ impl Outcome {
     }
 
     /// Fails when the output lacks one of `words`.
-    pub(super) fn prints(&self, words: &[&str]) -> Result<()> {
+    pub(crate) fn prints(&self, words: &[&str]) -> Result<()> {
         for word in words {
             ensure!(
                 self.out.contains(word),

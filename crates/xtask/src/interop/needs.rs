@@ -9,8 +9,11 @@ use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 
-/// Each program with its package.
-const NEEDS: &[(&str, &str)] = &[
+/// A program with its package.
+pub(crate) type Need = (&'static str, &'static str);
+
+/// What the cases of `cargo xtask interop` need.
+pub(crate) const NEEDS: &[Need] = &[
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("dnsmasq", "dnsmasq-base"),
@@ -35,9 +38,9 @@ const NEEDS: &[(&str, &str)] = &[
 /// Where servers are, which ordinary users do not search.
 const SYSTEM: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Installs what is missing.
-pub(super) fn install() -> Result<()> {
-    let packages = missing();
+/// Installs what is missing of `needs`.
+pub(crate) fn install(needs: &[Need]) -> Result<()> {
+    let packages = missing(needs);
     if packages.is_empty() {
         return Ok(());
     }
@@ -49,12 +52,13 @@ pub(super) fn install() -> Result<()> {
     {
         bail!("cannot install {}", packages.join(" "));
     }
-    ensure!(missing().is_empty(), "installed, and still not found: {}", missing().join(" "));
+    let missing = missing(needs);
+    ensure!(missing.is_empty(), "installed, and still not found: {}", missing.join(" "));
     Ok(())
 }
 
 /// The search path of the cases: `first`, ours, and where servers are.
-pub(super) fn search_path(first: Option<&Path>) -> OsString {
+pub(crate) fn search_path(first: Option<&Path>) -> OsString {
     let ours = env::var_os("PATH").unwrap_or_default();
     let paths = first.map(Path::to_owned).into_iter();
     let paths = paths.chain(env::split_paths(&ours)).chain(SYSTEM.map(PathBuf::from));
@@ -62,16 +66,16 @@ pub(super) fn search_path(first: Option<&Path>) -> OsString {
 }
 
 /// Whether we are root.
-pub(super) fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     Ok(fs::metadata("/proc/self")?.uid() == 0)
 }
 
 /// The packages of the programs that are not there.
-fn missing() -> Vec<&'static str> {
+fn missing(needs: &[Need]) -> Vec<&'static str> {
     let path = search_path(None);
     let there = |program: &str| env::split_paths(&path).any(|dir| dir.join(program).is_file());
     let mut packages: Vec<&str> =
-        NEEDS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+        needs.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
     packages.sort_unstable();
     packages.dedup();
     packages

@@ -164,7 +164,7 @@ fn errors_of_nc(bench: &Bench) -> Result<()> {
 }
 
 /// The processes below `ancestor`, with their names.
-fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
+pub(crate) fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
     let mut parents = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -187,13 +187,13 @@ fn descendants(ancestor: u32) -> Result<BTreeMap<u32, String>> {
 
 /// The name of a process that lives: one that has ended stays listed until its parent, which here
 /// may be the machine's own init, asks for its status.
-fn name_of(process: u32) -> Option<String> {
+pub(crate) fn name_of(process: u32) -> Option<String> {
     let state = field(process, "State:")?;
     if state.starts_with('Z') { None } else { field(process, "Name:") }
 }
 
 /// A line of what /proc says about a process; `None` when there is no such process.
-fn field(process: u32, name: &str) -> Option<String> {
+pub(crate) fn field(process: u32, name: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.map(|rest| rest.trim().to_owned())

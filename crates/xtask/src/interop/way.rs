@@ -2,7 +2,7 @@
 
 /// One of them. A case's script finds what differs in variables ([`Way::variables`]).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(crate) struct Way {
     family: Family,
     link: &'static str,
     options: &'static [&'static str],
@@ -15,25 +15,25 @@ enum Family {
 }
 
 /// Where nothing else is said.
-pub(super) const V4_TUN: Way = Way::new(Family::V4, "tun", &[]);
-pub(super) const V6_TUN: Way = Way::new(Family::V6, "tun", &[]);
-pub(super) const V4_TAP: Way = Way::new(Family::V4, "tap", &["--tap"]);
-pub(super) const V6_TAP: Way = Way::new(Family::V6, "tap", &["--tap"]);
+pub(crate) const V4_TUN: Way = Way::new(Family::V4, "tun", &[]);
+pub(crate) const V6_TUN: Way = Way::new(Family::V6, "tun", &[]);
+pub(crate) const V4_TAP: Way = Way::new(Family::V4, "tap", &["--tap"]);
+pub(crate) const V6_TAP: Way = Way::new(Family::V6, "tap", &["--tap"]);
 
 /// What every case is tried over, unless it says why not.
-pub(super) const EVERY: &[Way] = &[V4_TUN, V6_TUN, V4_TAP, V6_TAP];
+pub(crate) const EVERY: &[Way] = &[V4_TUN, V6_TUN, V4_TAP, V6_TAP];
 
 /// Each family once, and each kind of link once: for cases that take long.
-pub(super) const TWO: &[Way] = &[V4_TUN, V6_TAP];
+pub(crate) const TWO: &[Way] = &[V4_TUN, V6_TAP];
 
 /// Every kind of link, and the smallest packets that each family must be able to live with (RFC 1122
 /// 3.3.3, RFC 8200 5).
-pub(super) const EVERY_LINK: &[Way] = &[
+pub(crate) const EVERY_LINK: &[Way] = &[
     V4_TUN,
     V6_TUN,
     V4_TAP,
     V6_TAP,
-    Way::new(Family::V4, "packet", &["--packet"]),
+    V4_PACKET,
     V6_PACKET,
     Way::new(Family::V4, "no-offload", &["--no-offload"]),
     Way::new(Family::V6, "no-offload", &["--no-offload"]),
@@ -42,9 +42,10 @@ pub(super) const EVERY_LINK: &[Way] = &[
 ];
 
 /// Where there can be routers.
-pub(super) const ETHERNET_V6: &[Way] = &[V6_TAP, V6_PACKET];
+pub(crate) const ETHERNET_V6: &[Way] = &[V6_TAP, V6_PACKET];
 
-const V6_PACKET: Way = Way::new(Family::V6, "packet", &["--packet"]);
+pub(crate) const V4_PACKET: Way = Way::new(Family::V4, "packet", &["--packet"]);
+pub(crate) const V6_PACKET: Way = Way::new(Family::V6, "packet", &["--packet"]);
 
 impl Way {
     const fn new(family: Family, link: &'static str, options: &'static [&'static str]) -> Self {
@@ -52,42 +53,42 @@ impl Way {
     }
 
     /// What a case's name ends with.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         let family = if self.is_ipv6() { "v6" } else { "v4" };
         format!("{family}-{}", self.link)
     }
 
     /// The options of `estab lab`.
-    pub(super) fn options(self) -> &'static [&'static str] {
+    pub(crate) fn options(self) -> &'static [&'static str] {
         self.options
     }
 
-    pub(super) fn is_ipv6(self) -> bool {
+    pub(crate) fn is_ipv6(self) -> bool {
         self.family == Family::V6
     }
 
-    pub(super) fn is_tap(self) -> bool {
+    pub(crate) fn is_tap(self) -> bool {
         self.options.contains(&"--tap")
     }
 
     /// The addresses of the kernel and of the stack.
-    pub(super) fn addresses(self) -> (&'static str, &'static str) {
+    pub(crate) fn addresses(self) -> (&'static str, &'static str) {
         if self.is_ipv6() { ("fd77::1", "fd77::2") } else { ("10.77.0.1", "10.77.0.2") }
     }
 
     /// The address of the stack as a URL has it.
-    pub(super) fn stack_in_url(self) -> &'static str {
+    pub(crate) fn stack_in_url(self) -> &'static str {
         if self.is_ipv6() { "[fd77::2]" } else { "10.77.0.2" }
     }
 
     /// The same of the kernel.
-    pub(super) fn kernel_in_url(self) -> &'static str {
+    pub(crate) fn kernel_in_url(self) -> &'static str {
         if self.is_ipv6() { "[fd77::1]" } else { "10.77.0.1" }
     }
 
     /// Shell variables: `$kernel` and `$stack` are addresses, `$kernel_url` and `$stack_url` are
     /// those as URLs have them, and `$v` is 4 or 6, as in `curl -$v` and socat's `TCP$v`.
-    pub(super) fn variables(self) -> String {
+    pub(crate) fn variables(self) -> String {
         let (kernel, stack) = self.addresses();
         let (kernel_url, stack_url) = (self.kernel_in_url(), self.stack_in_url());
         let v = if self.is_ipv6() { 6 } else { 4 };
