@@ -53,9 +53,9 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
     Conversation {
         name: "python-http",
         server: Part {
-            program: "python3 -m http.server",
+            program: "http.server of python3",
             uses: "a thread for each connection",
-            script: "exec python3 -m http.server 8000 --bind $at 2> log",
+            script: PYTHON,
         },
         client: Part {
             program: "curl and wget",
@@ -169,6 +169,12 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
         ways: V4,
     },
 ];
+
+/// Nobody answers for names here, which the server would ask for its own.
+const PYTHON: &str = r#"
+exec python3 -c "import http.server as it, socket
+socket.getfqdn = str
+it.test(it.SimpleHTTPRequestHandler, it.ThreadingHTTPServer, port=8000, bind='$at')" 2> log"#;
 
 const NGINX: &str = r#"
 cat > nginx.conf <<END
