@@ -39,6 +39,8 @@ struct Addressing {
     spare_gateways: Vec<IpAddr>,
     /// Packets to any address are ours.
     any: bool,
+    /// No TCP segment carries more.
+    mss_clamp: Option<u16>,
     /// IPv6 addresses make themselves.
     autoconfigure: bool,
     /// A DHCP server gives an address.
@@ -101,6 +103,13 @@ impl Interface {
     #[must_use]
     pub fn any_address(mut self) -> Self {
         self.addressing.any = true;
+        self
+    }
+
+    /// Clamps TCP's segments to `mss` bytes. See [`StackBuilder::mss_clamp`].
+    #[must_use]
+    pub fn mss_clamp(mut self, mss: u16) -> Self {
+        self.addressing.mss_clamp = Some(mss);
         self
     }
 
@@ -216,6 +225,14 @@ impl StackBuilder {
     /// there it is a default route of both families. On Ethernet give the stack both.
     pub fn any_address(mut self) -> Self {
         self.addressing.any = true;
+        self
+    }
+
+    /// Clamps TCP's segments to `mss` bytes on the link that [`start`](StackBuilder::start) is given, in
+    /// both directions: no more is announced to peers, and no more sent. For a link behind which packets
+    /// become longer, as in a tunnel, and for networks where nobody is told that they are too long.
+    pub fn mss_clamp(mut self, mss: u16) -> Self {
+        self.addressing.mss_clamp = Some(mss);
         self
     }
 
@@ -475,6 +492,10 @@ fn add_interface(
     if addressing.any {
         core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;
         answer_everybody(core, id, link.capabilities().medium, &addressing.gateways)?;
+    }
+    if addressing.mss_clamp.is_some() {
+        core.set_mss_clamp(id, addressing.mss_clamp)
+            .map_err(|error| explain(error, "segments cannot be clamped to nothing"))?;
     }
     if addressing.autoconfigure {
         core.autoconfigure(id).map_err(|error| {

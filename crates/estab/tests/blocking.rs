@@ -40,6 +40,21 @@ fn connected_with(world: &World, port: u16, options: &TcpOptions) -> (TcpStream,
 }
 
 #[test]
+fn segments_are_clamped_on_a_link_that_says_so() {
+    let (here, there) = pair(PairConfig::ip(1500)).unwrap();
+    let clamped = Stack::builder().address([10, 0, 0, 2], 24).mss_clamp(1000);
+    let world = World { client: common::host(here, 1), server: clamped.start(there).unwrap() };
+    let (client, server) = connected(&world, 7);
+    for stream in [&client, &server] {
+        // Less the timestamps.
+        assert_eq!(stream.info().unwrap().snd_mss, 988);
+    }
+    let (_here, there) = pair(PairConfig::ip(1500)).unwrap();
+    let error = Stack::builder().mss_clamp(0).start(there).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
 fn echo_with_addresses_and_info() {
     let world = World::new();
     let (mut client, mut server) = connected(&world, 7);

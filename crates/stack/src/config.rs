@@ -6,6 +6,7 @@ use wire::time::Duration;
 
 use crate::error::Error;
 use crate::packets::{Echo, OtherProtocols};
+use crate::tcp::MtuProbing;
 use crate::tcp::congestion::{Controller, Cubic};
 use crate::tcp::ecn::EcnMode;
 
@@ -120,6 +121,9 @@ pub struct Config {
     pub redirect_limit: usize,
     /// How long that is kept. 10 minutes, as what is known of paths: then the router is asked again.
     pub redirect_expiry: Duration,
+    /// How long after a search for what the path takes ([`TcpOptions::mtu_probing`]) it begins anew.
+    /// 10 minutes (RFC 4821 7.3; Linux's `tcp_probe_interval`).
+    pub mtu_probe_interval: Duration,
     /// How many bytes wait, in all, for the rest of their fragments. 4 MiB, as Linux's
     /// `ipfrag_high_thresh`; beyond it the oldest datagram goes.
     pub reassembly_memory: usize,
@@ -201,6 +205,7 @@ impl Default for Config {
             accept_redirects: true,
             redirect_limit: 1024,
             redirect_expiry: Duration::from_secs(600),
+            mtu_probe_interval: Duration::from_secs(600),
             duplicate_address_probes: 1,
             dhcp_probes: 3,
             stable_secret: None,
@@ -296,6 +301,13 @@ pub struct TcpOptions {
     pub traffic_class: u8,
     /// `TCP_MAXSEG`: the largest segment to send and to ask for; `None` takes the link's MTU.
     pub max_segment: Option<u16>,
+    /// Whether to find out what the path takes where no router says it (RFC 4821), as
+    /// `net.ipv4.tcp_mtu_probing` numbers it. When long segments vanish again and again: so a path whose
+    /// ICMP is filtered is no dead end, and who has no such path pays nothing. Linux has it off.
+    pub mtu_probing: MtuProbing,
+    /// The packet to fall to then, and to begin with where it is always searched for, in bytes. 1024 (RFC
+    /// 4821 7.2), and over IPv6 1280, which every link takes. What vanishes even so is halved.
+    pub mtu_probe_base: u16,
     /// Explicit congestion notification (RFC 3168). Agrees when the peer asks, and does not ask, as
     /// Linux has it: there are still paths that drop a SYN with the question.
     pub ecn: EcnMode,
@@ -336,6 +348,8 @@ impl Default for TcpOptions {
             ttl: 64,
             traffic_class: 0,
             max_segment: None,
+            mtu_probing: MtuProbing::default(),
+            mtu_probe_base: 1024,
             ecn: EcnMode::default(),
             rto: RtoLimits::default(),
             pacing: false,
@@ -361,6 +375,8 @@ impl TcpOptions {
             ttl,
             traffic_class,
             max_segment,
+            mtu_probing,
+            mtu_probe_base,
             ecn,
             rto,
             pacing,
@@ -379,6 +395,8 @@ impl TcpOptions {
             && self.ttl == *ttl
             && self.traffic_class == *traffic_class
             && self.max_segment == *max_segment
+            && self.mtu_probing == *mtu_probing
+            && self.mtu_probe_base == *mtu_probe_base
             && self.ecn == *ecn
             && self.rto == *rto
             && self.pacing == *pacing

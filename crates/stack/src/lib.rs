@@ -94,6 +94,7 @@ pub use packets::{Echo, OtherProtocols};
 pub use ping::PingReply;
 pub use shard::{Handover, Shard};
 pub use stack::Stack;
+pub use tcp::MtuProbing;
 pub use tcp::ecn::EcnMode;
 pub use tcp::state::State;
 pub use tcp::{PendingId, PendingSyn};

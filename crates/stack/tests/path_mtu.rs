@@ -113,6 +113,12 @@ fn later_connections_know_the_way_until_it_is_forgotten(family: Family) {
     };
     let headers = if family == Family::V4 { 52 } else { 72 };
     assert_eq!(segment_of(&mut pair), 1300 - headers);
+    // What is announced is the link's all the same (RFC 1191 3.1, 6.4).
+    pair.connect(80);
+    let (syn, _) = pair.a.frames(pair.now).remove(0);
+    let ip = if family == Family::V4 { 20 } else { 40 };
+    let (header, _) = wire::tcp::Header::parse(&syn[ip..]).unwrap();
+    assert_eq!(header.options.mss.map(usize::from), Some(1500 - ip - 20));
     pair.wait(Duration::from_secs(601));
     pair.next_deadline();
     pair.a.stack.handle_timeout(pair.now);

@@ -67,7 +67,7 @@ pub(crate) struct World {
 impl Witness {
     /// A world with the settings of `--so_flags`.
     pub(crate) fn new(flags: &str) -> Result<Self, String> {
-        let mut config = Config::default();
+        let mut config = sim::script::settings::defaults();
         let (mut mtu, mut local) = (1500, Ipv4Addr::new(192, 168, 0, 1));
         for setting in flags.split(',').filter(|setting| !setting.is_empty()) {
             let (name, value) =

@@ -13,6 +13,9 @@ use super::mark::mark_congestion;
 use super::{Counters, Impairment, Loss, QueueManagement, REORDER_HOLD};
 use crate::split;
 
+/// What an Ethernet frame has in front of its packet, in bytes.
+const ETHERNET_HEADER: usize = 14;
+
 /// A packet on its way through a [`Direction`].
 #[derive(Clone, Debug)]
 pub struct Packet<T> {
@@ -173,7 +176,7 @@ impl<T: Copy> Direction<T> {
     pub fn take(&mut self, now: Instant, medium: Medium, packet: Packet<T>) {
         self.counters.offered += 1;
         let dice = Dice::throw(&mut self.rng);
-        if self.is_lost(&dice) {
+        if self.is_lost(&dice) | self.is_too_long(medium, &packet.bytes) {
             self.counters.lost += 1;
             return self.dropped(now, packet);
         }
@@ -278,6 +281,12 @@ impl<T: Copy> Direction<T> {
                 dice.loss < if self.bad { bad } else { good }
             }
         }
+    }
+
+    fn is_too_long(&self, medium: Medium, frame: &[u8]) -> bool {
+        let link = if medium == Medium::Ip { 0 } else { ETHERNET_HEADER };
+        let longest = self.config.longest_packet.map(|longest| usize::from(longest.get()));
+        longest.is_some_and(|longest| frame.len() > link + longest)
     }
 
     fn is_reordered(&mut self, dice: &Dice) -> bool {

@@ -14,7 +14,7 @@
 //! cross, and a packet picked for reordering overtakes those that wait.
 
 use std::io;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::os::fd::BorrowedFd;
 
 use wire::frame::{
@@ -123,6 +123,9 @@ pub struct Impairment {
     pub queue_bytes: Option<usize>,
     /// What the queue before the `rate` does besides.
     pub management: QueueManagement,
+    /// The longest packet of IP that passes; longer ones are lost without a word, as where a router's
+    /// message is filtered. `None`: any passes.
+    pub longest_packet: Option<NonZeroU16>,
 }
 
 impl Default for Impairment {
@@ -139,6 +142,7 @@ impl Default for Impairment {
             queue_packets: 1000,
             queue_bytes: None,
             management: QueueManagement::DropTail,
+            longest_packet: None,
         }
     }
 }
@@ -153,7 +157,7 @@ pub struct Counters {
     pub offered: u64,
     /// Packets that went on.
     pub delivered: u64,
-    /// Packets that the dice lost.
+    /// Packets that the dice lost, or that were too long.
     pub lost: u64,
     /// Packets that found the queue full.
     pub overflowed: u64,

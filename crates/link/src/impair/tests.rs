@@ -79,6 +79,21 @@ fn delay_is_exact_and_keeps_order() {
 }
 
 #[test]
+fn what_is_too_long_is_lost_without_a_word() {
+    let longest_packet = NonZeroU16::new(600);
+    let (mut a, mut b) = impaired(Impairment { longest_packet, ..Impairment::default() }, 1);
+    let frame = [0x45; 700];
+    for length in [600, 601] {
+        a.send(ms(0), &frame[..length], &[], &TransmitMeta::default()).unwrap();
+    }
+    let mut received = FrameBuf::with_capacity(MAX_FRAME);
+    assert!(b.receive(ms(0), &mut received).unwrap().is_some());
+    assert_eq!(received.len(), 600);
+    assert!(b.receive(ms(0), &mut received).unwrap().is_none());
+    assert_eq!((a.outbound().delivered, a.outbound().lost), (1, 1));
+}
+
+#[test]
 fn the_other_direction_is_delayed_too() {
     let (a, mut b) = pair(PairConfig::ip(1500).without_descriptors()).unwrap();
     let slow = Impairment { delay: Duration::from_millis(5), ..Impairment::default() };
@@ -379,6 +394,7 @@ fn any_impairment() -> impl Strategy<Value = Impairment> {
     ];
     let parts = (loss, times, chances, queue, management);
     parts.prop_map(|(loss, times, chances, queue, management)| Impairment {
+        longest_packet: None,
         loss,
         delay: Duration::from_millis(times.0),
         jitter: Duration::from_millis(times.1),

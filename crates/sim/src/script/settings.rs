@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use crate::world::host::Family;
 use stack::tcp::congestion;
-use stack::{BufferRange, Config, EcnMode};
+use stack::{BufferRange, Config, EcnMode, MtuProbing};
 use wire::time::Duration;
 
 use super::ast::{Action, Script};
@@ -20,6 +20,8 @@ pub const SYSCTLS: &[(&str, Setter)] = &[
     ("net.ipv4.tcp_fin_timeout", |c, v| c.fin_wait_2 = Duration::from_secs(v)),
     ("net.ipv4.tcp_max_syn_backlog", |c, v| c.syn_queue_limit = size(v)),
     ("net.ipv4.tcp_max_tw_buckets", |c, v| c.time_wait_limit = size(v)),
+    ("net.ipv4.tcp_base_mss", |c, v| c.tcp.mtu_probe_base = capped(v.saturating_add(40))),
+    ("net.ipv4.tcp_mtu_probing", |c, v| c.tcp.mtu_probing = mtu_probing(v)),
     ("net.ipv4.tcp_orphan_retries", |c, v| c.orphan_retries = capped(v)),
     ("net.ipv4.tcp_retries2", |c, v| c.data_retries = capped(v)),
     ("net.ipv4.tcp_rto_max_ms", |c, v| c.tcp.rto.max = Duration::from_millis(v)),
@@ -57,7 +59,6 @@ pub const FIXED: &[(&str, &[&str])] = &[
     ("net.ipv4.tcp_early_retrans", &["3", "4"]),
     ("net.ipv4.tcp_frto", &["1", "2"]),
     ("net.ipv4.tcp_invalid_ratelimit", &["500"]),
-    ("net.ipv4.tcp_mtu_probing", &["0"]),
     ("net.ipv4.tcp_no_metrics_save", &["1"]),
     ("net.ipv4.tcp_recovery", &["1"]),
     ("net.ipv4.tcp_reordering", &["3"]),
@@ -132,6 +133,15 @@ pub(super) fn families(script: &Script, options: &Options) -> &'static [Family] 
     }
 }
 
+/// Where a script begins: our defaults, but for what Linux has off. What times out in a script goes again as
+/// it is unless the script asks for the search.
+#[must_use]
+pub fn defaults() -> Config {
+    let mut config = Config::default();
+    config.tcp.mtu_probing = MtuProbing::Off;
+    config
+}
+
 impl Settings {
     /// What the command line, the options at the top and the leading commands of `script` say.
     ///
@@ -139,7 +149,7 @@ impl Settings {
     /// With the place of what makes no sense, or is not supported.
     pub(super) fn of(script: &Script, options: &Options) -> Result<Settings, Failure> {
         let mut settings = Settings {
-            config: Config::default(),
+            config: defaults(),
             tolerance: DEFAULT_TOLERANCE,
             // packetdrill's 12.5 %.
             tolerance_permille: if options.strict { 0 } else { 125 },
@@ -302,6 +312,14 @@ fn ecn_mode(value: u64) -> EcnMode {
     }
 }
 
+fn mtu_probing(value: u64) -> MtuProbing {
+    match value {
+        0 => MtuProbing::Off,
+        1 => MtuProbing::OnBlackHole,
+        _ => MtuProbing::Always,
+    }
+}
+
 fn fixed(most: u64) -> BufferRange {
     BufferRange { initial: size(most), max: size(most) }
 }
@@ -320,6 +338,10 @@ trait Bounded {
 
 impl Bounded for u8 {
     const LARGEST: u8 = u8::MAX;
+}
+
+impl Bounded for u16 {
+    const LARGEST: Self = Self::MAX;
 }
 
 impl Bounded for u32 {
@@ -375,8 +397,8 @@ mod tests {
             "1:1: not supported: --wire_client_dev=eth0"
         );
         assert_eq!(
-            settings("`sysctl -q net.ipv4.tcp_mtu_probing=2`").unwrap_err(),
-            "1:1: not supported: the setting net.ipv4.tcp_mtu_probing=2"
+            settings("`sysctl -q net.ipv4.tcp_retries1=2`").unwrap_err(),
+            "1:1: not supported: the setting net.ipv4.tcp_retries1=2"
         );
     }
 }

@@ -1,12 +1,12 @@
 //! What a seed decides: who is there, what the lines are like, and what the programs do.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use link::{Impairment, Loss, QueueManagement};
 use stack::config::ControllerFactory;
 use stack::tcp::congestion;
-use stack::{Config, EcnMode, RtoLimits, TcpOptions};
+use stack::{Config, EcnMode, MtuProbing, RtoLimits, TcpOptions};
 use wire::time::{Duration, Instant};
 
 use super::dice::Dice;
@@ -70,6 +70,14 @@ pub fn scenario(seed: u64) -> Scenario {
     let dice = &mut Dice::new(seed ^ 0x6e61_7272_6f77);
     narrow(dice, &mut scenario, heals);
     talks(dice, &mut scenario);
+    let dice = &mut Dice::new(seed ^ 0x686f_6c65);
+    let holes = dice.chance(250) && scenario.talks.is_empty();
+    if holes {
+        black_holes(dice, &mut scenario, heals);
+    }
+    if holes || dice.chance(100) {
+        probing(dice, &mut scenario);
+    }
     scenario
 }
 
@@ -90,6 +98,52 @@ fn narrow(dice: &mut Dice, scenario: &mut Scenario, heals: Instant) {
             line.narrow.push((Instant::from_millis(from), dice.one_of(sizes)));
         }
         line.narrow.sort_by_key(|(from, _)| *from);
+    }
+}
+
+/// Some lines take less than the links at their ends and say nothing: from the start or from some time on,
+/// for ever or for a while.
+fn black_holes(dice: &mut Dice, scenario: &mut Scenario, heals: Instant) {
+    let takes: &[u16] = match scenario.family {
+        Family::V4 => &[296, 576, 1006, 1080, 1280, 1400],
+        Family::V6 => &[1280, 1400],
+    };
+    for line in &mut scenario.lines {
+        // From when on how much fits.
+        let mut fits = Vec::new();
+        for number in 0..=dice.pick(0..=2) {
+            let at = if number == 0 { 0 } else { dice.pick(0..=heals.as_millis()) };
+            let longest = NonZeroU16::new(dice.one_of(takes)).filter(|_| dice.chance(500));
+            fits.push((Instant::from_millis(at), longest));
+        }
+        fits.sort_by_key(|(at, _)| *at);
+        let mut moments: Vec<Instant> = fits.iter().map(|(at, _)| *at).collect();
+        moments.extend(line.changes.iter().map(|(at, _)| *at));
+        moments.sort();
+        moments.dedup();
+        let changed = moments.iter().map(|at| {
+            let impairment = latest(&line.changes, *at).unwrap_or(line.impairment);
+            let longest_packet = latest(&fits, *at).flatten();
+            (*at, Impairment { longest_packet, ..impairment })
+        });
+        line.changes = changed.collect();
+    }
+}
+
+/// The last of a list that is there by `at`.
+fn latest<T: Copy>(list: &[(Instant, T)], at: Instant) -> Option<T> {
+    list.iter().rev().find(|(since, _)| *since <= at).map(|(_, what)| *what)
+}
+
+/// How hosts look for what their paths take. Somebody has to: a path that says nothing is a dead end
+/// otherwise.
+fn probing(dice: &mut Dice, scenario: &mut Scenario) {
+    for host in &mut scenario.hosts {
+        host.config.mtu_probe_interval = Duration::from_secs(dice.one_of(&[1, 10, 600]));
+    }
+    let plans = scenario.flows.iter_mut().flat_map(|flow| &mut flow.plans);
+    for options in plans.map(|plan| &mut plan.options).chain([&mut scenario.listener]) {
+        options.mtu_probing = dice.one_of(&[MtuProbing::OnBlackHole, MtuProbing::Always]);
     }
 }
 

@@ -92,10 +92,10 @@ impl Line {
     }
 }
 
-/// What is left of an impairment after healing: its delay and its rate. Its queue takes everything:
-/// one that always drops what does not fit would never let a large packet through.
+/// What is left of an impairment after healing: its delay, its rate and the longest packet that it takes,
+/// as a path that takes less than others is not broken. Its queue takes everything: one that always drops what does not fit would never let a large packet through.
 #[must_use]
 pub fn healed(impairment: Impairment) -> Impairment {
-    let Impairment { delay, rate, .. } = impairment;
-    Impairment { delay, rate, queue_packets: usize::MAX, ..Impairment::default() }
+    let Impairment { delay, rate, longest_packet, .. } = impairment;
+    Impairment { delay, rate, longest_packet, queue_packets: usize::MAX, ..Impairment::default() }
 }

@@ -7,6 +7,7 @@
 
 use wire::time::{Duration, Instant};
 
+use super::host::Family;
 use super::line;
 use super::program::Plan;
 use super::scenario::{Flow, HostPlan, Scenario};
@@ -32,6 +33,7 @@ fn flow_bound(scenario: &Scenario, flow: &Flow, heals: Instant) -> Duration {
     let ends = [flow.client, flow.server];
     let waits: Duration =
         ends.iter().zip(&flow.plans).map(|(_, plan)| longest_wait(plan, heals)).sum();
+    let holes: Duration = flow.plans.iter().map(|plan| black_hole(scenario, flow, plan)).sum();
     let programs: Duration = flow
         .plans
         .iter()
@@ -42,7 +44,21 @@ fn flow_bound(scenario: &Scenario, flow: &Flow, heals: Instant) -> Duration {
         ends.iter().map(|end| quiet_states(&scenario.hosts[*end])).max().unwrap_or_default();
     let gives_up: Duration = flow.plans.iter().map(vanished_peer).sum();
     // In each direction: the handshake, the data, a closed window, FIN.
-    waits * 4 + programs + quiet + gives_up
+    waits * 4 + holes + programs + quiet + gives_up
+}
+
+/// A path that takes less than it says: the timer fires twice for what is longer than the base and four
+/// times for each size below, and sizes are halved down to what every host takes (RFC 4821 7.7).
+fn black_hole(scenario: &Scenario, flow: &Flow, plan: &Plan) -> Duration {
+    let routes = [(flow.client, flow.server), (flow.server, flow.client)];
+    let mut lines = routes.iter().filter_map(|route| scenario.routes.get(route)).flatten();
+    let narrow = lines.any(|number| {
+        let line = &scenario.lines[*number];
+        let mut all = line.changes.iter().map(|(_, change)| change).chain([&line.impairment]);
+        all.any(|impairment| impairment.longest_packet.is_some())
+    });
+    let timeouts = if scenario.family == Family::V6 { 2 } else { 2 + 4 * 4 };
+    if narrow { plan.options.rto.max * timeouts } else { Duration::ZERO }
 }
 
 /// The longest wait for a timer that backed off: a timer doubles only after it ran, so it is never

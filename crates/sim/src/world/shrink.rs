@@ -47,6 +47,7 @@ const LINE: &[&str] = &[
     "rate",
     "delay",
     "narrow",
+    "hole",
 ];
 const FLOW: &[&str] = &["gone", "early"];
 const END: &[&str] = &["silent", "half", "pause", "stall", "chunk", "buffers", "options"];
@@ -220,6 +221,7 @@ fn simplify_line(line: &mut LinePlan, what: &str) {
                 impairment.management = QueueManagement::DropTail;
             }
             "rate" => impairment.rate = None,
+            "hole" => impairment.longest_packet = None,
             _ => impairment.delay = Duration::from_millis(10),
         }
     }

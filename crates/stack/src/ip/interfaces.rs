@@ -7,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rand_core::Rng;
 use wire::ethernet::EthernetAddress;
 use wire::frame::{Capabilities, Medium};
-use wire::ipv6;
 use wire::time::Instant;
+use wire::{ipv4, ipv6, tcp};
 
 use crate::dhcp::Resolvers;
 use crate::error::Error;
@@ -74,6 +74,8 @@ struct Interface {
     capabilities: Capabilities,
     /// Packets to every address that come by it are for us.
     takes_any: bool,
+    /// No segment of TCP carries more in either direction.
+    mss_clamp: Option<u16>,
     addresses: Vec<Assigned>,
 }
 
@@ -129,6 +131,7 @@ impl Interfaces {
             interfaces: Vec::from([Interface {
                 capabilities,
                 takes_any: false,
+                mss_clamp: None,
                 addresses: Vec::new(),
             }]),
             routes: RouteTable::default(),
@@ -156,7 +159,12 @@ impl Interfaces {
     /// When there are 255 already, besides the loopback.
     pub(crate) fn add(&mut self, capabilities: Capabilities) -> InterfaceId {
         let number = u8::try_from(self.interfaces.len()).expect("at most 255 interfaces");
-        self.interfaces.push(Interface { capabilities, takes_any: false, addresses: Vec::new() });
+        self.interfaces.push(Interface {
+            capabilities,
+            takes_any: false,
+            mss_clamp: None,
+            addresses: Vec::new(),
+        });
         InterfaceId(number)
     }
 
@@ -405,21 +413,48 @@ impl Interfaces {
         self.ids().find(|&id| self.has_address(id, address))
     }
 
-    /// The largest packet that the way to `destination` takes, over the link of `interface`, which
-    /// takes `link_mtu` bytes.
-    pub(super) fn path_mtu(
+    /// The largest packet of the family of `destination` on the link of `interface`, which takes
+    /// `link_mtu` bytes.
+    pub(super) fn link_mtu(
         &self,
         interface: InterfaceId,
         link_mtu: u16,
         destination: IpAddr,
     ) -> u16 {
-        let of_link = match destination {
+        match destination {
             IpAddr::V4(_) => link_mtu,
             IpAddr::V6(_) => {
                 self.autoconf.link_mtu(interface).map_or(link_mtu, |mtu| mtu.min(link_mtu))
             }
-        };
-        self.paths.mtu(destination).map_or(of_link, |path| path.min(of_link))
+        }
+    }
+
+    /// The largest packet that the way to `destination` takes, over a link that takes `link_mtu` bytes.
+    pub(super) fn path_mtu(&self, link_mtu: u16, destination: IpAddr) -> u16 {
+        self.paths.mtu(destination).map_or(link_mtu, |path| path.min(link_mtu))
+    }
+
+    /// The same of TCP's packets, where segments are clamped.
+    pub(super) fn clamped(
+        &self,
+        interface: InterfaceId,
+        link_mtu: u16,
+        destination: IpAddr,
+    ) -> u16 {
+        let found = self.interfaces.get(usize::from(interface.0));
+        let Some(mss) = found.and_then(|found| found.mss_clamp) else { return link_mtu };
+        let ip = if destination.is_ipv4() { ipv4::MIN_HEADER_LEN } else { ipv6::HEADER_LEN };
+        let headers = u16::try_from(ip + tcp::MIN_HEADER_LEN).unwrap_or(u16::MAX);
+        link_mtu.min(mss.saturating_add(headers))
+    }
+
+    fn set_mss_clamp(&mut self, interface: InterfaceId, mss: Option<u16>) -> Result<(), Error> {
+        if mss == Some(0) {
+            return Err(Error::InvalidInput);
+        }
+        self.interface_mut(interface)?.mss_clamp = mss;
+        self.changed();
+        Ok(())
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
@@ -600,6 +635,17 @@ impl Stack {
     /// [`Error::InvalidInput`] for the loopback and for an interface of another stack.
     pub fn set_any_address(&mut self, interface: InterfaceId, on: bool) -> Result<(), Error> {
         self.interfaces.set_takes_any(interface, on)
+    }
+
+    /// Clamps the segments of TCP to `mss` bytes on the ways over `interface`, in both directions: no more
+    /// is announced to peers, and no more sent, whatever they announce. For a link behind which packets
+    /// become longer, as in a tunnel. `None`: the link's MTU alone counts. Connections that are open keep
+    /// what they agreed on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an interface that is not there, and for 0.
+    pub fn set_mss_clamp(&mut self, interface: InterfaceId, mss: Option<u16>) -> Result<(), Error> {
+        self.interfaces.set_mss_clamp(interface, mss)
     }
 
     /// Sends what the first `prefix_len` bits of `network` hold over `interface`: to the hosts

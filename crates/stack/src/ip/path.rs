@@ -47,6 +47,16 @@ impl Paths {
         }
     }
 
+    /// The way takes more than was remembered; over a `link` that takes no more it needs no entry.
+    fn raise(&mut self, destination: IpAddr, mtu: u16, link: u16) {
+        let Some((known, due)) = self.known.get_mut(&destination) else { return };
+        *known = mtu.max(*known);
+        if *known >= link {
+            self.deadlines.remove(&(*due, destination));
+            self.known.remove(&destination);
+        }
+    }
+
     /// Remembers a lower MTU; the way that was learnt first makes room for it.
     fn lower(&mut self, shared: &Shared, destination: IpAddr, mtu: u16) {
         let current = self.known.get(&destination).copied();
@@ -76,6 +86,17 @@ pub(crate) fn plausible_mtu(destination: IpAddr, said: u16) -> Option<u16> {
 }
 
 impl Interfaces {
+    /// Packets of `mtu` bytes arrive at `destination`, and longer ones are not known to: what a protocol
+    /// found out by itself (RFC 4821 5.2), which may be more than was remembered.
+    pub(crate) fn path_carries(&mut self, shared: &Shared, destination: IpAddr, mtu: u16) {
+        let Ok(route) = self.route(None, destination) else { return };
+        if mtu <= route.hop.mtu {
+            return self.path_takes(shared, destination, mtu);
+        }
+        let link = self.capabilities(route.hop.interface).map_or(u16::MAX, |link| link.mtu);
+        self.paths.raise(destination, mtu, link);
+    }
+
     /// The way to `destination` takes no more than `mtu` bytes.
     pub(crate) fn path_takes(&mut self, shared: &Shared, destination: IpAddr, mtu: u16) {
         // A link of ours that takes no more needs no entry.
@@ -115,6 +136,21 @@ mod tests {
         assert_eq!(paths.poll_timeout(), Some(due));
         shared.set_time(due);
         paths.expire(shared.now);
+        assert_eq!((paths.mtu(ip(1)), paths.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn what_carries_more_is_forgotten_when_it_takes_what_the_link_does() {
+        let (mut paths, shared) = world();
+        paths.raise(ip(1), 1400, 1500);
+        assert_eq!(paths.mtu(ip(1)), None, "nothing was known");
+        paths.lower(&shared, ip(1), 1064);
+        let due = paths.poll_timeout();
+        for (carries, kept) in [(1280, 1280), (1200, 1280), (1492, 1492)] {
+            paths.raise(ip(1), carries, 1500);
+            assert_eq!((paths.mtu(ip(1)), paths.poll_timeout()), (Some(kept), due));
+        }
+        paths.raise(ip(1), 1500, 1500);
         assert_eq!((paths.mtu(ip(1)), paths.poll_timeout()), (None, None));
     }
 

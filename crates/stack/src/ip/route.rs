@@ -31,6 +31,9 @@ pub(crate) struct Hop {
     pub(crate) next_hop: IpAddr,
     /// The largest IP packet in bytes.
     pub(crate) mtu: u16,
+    /// What TCP announces its largest segment by: the link's MTU, whatever is known of the way (RFC 1191
+    /// 3.1), or less where segments are clamped.
+    pub(crate) segment_mtu: u16,
     /// The link completes transport checksums.
     pub(crate) checksum: bool,
     /// The link cuts super-segments.
@@ -147,10 +150,12 @@ impl Interfaces {
                 .ok_or(Error::NetworkUnreachable)?,
         };
         let link = self.capabilities(interface).ok_or(Error::NetworkUnreachable)?;
+        let link_mtu = self.link_mtu(interface, link.mtu, destination);
         let hop = Hop {
             interface,
             next_hop,
-            mtu: self.path_mtu(interface, link.mtu, destination),
+            mtu: self.path_mtu(link_mtu, destination),
+            segment_mtu: self.clamped(interface, link_mtu, destination),
             checksum: link.checksum,
             segmentation: link.segmentation,
             generation: self.generation(),
@@ -165,6 +170,7 @@ impl Interfaces {
             interface: InterfaceId::LOOPBACK,
             next_hop: destination,
             mtu: u16::MAX,
+            segment_mtu: u16::MAX,
             checksum: true,
             segmentation: false,
             generation: self.generation(),

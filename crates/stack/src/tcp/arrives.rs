@@ -334,7 +334,7 @@ impl Arrival<'_> {
     /// segments without text are therefore few and far between.
     pub(crate) fn answer(&mut self, why: Sent) {
         if self.seg.length > 0
-            || self.conn.challenge.get_or_insert_default().allow_answer(self.shared.now)
+            || self.conn.seldom.get_or_insert_default().challenge.allow_answer(self.shared.now)
         {
             self.conn.reply = Some(why);
         } else {
@@ -344,7 +344,7 @@ impl Arrival<'_> {
 
     /// RFC 5961: owes a challenge ACK, within the connection's budget.
     fn challenge(&mut self) {
-        if self.conn.challenge.get_or_insert_default().allow(self.shared.now) {
+        if self.conn.seldom.get_or_insert_default().challenge.allow(self.shared.now) {
             self.conn.reply = Some(Sent::ChallengeAck);
         } else {
             self.shared.drop_packet(Some(self.seg.tuple), Dropped::ChallengeLimited);

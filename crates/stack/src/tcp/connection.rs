@@ -24,6 +24,7 @@ use crate::tcp::congestion::Controller;
 use crate::tcp::deadlines::Deadlines;
 use crate::tcp::ecn::Ecn;
 use crate::tcp::mtu::link_mss;
+use crate::tcp::path_search::PathSearch;
 use crate::tcp::recovery::Recovery;
 use crate::tcp::recovery::rto::{GRANULARITY, Rto};
 use crate::tcp::recovery::rtt::RttEstimator;
@@ -63,8 +64,8 @@ pub(crate) struct Connection {
     pub(crate) ecn: Ecn,
     /// When each timer fires.
     pub(crate) deadlines: Deadlines,
-    /// Challenge ACKs that may still be sent (RFC 5961 7), once one was due.
-    pub(crate) challenge: Option<Box<ChallengeBudget>>,
+    /// What few connections ever need, once it was.
+    pub(crate) seldom: Option<Box<Seldom>>,
     /// An answer that is owed whatever the ACK policy says: a challenge, a duplicate ACK.
     pub(crate) reply: Option<Sent>,
     /// Keep-alive probes without an answer.
@@ -86,6 +87,15 @@ pub(crate) struct Connection {
 // There may be a million, and nearly all of them idle. What a new field is for may belong into
 // `SendWork` or `ReceiveWork`.
 const _: () = assert!(size_of::<Connection>() <= 616);
+
+/// What few connections ever need.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom {
+    /// Challenge ACKs that may still be sent (RFC 5961 7).
+    pub(crate) challenge: ChallengeBudget,
+    /// What the path carries is being found out, or was (RFC 4821).
+    pub(crate) search: Option<PathSearch>,
+}
 
 /// Whether a connection may have something to send, and when that is its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,7 +265,7 @@ impl Connection {
     /// A connection in CLOSED, about to leave it. Allocates only its controller.
     pub(crate) fn new(id: ConnectionId, opening: Opening, config: &Config) -> Self {
         let Opening { tuple, options, route, iss, timestamps } = opening;
-        let mss = link_mss(&tuple, route.mtu, &options);
+        let mss = link_mss(&tuple, route.segment_mtu, &options);
         Self {
             snd: SendSide {
                 iss,
@@ -293,7 +303,7 @@ impl Connection {
             timestamps,
             ecn: Ecn::default(),
             deadlines: Deadlines::default(),
-            challenge: None,
+            seldom: None,
             reply: None,
             keepalive_probes: 0,
             route,
@@ -332,7 +342,7 @@ impl Connection {
             _ => self.timestamps = None,
         }
         self.rcv.sack_agreed = offered.sack_permitted && shared.config.sack;
-        self.set_peer_mss(offered.mss);
+        self.set_peer_mss(shared, offered.mss);
     }
 
     /// Goes where the figure leads; stays where it leads nowhere.

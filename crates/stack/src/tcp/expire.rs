@@ -94,6 +94,8 @@ impl Connection {
             0 => CongestionCause::Timeout,
             _ => CongestionCause::RepeatedTimeout,
         };
+        self.path_probe_timed_out(shared.now);
+        let smaller = self.suspect_black_hole(shared.now, retries);
         self.mark_lost_at_timeout(shared);
         let flight = self.controlled_flight();
         self.snd.controller.on_congestion(shared.now, cause, flight);
@@ -101,8 +103,11 @@ impl Connection {
         let (snd, sack) = (&mut self.snd, self.rcv.sack_agreed);
         let SendWork { inflight, repair, .. } = &mut *snd.work;
         snd.recovery.on_timeout(repair, sack, (snd.una, snd.nxt), inflight.copies());
-        self.snd.retransmit_head = Some(Sent::TimeoutRetransmission);
-        self.snd.resending = Sent::AfterTimeout;
+        (self.snd.retransmit_head, self.snd.resending) = if smaller {
+            (Some(Sent::BlackHoleRetransmission), Sent::BlackHoleRetransmission)
+        } else {
+            (Some(Sent::TimeoutRetransmission), Sent::AfterTimeout)
+        };
         self.stop_timer(Timer::LossProbe);
         self.stop_timer(Timer::Reordering);
     }

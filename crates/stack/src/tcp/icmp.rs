@@ -21,7 +21,7 @@ impl Connection {
             return false;
         }
         match error {
-            IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(next_hop_mtu),
+            IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(shared, next_hop_mtu),
             _ if self.state == State::SynSent && error.is_hard() => {
                 self.fail(shared, error.error(), Event::TimedOut);
             }
@@ -31,11 +31,14 @@ impl Connection {
     }
 
     /// RFC 1191 6.5: what was too big goes out again at once, in smaller segments.
-    fn packet_too_big(&mut self, mtu: u16) {
-        if self.syn_acknowledged() && self.lower_path_mtu(mtu) {
+    fn packet_too_big(&mut self, shared: &Shared, mtu: u16) {
+        let later = shared.now.after(shared.config.mtu_probe_interval);
+        if self.syn_acknowledged() && self.lower_path_mtu(later, mtu) {
             // Congestion it was not: the window stays.
             let mss = self.snd.mss;
             self.snd.work.inflight.mark_lost(|record| record.length() > mss, |_| {});
+            self.snd.resending = Sent::PmtuRetransmission;
+        } else if self.path_probe_too_big(self.mss_for(mtu)) {
             self.snd.resending = Sent::PmtuRetransmission;
         }
     }

@@ -14,7 +14,7 @@
 //! | `listen/` | listeners, the SYN queue, SYN cookies | RFC 9293 3.10.7.2, RFC 4987 |
 //! | `blind` | challenge ACKs | RFC 5961 |
 //! | `timewait` | TIME-WAIT and its early end | RFC 9293 3.6.1, RFC 6191, RFC 1337 |
-//! | `mtu` | segment size | RFC 9293 3.7.1, RFC 1191 |
+//! | `mtu`, `path_search` | segment size, and the search for one that arrives | RFC 9293 3.7.1, RFC 1191, RFC 4821 |
 //! | `send/` | the send queue and its size, the peer's window, Nagle | RFC 9293 3.7.4, 3.8.6 |
 //! | `send/work`, `recv/work` | what is under way or not read; put away while that is nothing | |
 //! | `shared_options` | what programs set, once for all with the same | |
@@ -49,6 +49,7 @@ mod lifecycle;
 mod listen;
 mod mtu;
 pub(crate) mod output;
+mod path_search;
 mod ports;
 mod recovery;
 mod recv;
@@ -99,6 +100,7 @@ use timewait::{TimeWaitId, TimeWaitTable};
 
 pub(crate) use connection::Connection;
 pub use listen::pending::{PendingId, PendingSyn};
+pub use path_search::MtuProbing;
 pub(crate) use recv::work::ReceiveWork;
 pub(crate) use segment::{Origin, Segment};
 pub(crate) use send::work::SendWork;

@@ -391,10 +391,7 @@ impl Connection {
         if other_controller {
             self.replace_controller(shared.now);
         }
-        if self.options.max_segment.is_some() {
-            let mtu = self.route.mtu;
-            self.lower_path_mtu(mtu);
-        }
+        self.limit_segments();
         self.start_keepalive(shared.now);
     }
 

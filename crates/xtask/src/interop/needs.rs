@@ -18,6 +18,7 @@ pub(crate) const NEEDS: &[Need] = &[
     ("ip", "iproute2"),
     ("dnsmasq", "dnsmasq-base"),
     ("nc.openbsd", "netcat-openbsd"),
+    ("nft", "nftables"),
     ("nginx", "nginx"),
     ("nsenter", "util-linux"),
     ("nstat", "iproute2"),

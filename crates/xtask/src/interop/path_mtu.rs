@@ -1,4 +1,5 @@
-//! Path MTU discovery (RFC 1191, RFC 8201) where the narrowest link is in the middle of the path.
+//! Path MTU discovery where the narrowest link is in the middle of the path, and its routers tell (RFC 1191,
+//! RFC 8201) or are not heard (RFC 4821).
 
 use anyhow::Result;
 
@@ -6,10 +7,22 @@ use super::Case;
 use super::bench::Bench;
 
 const PATH: &str = include_str!("path.sh");
+/// A router that keeps to itself what is too long.
+const QUIET: &str = "\
+table inet quiet {
+    counter unheard {}
+    chain out {
+        type filter hook output priority 0;
+        icmp type destination-unreachable icmp code frag-needed counter name unheard drop
+        icmpv6 type packet-too-big counter name unheard drop
+    }
+}
+";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::over_every("path-mtu-tcp", 40, tcp),
+        Case::over_every("path-mtu-black-hole", 60, black_hole),
         Case::over_every("path-mtu-ping", 40, ping),
         Case::over_every("path-mtu-far-ping", 40, far_ping),
     ]
@@ -39,6 +52,36 @@ fn tcp(bench: &Bench) -> Result<()> {
         estab nc $host 5001 < /dev/null > back
         wait $server
         cmp back file"#;
+    bench.lab(&["--serve", "http:80=."], script)?;
+    Ok(())
+}
+
+/// The same where what routers say is filtered. What we send arrives by our own search: the far kernel's
+/// is off. What the kernel sends needs the kernel's. Each time a router spoke and was not heard.
+fn black_hole(bench: &Bench) -> Result<()> {
+    bench.write("path.sh", PATH)?;
+    bench.write("quiet.nft", QUIET)?;
+    bench.write_bytes("file", 1 << 20)?;
+    let script = r#"
+        . ./path.sh
+        nft -f quiet.nft
+        within $far sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing'
+        within $far curl -$v -sS --fail --max-time 20 -o got "http://$stack_url/file"
+        cmp got file
+        nft list counter inet quiet unheard | grep -q 'packets [1-9]'
+        within $far socat -u TCP$v-LISTEN:5000 OPEN:sent,creat & server=$!
+        until within $far ss -ltnH "sport = :5000" | grep -q .; do sleep 0.05; done
+        estab nc $host 5000 < file
+        wait $server
+        cmp sent file
+        within $far sh -c 'echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing'
+        within $middle nft -f quiet.nft
+        within $far socat -u OPEN:file TCP$v-LISTEN:5001 & server=$!
+        until within $far ss -ltnH "sport = :5001" | grep -q .; do sleep 0.05; done
+        estab nc $host 5001 < /dev/null > back
+        wait $server
+        cmp back file
+        within $middle nft list counter inet quiet unheard | grep -q 'packets [1-9]'"#;
     bench.lab(&["--serve", "http:80=."], script)?;
     Ok(())
 }

@@ -268,6 +268,8 @@ impl Controller for Cubic {
             self.window = initial_window(self.mss);
         }
         self.window = self.window.max(self.mss());
+        // RFC 5681 3.1, (4): two segments are the least, also of those that became longer.
+        self.threshold = self.threshold.max(2 * self.mss());
     }
 
     fn set_burst(&mut self, bytes: u32) {

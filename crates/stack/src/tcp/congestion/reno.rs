@@ -183,6 +183,8 @@ impl Controller for Reno {
             self.window = initial_window(mss);
         }
         self.window = self.window.max(self.mss);
+        // RFC 5681 3.1, (4): two segments are the least, also of those that became longer.
+        self.threshold = self.threshold.max(2 * self.mss);
     }
 
     fn set_burst(&mut self, bytes: u32) {

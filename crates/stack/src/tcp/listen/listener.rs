@@ -138,7 +138,7 @@ impl Tcp {
         let Ok(route) = interfaces.route(Some(seg.tuple.local.ip()), seg.tuple.remote.ip()) else {
             return shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
         };
-        let our_mss = link_mss(&seg.tuple, route.hop.mtu, &listener.options);
+        let our_mss = link_mss(&seg.tuple, route.hop.segment_mtu, &listener.options);
         if listener.is_syn_queue_full(shared.config.syn_queue_limit) {
             if shared.config.syn_cookies && !decides {
                 let options = Arc::clone(&listener.options);
@@ -229,7 +229,7 @@ impl Tcp {
             shared.drop_packet(Some(seg.tuple), Dropped::NoRoute);
             return shared.recycle(frame);
         };
-        let our_mss = link_mss(&seg.tuple, route.hop.mtu, &listener.options);
+        let our_mss = link_mss(&seg.tuple, route.hop.segment_mtu, &listener.options);
         let echoed = seg
             .timestamps()
             .filter(|_| shared.config.timestamps)

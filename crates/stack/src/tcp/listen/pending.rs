@@ -109,7 +109,7 @@ impl Stack {
         let tuple = entry.tuple();
         let route = self.interfaces.route(Some(tuple.local.ip()), tuple.remote.ip())?;
         let options = alloc::sync::Arc::clone(&listener.options);
-        let our_mss = link_mss(&tuple, route.hop.mtu, &options);
+        let our_mss = link_mss(&tuple, route.hop.segment_mtu, &options);
         let (iss, timestamps) = (entry.iss, entry.timestamps());
         let opening = Opening { tuple, options, route: route.hop, iss, timestamps };
         let connection = tcp.create(shared, opening).ok_or(Error::LimitReached)?;

@@ -11,7 +11,8 @@ use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
 use crate::tcp::ecn::Codepoint;
-use crate::tcp::output::plan::Plan;
+use crate::tcp::output::plan::{Plan, Probe};
+use crate::tcp::path_search::search_of;
 use crate::tcp::recv::window::{self, Space, Window};
 use crate::tcp::send::inflight::Sending;
 use crate::tcp::state::State;
@@ -32,8 +33,11 @@ impl Connection {
         plan: &Plan,
     ) -> Packet {
         let syn = plan.flags.contains(Flags::SYN);
-        let (sack, size) =
-            if syn { (SackBlocks::NONE, self.snd.mss) } else { self.take_sack_blocks(plan.length) };
+        let (sack, size) = match plan.probe {
+            Some(Probe::Path) => (SackBlocks::NONE, plan.length),
+            _ if syn => (SackBlocks::NONE, self.snd.mss),
+            _ => self.take_sack_blocks(plan.length),
+        };
         let (flags, codepoint) = self.ecn_marks(plan.seq, plan.length, plan.flags);
         let window = if syn { self.syn_window() } else { self.choose_window() };
         let segment = Header {
@@ -115,7 +119,8 @@ impl Connection {
         self.counts.last_data_sent = Some(now);
         self.snd.restarted = false;
         self.snd.overdue = false;
-        let rearm = plan.tail_probe || (self.rcv.sack_agreed && plan.seq == self.snd.una);
+        let rearm =
+            plan.probe == Some(Probe::Tail) || (self.rcv.sack_agreed && plan.seq == self.snd.una);
         if rearm || !self.timer_runs(Timer::Retransmission) {
             let timeout = self.retransmission_timeout();
             self.set_timer(Timer::Retransmission, now.after(timeout));
@@ -151,6 +156,9 @@ impl Connection {
             snd.work.inflight.resend(plan.seq, end, sending);
             let stamp = self.timestamps.map(|ours| ours.at(now));
             snd.recovery.undo.on_resent(plan.seq, end, stamp);
+            if let Some(search) = search_of(&mut self.seldom) {
+                search.sent_again(plan.seq, end);
+            }
         } else {
             snd.work.inflight.push(plan.seq, end, sending);
             snd.nxt = end;
@@ -159,8 +167,14 @@ impl Connection {
             snd.small_end = Some(end);
         }
         snd.work.repair.prr.on_sent(u64::from(space));
-        if plan.tail_probe {
-            snd.recovery.tlp.on_sent(snd.nxt, again);
+        match plan.probe {
+            None => {}
+            Some(Probe::Tail) => snd.recovery.tlp.on_sent(snd.nxt, again),
+            Some(Probe::Path) => {
+                if let Some(search) = search_of(&mut self.seldom) {
+                    search.probe_sent(plan.seq, plan.length);
+                }
+            }
         }
         if let Some(rate) = rate {
             snd.pacer.on_sent(now, u64::from(plan.length), rate);
@@ -168,8 +182,9 @@ impl Connection {
         snd.controller.on_sent(now, u64::from(plan.length), u64::from(snd.work.inflight.pipe()));
     }
 
-    pub(super) fn refresh_route(&mut self, interfaces: &Interfaces) {
+    pub(super) fn refresh_route(&mut self, shared: &Shared, interfaces: &mut Interfaces) {
         if self.route.generation != interfaces.generation() {
+            self.remember_path(shared, interfaces);
             let (source, remote) = (self.tuple().local.ip(), self.tuple().remote.ip());
             // Without a route the old one serves until timers give up: addresses come back.
             if let Ok(route) = interfaces.route(Some(source), remote) {

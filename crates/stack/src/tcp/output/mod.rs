@@ -65,7 +65,7 @@ impl Tcp {
         if matches!(conn.state, State::Closed | State::TimeWait) {
             return None;
         }
-        conn.refresh_route(interfaces);
+        conn.refresh_route(shared, interfaces);
         let Some(plan) = conn.plan(shared) else {
             conn.settle_persist(shared.now);
             arm(&mut self.wheel, conn);

@@ -27,14 +27,23 @@ pub(super) struct Plan {
     pub(super) offset: usize,
     pub(super) length: u32,
     pub(super) reason: Sent,
-    /// It is a tail loss probe (RFC 8985 7.3).
-    pub(super) tail_probe: bool,
+    /// It asks something.
+    pub(super) probe: Option<Probe>,
+}
+
+/// What a segment with text asks besides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Probe {
+    /// What became of the last ones (RFC 8985 7.3).
+    Tail,
+    /// Whether the path takes one of its size (RFC 4821 7.3).
+    Path,
 }
 
 impl Plan {
     /// A segment without text at `seq`.
     fn bare(seq: Seq, flags: Flags, reason: Sent) -> Self {
-        Self { seq, flags, offset: 0, length: 0, reason, tail_probe: false }
+        Self { seq, flags, offset: 0, length: 0, reason, probe: None }
     }
 }
 
@@ -89,6 +98,12 @@ impl Connection {
         {
             return Some(probe);
         }
+        if self.seldom.is_some() {
+            self.advance_search();
+            if let Some(size) = self.path_probe_size(shared, self.unsent()) {
+                return self.plan_path_probe(shared, size);
+            }
+        }
         if self.snd.work.repair.frto.prefers_new() {
             return self.plan_data(shared).or_else(|| self.plan_lost(shared));
         }
@@ -117,13 +132,21 @@ impl Connection {
     fn plan_head(&mut self) -> Option<Plan> {
         let reason = self.snd.retransmit_head.take()?;
         let start = self.snd.work.inflight.first()?.start;
-        let mut end = start.plus(self.payload_limit()).earlier_of(self.snd.nxt);
-        let edge = self.snd.window.edge();
-        if edge.is_after(start) {
-            // A peer that took a part of its window back takes this much.
-            end = end.earlier_of(edge);
-        }
+        let end = start.plus(self.payload_limit()).earlier_of(self.head_end());
         Some(self.plan_again(start, self.with_fin(end), reason))
+    }
+
+    /// Where at the latest the oldest segment ends: at what was sent, and at what the peer takes if it took
+    /// a part of its window back.
+    fn head_end(&self) -> Seq {
+        let edge = self.snd.window.edge();
+        if edge.is_after(self.snd.una) { edge.earlier_of(self.snd.nxt) } else { self.snd.nxt }
+    }
+
+    /// How much text the oldest segment carries when it goes again by itself.
+    pub(crate) fn head_length(&self) -> u32 {
+        let text = self.head_end().earlier_of(self.queue_end()).distance_from(self.snd.una);
+        text.min(self.payload_limit())
     }
 
     /// The lowest of what is lost.
@@ -198,8 +221,28 @@ impl Connection {
             plan.reason = Sent::TailLossProbe;
             plan
         };
-        plan.tail_probe = true;
+        plan.probe = Some(Probe::Tail);
         Some(plan)
+    }
+
+    /// RFC 4821 7.4: a segment longer than the others, in front of some more. It waits for the congestion
+    /// window like any.
+    fn plan_path_probe(&mut self, shared: &mut Shared, size: u32) -> Option<Plan> {
+        if self.congestion_room(0) < u64::from(size) {
+            self.note_window_usage(true);
+            shared.withhold(Some(self.tuple()), Withheld::CongestionWindow);
+            return None;
+        }
+        let start = self.snd.nxt;
+        let mut plan = self.plan_again(start, start.plus(size), Sent::PathProbe);
+        plan.probe = Some(Probe::Path);
+        Some(plan)
+    }
+
+    /// How many bytes were written and never sent.
+    fn unsent(&self) -> u32 {
+        let queued = u32::try_from(self.snd.work.queue.len()).unwrap_or(u32::MAX);
+        queued.saturating_sub(self.snd.nxt.distance_from(self.snd.una))
     }
 
     fn nothing_unsent(&self) -> bool {

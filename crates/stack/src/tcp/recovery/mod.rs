@@ -61,6 +61,8 @@ pub(crate) struct Repair {
     pub(crate) newreno: NewReno,
     /// When a segment counts as lost: what is known of those in flight.
     pub(crate) rack: RackFlight,
+    /// How often the segment at this number was found lost while it was the oldest (RFC 4821 7.7).
+    pub(crate) oldest_losses: (Seq, u8),
 }
 
 /// What the sender repairs.
@@ -152,6 +154,7 @@ impl Repair {
             frto: Frto::Idle,
             newreno: NewReno::new(),
             rack: RackFlight::new(),
+            oldest_losses: (Seq(0), 0),
         }
     }
 
@@ -168,7 +171,7 @@ impl Default for Repair {
 }
 
 /// What stands in for a round trip that was never measured.
-const UNMEASURED: Duration = Duration::from_secs(1);
+pub(crate) const UNMEASURED: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use crate::tcp::acked::News;
 use crate::tcp::congestion::{CongestionCause, LossSample};
 use crate::tcp::connection::Connection;
 use crate::tcp::ecn;
+use crate::tcp::path_search::search_of;
 use crate::tcp::recovery::frto::{Evidence, FrtoVerdict};
 use crate::tcp::recovery::prr::{Progress, Prr};
 use crate::tcp::recovery::rack::{Conditions, DUPLICATE_THRESHOLD};
@@ -199,15 +200,31 @@ pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
     let judge = conn.snd.recovery.rack.judge(&conn.snd.work.repair.rack, now, window);
     let mut lost = 0;
     let snd = &mut conn.snd;
-    let (inflight, rate, controller) = (&mut snd.work.inflight, &mut snd.rate, &mut snd.controller);
+    let probe = search_of(&mut conn.seldom).and_then(|search| search.probe_start());
+    let (mut probe_lost, mut oldest) = (false, None);
+    let (una, inflight) = (snd.una, &mut snd.work.inflight);
+    let (rate, controller) = (&mut snd.rate, &mut snd.controller);
     let again = inflight.find_lost(judge, |record| {
-        lost += u64::from(record.length());
         rate.on_lost(record.length());
+        if probe == Some(record.start) {
+            probe_lost = true;
+            return;
+        }
+        if record.start == una {
+            oldest = Some(*record);
+        }
+        lost += u64::from(record.length());
         controller.on_lost(&loss_sample(shared, record, rate.lost()));
     });
     match again {
         Some(at) => conn.set_timer(Timer::Reordering, at),
         None => conn.stop_timer(Timer::Reordering),
+    }
+    if probe.is_some() && (lost > 0 || probe_lost) {
+        conn.path_probe_lost(shared, lost);
+    }
+    if let Some(record) = oldest {
+        conn.suspect_oldest(now, &record);
     }
     lost
 }

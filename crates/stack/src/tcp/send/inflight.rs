@@ -113,6 +113,11 @@ impl Record {
     pub(crate) fn length(&self) -> u32 {
         self.end.distance_from(self.start)
     }
+
+    /// The sequence numbers of its longest segment.
+    pub(crate) fn longest_piece(&self) -> u32 {
+        self.length().min(self.size.into())
+    }
 }
 
 impl InFlight {
@@ -158,6 +163,13 @@ impl InFlight {
             }
         }
         count
+    }
+
+    /// Whether the peer has a segment of `size` bytes, or a longer one, behind a hole.
+    pub(crate) fn has_sacked_piece_of(&self, size: u32) -> bool {
+        let as_long =
+            |record: &Record| record.fate == Fate::Sacked && record.longest_piece() >= size;
+        self.sacked >= size && self.records.iter().any(as_long)
     }
 
     /// Sequence numbers that wait to be sent again.
