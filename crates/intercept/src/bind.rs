@@ -171,10 +171,12 @@ impl Supervisor {
 
 /// Whether what the stack has already, perhaps of others, keeps a socket from `local`. A connection that is
 /// over, or was accepted there, does not if the address may be shared; a listener does if the port may not.
+/// What has the other family does not: whether it has both shows when somebody listens.
 fn hinders(entry: &SocketEntry, local: SocketAddr, sharing: Sharing) -> bool {
     let (theirs, ours) = (unmapped(entry.local), local);
     let any = theirs.ip().is_unspecified() || ours.ip().is_unspecified();
-    let overlaps = theirs.port() == ours.port() && (any || theirs.ip() == ours.ip());
+    let same = theirs.port() == ours.port() && theirs.is_ipv4() == ours.is_ipv4();
+    let overlaps = same && (any || theirs.ip() == ours.ip());
     let shared = match entry.state {
         State::Listen => sharing.port,
         _ => sharing.address || sharing.port,
