@@ -48,6 +48,9 @@ const SO_SNDTIMEO_NEW: i32 = 67;
 const MIN_BUFFER: usize = 4608;
 const MAX_BUFFER: usize = 6 << 20;
 
+/// The smallest buffer of a UDP socket: the pair refuses a datagram that does not fit in whole.
+const MIN_DATAGRAM_BUFFER: usize = 66 << 10;
+
 impl Socket {
     pub(super) fn get_socket_option(
         &mut self,
@@ -68,6 +71,9 @@ impl Socket {
             SO_KEEPALIVE => of_flag(settings.keepalive),
             SO_BROADCAST => of_flag(settings.broadcast),
             SO_OOBINLINE => of_flag(settings.oob_inline),
+            // Datagrams wait in the pair: what comes, in what our end has sent.
+            SO_SNDBUF if udp => of_buffer(native::socket_send_buffer_size(descriptor)?),
+            SO_RCVBUF if udp => of_buffer(native::socket_send_buffer_size(self.pair_end()?)?),
             SO_SNDBUF => of_buffer(self.send_buffer(network)),
             SO_RCVBUF => of_buffer(self.receive_buffer(network)),
             SO_RCVLOWAT | SO_SNDLOWAT => of_int(1),
@@ -106,6 +112,7 @@ impl Socket {
         descriptor: &OwnedFd,
         network: &Network,
     ) -> Result<(), Errno> {
+        let udp = matches!(self.kind, Kind::Udp(_));
         match option {
             SO_REUSEADDR => self.settings.reuse_address = flag(value)?,
             SO_REUSEPORT => self.settings.reuse_port = flag(value)?,
@@ -121,6 +128,8 @@ impl Socket {
                 self.apply_keepalive(network)?;
             }
             SO_OOBINLINE => self.settings.oob_inline = flag(value)?,
+            SO_SNDBUF if udp => set_datagram_buffer(descriptor, value)?,
+            SO_RCVBUF if udp => set_datagram_buffer(self.pair_end()?, value)?,
             SO_SNDBUF => {
                 let size = buffer_size(value)?;
                 self.change_tcp(network, |options| options.send_buffer = Some(size))?;
@@ -171,6 +180,11 @@ impl Socket {
         self.change_tcp(network, |options| options.keepalive = keepalive)
     }
 
+    /// Our end of the pair, which a UDP socket has until it is closed.
+    fn pair_end(&self) -> Result<&OwnedFd, Errno> {
+        self.ours.as_ref().ok_or(Errno::INVAL)
+    }
+
     fn send_buffer(&self, network: &Network) -> usize {
         let now = self.stream().and_then(|stream| stream.info().ok());
         let set = self.settings.tcp(network).send_buffer;
@@ -189,6 +203,13 @@ impl Socket {
 fn buffer_size(value: &[u8]) -> Result<usize, Errno> {
     let asked = usize::try_from(int(value)?).unwrap_or(MAX_BUFFER);
     Ok(asked.saturating_mul(2).clamp(MIN_BUFFER, MAX_BUFFER))
+}
+
+/// Sets what one end of a UDP socket's pair holds on the way to the other; the kernel bounds it
+/// (`net.core.wmem_max`) and doubles what it is given.
+fn set_datagram_buffer(end: &OwnedFd, value: &[u8]) -> Result<(), Errno> {
+    let size = buffer_size(value)?.max(MIN_DATAGRAM_BUFFER);
+    native::set_socket_send_buffer_size(end, size / 2)
 }
 
 fn of_buffer(size: usize) -> Result<Vec<u8>, Errno> {
