@@ -65,12 +65,13 @@ pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// PROGRAM's network, which is empty but for addresses to look at; its processes; and whom it asks
-/// for names.
+/// PROGRAM's network, which is empty but for addresses to look at; its processes; its own name; and whom
+/// it asks for others.
 fn make_world(arguments: &InitArguments) -> anyhow::Result<()> {
     unshare(&[Namespace::Network, Namespace::Mount])
         .context("cannot make an empty network for the program")?;
-    names::mount_private(&arguments.dns)?;
+    let addresses = arguments.address.iter().map(|Prefixed { address, .. }| *address);
+    names::mount_private(&arguments.dns, addresses)?;
     // The kernel carries nothing here; but a library that looks for addresses finds the stack's,
     // and asks for names of their families.
     let mut netlink = Netlink::open()?;

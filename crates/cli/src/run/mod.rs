@@ -6,7 +6,7 @@
 //! estab run      the job that the shell sees: signals, stops and the status pass through it (front)
 //!   runner       the stack and the supervisor, in the kernel's network; host of --peer and --publish
 //!     keeper     makes the process namespace and waits
-//!       init     process 1 of it, in an empty network with its own /proc and resolv.conf
+//!       init     process 1 of it, in an empty network with its own /proc, resolv.conf and hosts
 //!         PROGRAM
 //!     keeper, init, --peer COMMAND    in the kernel's network, as in a lab
 //! ```

@@ -13,15 +13,21 @@ use rustix::mount::{
 /// Where libraries look for name servers (resolv.conf(5)).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// Where libraries look for names before they ask anybody (hosts(5)).
+const HOSTS: &str = "/etc/hosts";
+
 /// Where services listen that would look names up for PROGRAM, past the stack.
 const HELPERS: [&str; 3] = ["/run/systemd/resolve", "/run/nscd", "/var/run/nscd"];
 
-/// Gives this process, which has a mount namespace of its own, the /proc of its process namespace and
-/// a resolv.conf that names `servers`.
-pub(super) fn mount_private(servers: &[IpAddr]) -> anyhow::Result<()> {
+/// Gives this process, which has a mount namespace of its own, the /proc of its process namespace, a
+/// resolv.conf that names `servers`, and a hosts where this machine is at `addresses`.
+pub(super) fn mount_private(
+    servers: &[IpAddr],
+    addresses: impl Iterator<Item = IpAddr>,
+) -> anyhow::Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).context("cannot make the mounts private")?;
-    mount_names(servers)
+    mount_names(servers, addresses)
         .with_context(|| format!("cannot give the program a {RESOLV_CONF} of its own"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     // Where a container does not allow it the outer one stays: /proc/self is right there, too.
@@ -29,7 +35,7 @@ pub(super) fn mount_private(servers: &[IpAddr]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn mount_names(servers: &[IpAddr]) -> io::Result<()> {
+fn mount_names(servers: &[IpAddr], addresses: impl Iterator<Item = IpAddr>) -> io::Result<()> {
     let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
     // It may be a link into a directory that is hidden below.
     let target = fs::canonicalize(RESOLV_CONF);
@@ -45,8 +51,26 @@ fn mount_names(servers: &[IpAddr]) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     });
+    let bound = bound.and_then(|()| mount_hosts(addresses));
     unmount("/proc", UnmountFlags::DETACH)?;
     bound
+}
+
+/// Names the stack's addresses as this machine, as containers do: a server that asks for the name of the
+/// address where it listens waits for no name server.
+fn mount_hosts(addresses: impl Iterator<Item = IpAddr>) -> io::Result<()> {
+    let known = match fs::read_to_string(HOSTS) {
+        Ok(known) => known,
+        // There is nothing to put another file over.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    let ours: String = addresses.map(|address| format!("{address}\t{name}\n")).collect();
+    let file = Path::new("/proc/hosts");
+    write(file, &(ours + &known))?;
+    Ok(mount_bind(file, fs::canonicalize(HOSTS)?)?)
 }
 
 /// Hides the services; true when `target` was in the directory of one, and is there again.

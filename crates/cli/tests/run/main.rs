@@ -97,6 +97,17 @@ fn the_world_of_a_program() {
     assert_eq!(stdout(&output), "nameserver 10.0.0.53\nnameserver fd77::53\n");
 }
 
+/// A server that asks for the name of its own address waits for nobody.
+#[test]
+fn the_stacks_addresses_have_the_machines_name() {
+    let output = run(&[], "head -n 2 /etc/hosts; grep -c localhost /etc/hosts");
+    let name = Command::new("uname").arg("-n").output().unwrap();
+    let name = stdout(&name).trim().to_owned();
+    let lines: Vec<_> = stdout(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines[..2], [format!("10.77.0.2\t{name}"), format!("fd77::2\t{name}")]);
+    assert_ne!(lines[2], "0", "the machine's own lines follow");
+}
+
 #[test]
 fn standard_input_output_and_other_descriptors_are_the_programs() {
     let mut child = Command::new("sh")
