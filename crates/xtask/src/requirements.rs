@@ -14,10 +14,10 @@ use serde::Deserialize;
 use crate::source;
 
 /// The RFCs that have a table, in the order of the book.
-pub(crate) const RFCS: [u32; 34] = [
+pub(crate) const RFCS: [u32; 35] = [
     768, 791, 792, 815, 826, 1122, 1191, 2018, 2883, 3168, 4443, 4821, 4861, 4862, 5681, 5682,
-    5722, 5961, 6298, 6582, 6675, 6724, 6946, 7217, 7323, 8200, 8201, 8985, 9293, 9406, 9438, 9776,
-    9777, 9937,
+    5722, 5961, 6298, 6582, 6675, 6724, 6946, 7217, 7323, 8200, 8201, 8981, 8985, 9293, 9406, 9438,
+    9776, 9777, 9937,
 ];
 
 /// The RFC that numbers what it asks for, its MUSTs from 1 to [`LAST_MUST`].
