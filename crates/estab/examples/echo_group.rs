@@ -15,7 +15,7 @@ use std::thread;
 
 use estab::blocking::UdpSocket;
 use estab::link::{Lab, Layer};
-use estab::{Config, Stack};
+use estab::{Config, Stack, UdpOptions};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 77, 0, 1);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0, 0x77);
@@ -35,7 +35,9 @@ fn main() -> io::Result<ExitCode> {
     let member = UdpSocket::bind(&stack, (Ipv4Addr::UNSPECIFIED, PORT))?;
     member.join_multicast_v4(GROUP, Ipv4Addr::UNSPECIFIED)?;
     thread::spawn(move || repeat(&member, GROUP.into()));
-    let member = UdpSocket::bind(&stack, (Ipv6Addr::UNSPECIFIED, PORT))?;
+    // Of both families it would want the port of the first.
+    let options = UdpOptions { only_v6: true, ..UdpOptions::default() };
+    let member = UdpSocket::bind_with(&stack, (Ipv6Addr::UNSPECIFIED, PORT), options)?;
     member.join_multicast_v6(&GROUP_V6, 0)?;
     thread::spawn(move || repeat(&member, GROUP_V6.into()));
     let status = inside.wait()?;
