@@ -132,14 +132,14 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
         server: Part {
             program: "HttpServer of OpenJDK",
             uses: "threads, sockets of both families that hear IPv4",
-            script: "exec java -Xshare:auto -XX:TieredStopAtLevel=1 -cp $bin Web serve $at 8000",
+            script: "exec java -Xshare:auto -XX:-UsePerfData -XX:TieredStopAtLevel=1 -cp $bin Web serve $at 8000",
         },
         client: Part {
             program: "URL of OpenJDK",
             uses: "blocking connect and read with poll, IPv4 through sockets of IPv6",
             script: "
                 ready 8000
-                java -XX:TieredStopAtLevel=1 -cp $bin Web fetch http://$at_url:8000/file 20 | sums 20 file",
+                java -XX:-UsePerfData -XX:TieredStopAtLevel=1 -cp $bin Web fetch http://$at_url:8000/file 20 | sums 20 file",
         },
         seconds: 40,
         arrangements: EVERYWHERE,
@@ -156,13 +156,14 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
             program: "curl, wget, python3, node, Go and java by name",
             uses: "UDP for names: glibc, c-ares and resolvers of their own; TLS above",
             script: "
+                ready 8443 # Names are answered before that.
                 page=https://www.estab.test:8443/file
                 curl -sS --fail --max-time 20 --cacert $bin/ca.pem $page | same file
                 wget -q -T 20 --ca-certificate=$bin/ca.pem -O - $page | same file
                 SSL_CERT_FILE=$bin/ca.pem python3 $bin/get.py $page | same file
                 NODE_EXTRA_CA_CERTS=$bin/ca.pem node $bin/web.js fetch $page 10 | sums 10 file
                 SSL_CERT_FILE=$bin/ca.pem $bin/web fetch $page 10 | sums 10 file
-                java -XX:TieredStopAtLevel=1 -cp $bin Web fetch http://www.estab.test:8000/file 2 | sums 2 file",
+                java -XX:-UsePerfData -XX:TieredStopAtLevel=1 -cp $bin Web fetch http://www.estab.test:8000/file 2 | sums 2 file",
         },
         seconds: 40,
         arrangements: &[Asks],
