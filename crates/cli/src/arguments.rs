@@ -131,6 +131,23 @@ pub(crate) struct Demo {
     pub(crate) diagram: Option<PathBuf>,
 }
 
+/// The line between the kernel and the stack, in a network of its own.
+#[derive(Args, Debug)]
+pub(crate) struct LabLine {
+    /// An Ethernet device (TAP) with ARP, instead of one for IP packets (TUN).
+    #[arg(long)]
+    pub(crate) tap: bool,
+    /// A packet socket on a pair of virtual Ethernet interfaces, as where there is no /dev/net/tun.
+    #[arg(long, conflicts_with = "tap")]
+    pub(crate) packet: bool,
+    /// The kernel's address and the length of the network's prefix; the stack has the next address.
+    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
+    pub(crate) cidr: Cidr,
+    /// The same of IPv6; it is fd77::1/64 where the MTU allows it.
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub(crate) cidr6: Option<Cidr6>,
+}
+
 /// Runs COMMAND beside the stack, in a network namespace made for it.
 ///
 /// The kernel's side of the network is 10.77.0.1/24 and fd77::1/64 on the interface `estab0`; the
@@ -152,18 +169,8 @@ Examples:
   estab lab -- sh -c 'nc -l 10.77.0.1 5000 & sleep 1; echo hello | estab nc 10.77.0.1 5000'
   estab lab --serve http:80 --tap --pcap lab.pcapng --trace -- curl http://10.77.0.2/")]
 pub(crate) struct Lab {
-    /// An Ethernet device (TAP) with ARP, instead of one for IP packets (TUN).
-    #[arg(long)]
-    pub(crate) tap: bool,
-    /// A packet socket on a pair of virtual Ethernet interfaces, as where there is no /dev/net/tun.
-    #[arg(long, conflicts_with = "tap")]
-    pub(crate) packet: bool,
-    /// The kernel's address and the length of the network's prefix; the stack has the next address.
-    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
-    pub(crate) cidr: Cidr,
-    /// The same of IPv6; it is fd77::1/64 where the MTU allows it.
-    #[arg(long, value_name = "ADDRESS/LENGTH")]
-    pub(crate) cidr6: Option<Cidr6>,
+    #[command(flatten)]
+    pub(crate) line: LabLine,
     /// The stack is the whole world: the default route leads to it, it takes packets to any address,
     /// and its servers listen on all of them.
     #[arg(long)]

@@ -10,13 +10,16 @@ use estab::{Config, Stack};
 use link::{Layer, Link, Netlink};
 use wire::frame::Medium;
 
-use crate::arguments::{Lab, Run, Up};
+use crate::arguments::{Lab, LabLine, Run, Up};
 use crate::control::served::Served;
 use crate::control::{self, Place, VARIABLE};
 use crate::device::{self, Wanted};
 use crate::observe::{Lines, Watcher};
 use crate::values::{Cidr, Cidr6};
 use crate::{command, diagram, namespace, serve};
+
+/// The queues of one device.
+type Links = Vec<Box<dyn Link>>;
 
 /// How long after COMMAND's end connections may still deliver what was written.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -27,40 +30,38 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         if arguments.command.is_empty() { command::shell() } else { arguments.command.clone() };
     command::check(&command)?;
     check(&arguments.run)?;
-    if arguments.autoconf && !arguments.tap && !arguments.packet {
+    if arguments.autoconf && !arguments.line.tap && !arguments.line.packet {
         bail!("--autoconf is for Ethernet: add --tap or --packet");
     }
     namespace::enter()?;
-    let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
-    let wanted = Wanted { packet: arguments.packet, ..wanted(layer, &arguments.run) };
-    let queues = arguments.run.queues;
-    let links = device::open_queues_in_namespace(device::NAME, &wanted, queues, arguments.cidr)?;
-    let v6 = add_ipv6(&links, device::NAME, arguments.cidr6)?;
+    let (links, v6) = open(&arguments.line, &arguments.run)?;
     let v6 = match v6 {
         Some(_) if arguments.autoconf => V6::Autoconf,
         Some(cidr) => V6::Given(cidr),
         None if arguments.autoconf => bail!("--autoconf needs IPv6"),
         None => V6::Nothing,
     };
-    let networks = Networks { v4: arguments.cidr, v6, any: arguments.any, dhcp: arguments.dhcp };
+    let networks =
+        Networks { v4: arguments.line.cidr, v6, any: arguments.any, dhcp: arguments.dhcp };
     if arguments.any {
         networks.lead_everywhere(&links, device::NAME)?;
     }
     let place = Place::in_lab();
     let running = Running::start(links, networks, &arguments.run, &place)?;
-    let mut environment = vec![
-        (VARIABLE, place.to_string()),
-        ("ESTAB_KERNEL", arguments.cidr.address.to_string()),
-        ("ESTAB_STACK", arguments.cidr.stack_address().to_string()),
-        ("PATH", command::path_with_this_program()),
-    ];
-    if let V6::Given(cidr) = networks.v6 {
-        environment.push(("ESTAB_KERNEL6", cidr.address.to_string()));
-        environment.push(("ESTAB_STACK6", cidr.stack_address().to_string()));
-    }
+    let environment = networks.environment(&place);
     let status = command::run(&command, &environment);
     running.finish(&arguments.run)?;
     Ok(ExitCode::from(status?))
+}
+
+/// Opens the line in this process's network, and gives the kernel its addresses there; with the network of
+/// IPv6, if it has one.
+pub(crate) fn open(line: &LabLine, run: &Run) -> anyhow::Result<(Links, Option<Cidr6>)> {
+    let layer = if line.tap { Layer::Tap } else { Layer::Tun };
+    let wanted = Wanted { packet: line.packet, ..wanted(layer, run) };
+    let links = device::open_queues_in_namespace(device::NAME, &wanted, run.queues, line.cidr)?;
+    let v6 = add_ipv6(&links, device::NAME, line.cidr6)?;
+    Ok((links, v6))
 }
 
 /// Runs `estab up`.
@@ -128,6 +129,21 @@ pub(crate) enum V6 {
 }
 
 impl Networks {
+    /// What a command on the kernel's side is told.
+    pub(crate) fn environment(self, place: &Place) -> Vec<(&'static str, String)> {
+        let mut environment = vec![
+            (VARIABLE, place.to_string()),
+            ("ESTAB_KERNEL", self.v4.address.to_string()),
+            ("ESTAB_STACK", self.v4.stack_address().to_string()),
+            ("PATH", command::path_with_this_program()),
+        ];
+        if let V6::Given(cidr) = self.v6 {
+            environment.push(("ESTAB_KERNEL6", cidr.address.to_string()));
+            environment.push(("ESTAB_STACK6", cidr.stack_address().to_string()));
+        }
+        environment
+    }
+
     /// The addresses of the stack that servers have, IPv4's first.
     fn stack_addresses(self) -> impl Iterator<Item = IpAddr> {
         let v6 = match self.v6 {
@@ -172,7 +188,7 @@ impl Networks {
 }
 
 /// The kernel's IPv6 address beside `links`, if there can be one.
-pub(crate) fn add_ipv6(
+fn add_ipv6(
     links: &[Box<dyn Link>],
     name: &str,
     wish: Option<Cidr6>,
@@ -200,7 +216,7 @@ fn or_keep_address(error: anyhow::Error, cidr: Cidr, name: &str) -> anyhow::Erro
     error
 }
 
-pub(crate) fn wanted(layer: Layer, run: &Run) -> Wanted {
+fn wanted(layer: Layer, run: &Run) -> Wanted {
     Wanted { layer, mtu: run.mtu, offload: !run.no_offload, packet: false }
 }
 

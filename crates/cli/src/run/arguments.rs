@@ -9,9 +9,8 @@ use anyhow::bail;
 use clap::Args;
 
 use super::attached;
-use crate::arguments::Run;
+use crate::arguments::{LabLine, Run};
 use crate::diagram;
-use crate::values::{Cidr, Cidr6};
 
 /// Runs PROGRAM, which nobody changed, with its IPv4 and IPv6 sockets on the stack.
 ///
@@ -33,18 +32,8 @@ Examples:
   estab run --loss 3% --diagram d.svg --peer ./server -- ./client
   estab lab -- sh -c 'estab run -- ./server & sleep 1; ./client; estab ss -p'")]
 pub(crate) struct RunProgram {
-    /// An Ethernet device (TAP) with ARP, instead of one for IP packets (TUN).
-    #[arg(long)]
-    pub(crate) tap: bool,
-    /// A packet socket on a pair of virtual Ethernet interfaces, as where there is no /dev/net/tun.
-    #[arg(long, conflicts_with = "tap")]
-    pub(crate) packet: bool,
-    /// The kernel's address and the length of the network's prefix; the stack has the next address.
-    #[arg(long, value_name = "ADDRESS/LENGTH", default_value = "10.77.0.1/24")]
-    pub(crate) cidr: Cidr,
-    /// The same of IPv6; it is fd77::1/64 where the MTU allows it.
-    #[arg(long, value_name = "ADDRESS/LENGTH")]
-    pub(crate) cidr6: Option<Cidr6>,
+    #[command(flatten)]
+    pub(crate) line: LabLine,
     /// Run COMMAND, for the shell, on the kernel's side. It begins when PROGRAM first listens, or when it
     /// first connects or sends, which then waits until COMMAND listens. When COMMAND came to a server and
     /// ends, PROGRAM is ended, and COMMAND's status counts.

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use intercept::{FirstUse, Observer, Options};
-use link::Layer;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::arguments::Prefixed;
@@ -20,10 +19,9 @@ use super::publish::{self, Published};
 use super::serving::{self, Serving};
 use super::signals::Survived;
 use super::{RunProgram, attached};
-use crate::command::{self, OF_INIT, hand_down};
-use crate::control::{Place, VARIABLE};
-use crate::device::{self, Wanted};
-use crate::lab::{Networks, Running, V6, add_ipv6, wanted};
+use crate::command::{OF_INIT, hand_down};
+use crate::control::Place;
+use crate::lab::{Networks, Running, V6, open};
 use crate::observe::Watcher;
 use crate::{BAD_INPUT, namespace};
 
@@ -44,7 +42,7 @@ pub(crate) fn runner(arguments: &RunProgram) -> anyhow::Result<ExitCode> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let network = Network::make(arguments)?;
     hand_down(OF_INIT).context("cannot keep the namespace's capabilities")?;
-    let kernel = [IpAddr::V4(arguments.cidr.address)];
+    let kernel = [IpAddr::V4(arguments.line.cidr.address)];
     let mut processes = Processes::start(arguments, &kernel, &network.addresses, &stdin, &job)?;
     drop((stdin, job));
     let Some(listener) = processes.listener()? else {
@@ -126,25 +124,15 @@ struct Network {
 
 impl Network {
     fn make(arguments: &RunProgram) -> anyhow::Result<Self> {
-        let layer = if arguments.tap { Layer::Tap } else { Layer::Tun };
-        let wanted = Wanted { packet: arguments.packet, ..wanted(layer, &arguments.run) };
-        let cidr = arguments.cidr;
-        let links = device::open_queues_in_namespace(device::NAME, &wanted, 1, cidr)?;
-        let cidr6 = add_ipv6(&links, device::NAME, arguments.cidr6)?;
+        let (links, cidr6) = open(&arguments.line, &arguments.run)?;
+        let cidr = arguments.line.cidr;
         let v6 = cidr6.map_or(V6::Nothing, V6::Given);
         let networks = Networks { v4: cidr, v6, any: false, dhcp: false };
         let place = Place::in_lab();
-        let mut environment = vec![
-            (VARIABLE, place.to_string()),
-            ("ESTAB_KERNEL", cidr.address.to_string()),
-            ("ESTAB_STACK", cidr.stack_address().to_string()),
-            ("PATH", command::path_with_this_program()),
-        ];
+        let environment = networks.environment(&place);
         let mut addresses =
             vec![Prefixed { address: cidr.stack_address().into(), prefix: cidr.prefix }];
         if let Some(cidr) = cidr6 {
-            environment.push(("ESTAB_KERNEL6", cidr.address.to_string()));
-            environment.push(("ESTAB_STACK6", cidr.stack_address().to_string()));
             addresses.push(Prefixed { address: cidr.stack_address().into(), prefix: cidr.prefix });
         }
         let running = Running::start(links, networks, &arguments.run, &place)?;
