@@ -9,7 +9,7 @@ use crate::source;
 
 /// Runs the bench with `arguments`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let built = source::build(&["--package", "estab-bench", "--bin", "estab-bench"])?;
+    let built = source::build(&["--release", "--package", "estab-bench", "--bin", "estab-bench"])?;
     let program = built.iter().find(|path| path.ends_with("estab-bench")).context("no bench")?;
     let status = Command::new(program).args(arguments).status()?;
     ensure!(status.success(), "the bench failed: {status}");

@@ -41,7 +41,7 @@ What is missing is installed from Debian when we are root; else the error says w
 ";
 
 /// How many cases run at a time. Each has its own network; most wait more than they work.
-const AT_A_TIME: usize = 2;
+const AT_A_TIME: usize = 3;
 
 /// What a case does; an error says why it fails.
 type Attempt = Box<dyn Fn(&Bench) -> Result<()> + Sync>;

@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         parts = PARTS.to_vec();
     }
     // Optimised, as what it measures.
-    let built = source::build(&["--package", "xtask", "--bin", "xtask"])?;
+    let built = source::build(&["--release", "--package", "xtask", "--bin", "xtask"])?;
     let program = built.iter().find(|path| path.ends_with("xtask")).context("no xtask")?;
     for part in parts {
         let count = if part == "kernel" { connections.div_ceil(10) } else { connections };

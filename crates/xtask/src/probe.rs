@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     let book = book()?;
-    let estab = source::build(&["--package", "estab-cli", "--bin", "estab"])?;
+    let estab = source::build(source::ESTAB)?;
     let estab = estab.first().context("cargo did not build estab")?;
     let place = std::env::temp_dir().join(format!("estab-probe-{}", std::process::id()));
     fs::create_dir(&place)?;

@@ -16,12 +16,18 @@ pub(crate) fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| format!("cannot read {path}"))
 }
 
-/// Builds what cargo's `selection` says, optimised, and tells where each program is.
+/// What cargo selects for the program that people run, optimised.
+pub(crate) const ESTAB: &[&str] = &["--release", "--package", "estab-cli", "--bin", "estab"];
+/// What cargo selects for the examples: as the tests have built them already, with every check that
+/// they make, for they would need the whole stack optimised once more with other features.
+pub(crate) const EXAMPLES: &[&str] = &["--workspace", "--examples"];
+
+/// Builds what cargo's `selection` says, and tells where each program is.
 pub(crate) fn build(selection: &[&str]) -> Result<Vec<PathBuf>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--release"])
+        .arg("build")
         .args(selection)
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())

@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return Ok(());
     };
     // Optimised, as what it measures.
-    let built = source::build(&["--package", "xtask", "--bin", "xtask"])?;
+    let built = source::build(&["--release", "--package", "xtask", "--bin", "xtask"])?;
     let program = built.iter().find(|path| path.ends_with("xtask")).context("no xtask")?;
     let itself = if plan.pairs.contains(&Pair::LinuxAgain) { "-itself" } else { "" };
     let path = directory(program)?.join(format!("{}{itself}.jsonl", plan.name));

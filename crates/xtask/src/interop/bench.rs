@@ -45,28 +45,11 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds the programs and makes the directory.
     pub(crate) fn build() -> Result<Self> {
-        let built = source::build(&[
-            "--package",
-            "estab-cli",
-            "--package",
-            "estab",
-            "--bin",
-            "estab",
-            "--example",
-            "resp",
-            "--example",
-            "any_port",
-            "--example",
-            "poll_echo",
-            "--example",
-            "udp_echo",
-            "--example",
-            "echo_group",
-            "--example",
-            "transparent_proxy",
-        ])?;
+        let estab = source::build(source::ESTAB)?;
+        let examples = source::build(source::EXAMPLES)?;
         let find = |name: &str| {
-            let found = built.iter().find(|path| path.file_name().is_some_and(|file| file == name));
+            let mut built = estab.iter().chain(&examples);
+            let found = built.find(|path| path.file_name().is_some_and(|file| file == name));
             found.cloned().with_context(|| format!("cargo did not build {name}"))
         };
         let scratch = std::env::temp_dir().join(format!("estab-interop-{}", std::process::id()));

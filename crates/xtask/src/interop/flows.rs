@@ -125,8 +125,7 @@ fn page(bench: &Bench) -> Result<()> {
     let script = "
         python3 -m http.server 8000 --bind 127.0.0.1 2> log & four=$!
         python3 -m http.server 8000 --bind ::1 2> log6 & six=$!
-        listening 8000
-        until ss -ltnH 'sport = :8000' | grep -q '::1'; do sleep 0.05; done
+        until [ \"$(ss -ltnH 'sport = :8000' | wc -l)\" = 2 ]; do sleep 0.05; done
         inside 'curl -sS --max-time 10 -o got http://10.77.0.2:8000/file
                 curl -sS --max-time 10 -o got6 \"http://[fd77::2]:8000/file\"'
         kill $four $six

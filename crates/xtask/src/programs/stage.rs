@@ -79,7 +79,7 @@ impl Stage {
     }
 
     fn make(directory: PathBuf) -> Result<Self> {
-        let estab = source::build(&["--package", "estab-cli", "--bin", "estab"])?;
+        let estab = source::build(source::ESTAB)?;
         // Not every directory of ours is one of the user's, too.
         fs::copy(estab.first().context("cargo did not build estab")?, directory.join("estab"))?;
         for (target, options) in [("", &[][..]), ("-static", &["-static"][..])] {
