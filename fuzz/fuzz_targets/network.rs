@@ -7,6 +7,7 @@
 
 #![no_main]
 
+mod bytes;
 #[path = "network/packets.rs"]
 mod packets;
 #[path = "network/program.rs"]
@@ -15,6 +16,7 @@ mod program;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use packets::Network;
 use program::Program;
@@ -35,10 +37,10 @@ pub(crate) const STATION: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 2]);
 const MOST_CALLS: usize = 400;
 
 fuzz_target!(|input: &[u8]| {
-    let mut bytes = Bytes(input);
+    let mut bytes = Bytes::new(input);
     let mut world = World::new(&mut bytes);
     for _ in 0..MOST_CALLS {
-        if bytes.0.is_empty() {
+        if bytes.is_over() {
             break;
         }
         world.call(&mut bytes);
@@ -46,29 +48,6 @@ fuzz_target!(|input: &[u8]| {
     }
     world.end();
 });
-
-/// The input, read a little at a time; zeros when it is over.
-pub(crate) struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    pub(crate) fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    pub(crate) fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
-
-    /// Up to so many bytes.
-    pub(crate) fn some(&mut self, most: u8) -> Vec<u8> {
-        let count = usize::from(self.byte()).min(most.into()).min(self.0.len());
-        let (taken, rest) = self.0.split_at(count);
-        self.0 = rest;
-        taken.to_vec()
-    }
-}
 
 struct World {
     stack: Stack,

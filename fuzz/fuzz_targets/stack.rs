@@ -7,12 +7,14 @@
 
 #![no_main]
 
+mod bytes;
 #[path = "stack/peer.rs"]
 mod peer;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use peer::{Known, Peer};
 use stack::tcp::congestion::{self, by_name};
@@ -31,10 +33,10 @@ pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const MOST_CALLS: usize = 400;
 
 fuzz_target!(|input: &[u8]| {
-    let mut bytes = Bytes(input);
+    let mut bytes = Bytes::new(input);
     let mut world = World::new(&mut bytes);
     for _ in 0..MOST_CALLS {
-        if bytes.0.is_empty() {
+        if bytes.is_over() {
             break;
         }
         world.call(&mut bytes);
@@ -42,27 +44,6 @@ fuzz_target!(|input: &[u8]| {
     }
     world.end();
 });
-
-/// The input, read a little at a time; zeros when it is over.
-pub(crate) struct Bytes<'a>(&'a [u8]);
-
-impl Bytes<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        *first
-    }
-
-    fn word(&mut self) -> u16 {
-        u16::from_le_bytes([self.byte(), self.byte()])
-    }
-
-    fn take(&mut self, count: usize) -> &[u8] {
-        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
-        self.0 = rest;
-        taken
-    }
-}
 
 struct World {
     stack: Stack,
@@ -261,8 +242,7 @@ impl World {
     }
 
     fn raw_frame(&mut self, bytes: &mut Bytes<'_>) {
-        let length = usize::from(bytes.byte());
-        let frame = FrameBuf::copy_from(bytes.take(length));
+        let frame = FrameBuf::from(bytes.some(255));
         self.stack.handle_frame(self.now, self.interface, frame, ReceiveMeta::default());
     }
 

@@ -166,6 +166,7 @@ Examples:
   estab lab --serve echo:7 -- bash
   estab lab --any --serve http:80 -- curl -sS http://203.0.113.7/
   estab lab --serve http:80=. --congestion bbr --rate 10mbit --delay 20ms -- bash
+  estab lab --serve http:80=. --mtu-probing always --trace -- curl -o /dev/null http://10.77.0.2/big
   estab lab -- sh -c 'nc -l 10.77.0.1 5000 & sleep 1; echo hello | estab nc 10.77.0.1 5000'
   estab lab --serve http:80 --tap --pcap lab.pcapng --trace -- curl http://10.77.0.2/")]
 pub(crate) struct Lab {

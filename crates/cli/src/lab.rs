@@ -272,6 +272,9 @@ impl Running {
         if networks.any {
             builder = builder.any_address();
         }
+        if let Some(mss) = run.tcp.clamp_mss() {
+            builder = builder.mss_clamp(mss);
+        }
         let mut watcher = None;
         if run.trace || run.diagram.is_some() {
             let lines = if run.trace { Lines::Errors } else { Lines::Nowhere };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use estab::{EcnMode, RtoLimits, TcpOptions, congestion};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use estab::{EcnMode, MtuProbing, RtoLimits, TcpOptions, congestion};
 
 use crate::values::{BitRate, duration};
 
@@ -25,6 +25,17 @@ pub(crate) struct TcpSettings {
     /// Never send faster than this on one connection: 10mbit.
     #[arg(long, value_name = "RATE")]
     pacing_rate: Option<BitRate>,
+    /// Clamp the MSS to this, in what the stack sends and in what it asks of its peers.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(88..))]
+    clamp_mss: Option<u16>,
+    /// Find the path MTU by probing where no router tells it (RFC 4821): never, when long segments vanish
+    /// again and again, which is the default, or from the start; 0, 1 or 2 as net.ipv4.tcp_mtu_probing
+    /// has it.
+    #[arg(long, value_name = "MODE", value_parser = mtu_probing())]
+    mtu_probing: Option<MtuProbing>,
+    /// The packet that this search begins with: 1024 unless told otherwise, and over IPv6 1280 at least.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(68..))]
+    mtu_probe_base: Option<u16>,
 }
 
 impl TcpSettings {
@@ -34,7 +45,17 @@ impl TcpSettings {
         if let Some(min) = self.rto_min.filter(|min| *min > most) {
             bail!("--rto-min {min:?}: the timeout is never above {most:?}: give less");
         }
+        if self.mtu_probing == Some(MtuProbing::Off) && self.mtu_probe_base.is_some() {
+            bail!(
+                "--mtu-probe-base: nothing is searched for with --mtu-probing off: leave one out"
+            );
+        }
         Ok(())
+    }
+
+    /// What segments on the link are clamped to.
+    pub(crate) fn clamp_mss(&self) -> Option<u16> {
+        self.clamp_mss
     }
 
     /// What sockets start with.
@@ -46,6 +67,8 @@ impl TcpSettings {
             ecn: self.ecn.unwrap_or(defaults.ecn),
             rto: RtoLimits { min: self.rto_min.unwrap_or(defaults.rto.min), ..defaults.rto },
             max_pacing_rate: self.pacing_rate.map(|rate| rate.0.div_ceil(8)),
+            mtu_probing: self.mtu_probing.unwrap_or(defaults.mtu_probing),
+            mtu_probe_base: self.mtu_probe_base.unwrap_or(defaults.mtu_probe_base),
             ..defaults
         }
     }
@@ -56,6 +79,16 @@ fn ecn_mode() -> impl TypedValueParser<Value = EcnMode> {
         "off" => EcnMode::Off,
         "request" => EcnMode::Request,
         _ => EcnMode::Accept,
+    })
+}
+
+fn mtu_probing() -> impl TypedValueParser<Value = MtuProbing> {
+    let modes = [("off", "0"), ("black-hole", "1"), ("always", "2")];
+    let named = modes.map(|(name, number)| PossibleValue::new(name).alias(number));
+    PossibleValuesParser::new(named).map(|word| match word.as_str() {
+        "off" | "0" => MtuProbing::Off,
+        "always" | "2" => MtuProbing::Always,
+        _ => MtuProbing::OnBlackHole,
     })
 }
 
@@ -85,13 +118,38 @@ mod tests {
         let (defaults, none) = (TcpOptions::default(), parse("").unwrap().options());
         assert_eq!((none.ecn, none.rto), (defaults.ecn, defaults.rto));
         assert_eq!(none.max_pacing_rate, None);
+        assert_eq!(none.mtu_probing, MtuProbing::OnBlackHole);
+    }
+
+    #[test]
+    fn the_size_of_segments_can_be_bounded_and_searched_for() {
+        let line = "--clamp-mss 1200 --mtu-probing always --mtu-probe-base 576";
+        let settings = parse(line).unwrap();
+        let options = settings.options();
+        assert_eq!(settings.clamp_mss(), Some(1200));
+        assert_eq!((options.mtu_probing, options.mtu_probe_base), (MtuProbing::Always, 576));
+        for (word, number) in [("off", "0"), ("black-hole", "1"), ("always", "2")] {
+            let mode =
+                |said: &str| parse(&format!("--mtu-probing {said}")).unwrap().options().mtu_probing;
+            assert_eq!(mode(word), mode(number));
+        }
     }
 
     #[test]
     fn what_no_socket_takes_is_refused() {
-        for wrong in ["--congestion vegas", "--ecn yes", "--rto-min 5", "--pacing-rate 0mbit"] {
+        for wrong in [
+            "--congestion vegas",
+            "--ecn yes",
+            "--rto-min 5",
+            "--pacing-rate 0mbit",
+            "--clamp-mss 87",
+            "--mtu-probing 3",
+            "--mtu-probe-base 67",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+        let contradiction = parse("--mtu-probing off --mtu-probe-base 576").unwrap();
+        assert!(contradiction.check().is_err());
         assert!(parse("--rto-min 120s").unwrap().check().is_ok());
         assert!(parse("--rto-min 121s").unwrap().check().is_err());
     }

@@ -133,6 +133,37 @@ fn a_file_survives_a_bad_link() {
 }
 
 #[test]
+fn the_size_of_segments_is_clamped_and_searched_for() {
+    let directory = scratch("segments");
+    std::fs::write(directory.join("file"), [b'x'; 300_000]).unwrap();
+    let serve = format!("http:80={}", directory.display());
+    let traced = |more: &[&str]| {
+        let options = [&["--serve", &serve, "--no-offload", "--trace"], more].concat();
+        let output = lab(&options, "exec \"$ESTAB\" __fetch 10.77.0.2:80 /file > /dev/null");
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output).to_owned()
+    };
+    let longest = |trace: &str| {
+        let sent = trace.lines().filter(|line| line.contains(" -> "));
+        let length = |line: &str| {
+            let rest = line.split(" length ").nth(1)?;
+            rest.split_whitespace().next()?.parse::<u32>().ok()
+        };
+        sent.filter_map(length).max()
+    };
+    const QUESTION: &str = "asks with a longer segment";
+    let ordinary = traced(&[]);
+    assert_eq!(longest(&ordinary), Some(1448));
+    assert!(!ordinary.contains(QUESTION));
+    // Less the timestamps, which every segment carries.
+    let clamped = traced(&["--clamp-mss", "1000"]);
+    assert_eq!(longest(&clamped), Some(988));
+    assert!(clamped.contains("mss 1000 sackOK"), "{clamped}");
+    let searched = traced(&["--mtu-probing", "always", "--mtu-probe-base", "600"]);
+    assert!(searched.contains(QUESTION) && longest(&searched) == Some(1448), "{searched}");
+}
+
+#[test]
 fn the_status_is_that_of_the_command() {
     assert_eq!(lab(&[], "exit 7").status.code(), Some(7));
     assert_eq!(lab(&[], "kill -TERM $$").status.code(), Some(128 + 15));

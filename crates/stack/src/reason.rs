@@ -69,9 +69,10 @@ reasons! {
         PartialAckRetransmission: "a partial ACK points at the next hole: it is filled", "RFC 6582 3.2";
         SackRetransmission: "what was sent after it arrived: this is lost, and sent again", "RFC 8985 6.2";
         TailLossProbe: "no ACK for two round trips: asks with a segment", "RFC 8985 7.3";
-        PmtuRetransmission: "too big for the path: sent again in smaller segments", "RFC 1191 6.5";
+        PmtuRetransmission: "too big for the path: sent again in smaller segments", "RFC 1191 6.4";
         BlackHoleRetransmission: "long segments vanish without a word: sent again in smaller ones", "RFC 4821 7.7";
         PathProbe: "asks with a longer segment whether the path takes it", "RFC 4821 7.3";
+        LargerSizeRefuted: "too much is lost since segments are longer: sent again in smaller ones", "RFC 4821 7.8";
         PathProbeAgain: "the path did not take the longer segment: sent again in smaller ones", "RFC 4821 7.6.2";
         DelayedAck: "the delayed ACK's time is up", "RFC 9293 3.8.6.3";
         SecondSegmentAck: "acknowledges every second full segment", "RFC 9293 3.8.6.3";

@@ -75,7 +75,7 @@ fn over_a_narrow_way(pair: &mut Pair, mtu: u16) -> usize {
     }
 }
 
-/// RFC 1191 6.5, RFC 8201 5.4: "the retransmission [...] is done right away", in smaller segments.
+/// RFC 1191 6.4, RFC 8201 5.4: "the retransmission [...] is done right away", in smaller segments.
 fn a_narrow_way_is_found_and_what_was_lost_goes_again(family: Family) {
     let mut pair = Pair::over(family, plain());
     let (client, server) = pair.connected();

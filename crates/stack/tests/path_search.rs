@@ -22,6 +22,8 @@ for_both_families! {
     later_connections_know_what_was_found,
     the_programs_largest_segment_bounds_the_search,
     without_the_search_a_black_hole_is_a_dead_end,
+    a_size_that_one_of_two_ways_takes_is_given_up,
+    losses_of_every_size_refute_none,
 }
 
 /// The least on which IPv6 works, and what is between that and the link.
@@ -40,15 +42,20 @@ fn length(frame: &FrameBuf, meta: ReceiveMeta, family: Family) -> usize {
 
 /// Carries packets of at most `takes` bytes until both are silent. The rest is lost.
 fn carry(pair: &mut Pair, takes: usize) {
+    carry_where(pair, &mut |length| length <= takes);
+}
+
+/// The same for packets whose length `passes`.
+fn carry_where(pair: &mut Pair, passes: &mut dyn FnMut(usize) -> bool) {
     for _ in 0..10_000 {
         let (from_a, from_b) = (pair.a.frames(pair.now), pair.b.frames(pair.now));
         if from_a.is_empty() && from_b.is_empty() {
             return;
         }
         let (now, family) = (pair.now, pair.family);
-        let give = |host: &mut Host, frames: Vec<(FrameBuf, ReceiveMeta)>| {
+        let mut give = |host: &mut Host, frames: Vec<(FrameBuf, ReceiveMeta)>| {
             for (frame, meta) in frames {
-                if length(&frame, meta, family) <= takes {
+                if passes(length(&frame, meta, family)) {
                     host.stack.handle_frame(now, host.interface, frame, meta);
                 }
             }
@@ -83,18 +90,23 @@ fn pass(pair: &mut Pair, time: Duration) {
 }
 
 /// Sends so many bytes from A to B, over a way that takes so much; all arrives, in order.
-fn transfer(
+fn transfer(pair: &mut Pair, ends: (ConnectionId, ConnectionId), bytes: usize, takes: usize) {
+    transfer_where(pair, ends, bytes, &mut |length| length <= takes);
+}
+
+/// The same over a way that takes a packet if its length `passes`.
+fn transfer_where(
     pair: &mut Pair,
     (client, server): (ConnectionId, ConnectionId),
     bytes: usize,
-    takes: usize,
+    passes: &mut dyn FnMut(usize) -> bool,
 ) {
     let data: Vec<u8> = (0..bytes).map(|n| (n / 7) as u8).collect();
     let (mut sent, mut got, mut buffer) = (0, Vec::new(), [0; 9000]);
     let limit = pair.now.after(Duration::from_secs(600));
     while got.len() < bytes {
         sent += pair.a.stack.write(pair.now, client, &data[sent..]).unwrap_or(0);
-        carry(pair, takes);
+        carry_where(pair, passes);
         let before = got.len();
         while let Ok(length) = pair.b.stack.read(pair.now, server, &mut buffer) {
             got.extend_from_slice(&buffer[..length]);
@@ -105,7 +117,7 @@ fn transfer(
             pass(pair, Duration::from_millis(10));
         }
     }
-    carry(pair, takes);
+    carry_where(pair, passes);
     assert!(got == data);
 }
 
@@ -251,4 +263,37 @@ fn without_the_search_a_black_hole_is_a_dead_end(family: Family) {
     }
     assert!(pair.a.stack.info(ends.0).is_err() || info(&pair, ends.0).bytes_acked <= 1);
     assert_eq!(questions(&pair), 0);
+}
+
+/// RFC 4821 7.8: packets take two ways in turn, of which one is narrow. A question that went by the other
+/// one was answered for both.
+fn a_size_that_one_of_two_ways_takes_is_given_up(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let ends = connected(&mut pair, options(MtuProbing::Always));
+    let mut turn = 0;
+    let mut in_turn = |length: usize| {
+        turn += 1;
+        length <= NARROW || turn % 2 == 0
+    };
+    transfer_where(&mut pair, ends, 3_000_000, &mut in_turn);
+    assert!(pair.a.stack.counters().sent(Sent::LargerSizeRefuted) > 0);
+    let (mss, before) = (info(&pair, ends.0).snd_mss, info(&pair, ends.0));
+    assert!(mss <= NARROW as u32 - headers(family), "{mss}");
+    transfer_where(&mut pair, ends, 300_000, &mut in_turn);
+    let again = info(&pair, ends.0).total_retrans - before.total_retrans;
+    assert!(again <= 2, "{again} segments were sent again, which all arrive");
+}
+
+/// One packet in twelve is lost, however long it is: the way takes the longest.
+fn losses_of_every_size_refute_none(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let ends = connected(&mut pair, options(MtuProbing::Always));
+    let mut turn = 0;
+    let mut dice = |length: usize| {
+        turn += 1;
+        length < 200 || turn % 12 != 0
+    };
+    transfer_where(&mut pair, ends, 3_000_000, &mut dice);
+    assert_eq!(pair.a.stack.counters().sent(Sent::LargerSizeRefuted), 0);
+    assert_eq!(info(&pair, ends.0).snd_mss, 1500 - headers(family));
 }

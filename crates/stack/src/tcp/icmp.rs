@@ -30,7 +30,7 @@ impl Connection {
         true
     }
 
-    /// RFC 1191 6.5: what was too big goes out again at once, in smaller segments.
+    /// RFC 1191 6.4: what was too big goes out again at once, in smaller segments.
     fn packet_too_big(&mut self, shared: &Shared, mtu: u16) {
         let later = shared.now.after(shared.config.mtu_probe_interval);
         if self.syn_acknowledged() && self.lower_path_mtu(later, mtu) {

@@ -9,7 +9,10 @@
 //!
 //! Only peers with SACK are asked: without it a lost question would hold up all that follows.
 
+mod verification;
+
 use alloc::boxed::Box;
+
 use wire::ipv6;
 use wire::time::Instant;
 
@@ -21,6 +24,7 @@ use crate::tcp::mtu::LEAST_MSS;
 use crate::tcp::recovery::{Phase, UNMEASURED};
 use crate::tcp::send::inflight::Record;
 use crate::tcp::seq::Seq;
+use verification::Verification;
 
 /// So little is not worth a question (as Linux's `tcp_probe_threshold`), in bytes.
 const CLOSE_ENOUGH: u32 = 8;
@@ -66,6 +70,8 @@ pub(crate) struct PathSearch {
     fell_after: u8,
     /// A search is over, and what it found was not yet remembered.
     news: bool,
+    /// The size was raised, and whether that was right is not known yet.
+    verification: Option<Verification>,
 }
 
 /// A segment that asks whether one of its size arrives.
@@ -89,6 +95,7 @@ impl PathSearch {
             fell_at: None,
             fell_after: 0,
             news: false,
+            verification: None,
         }
     }
 
@@ -127,7 +134,17 @@ impl PathSearch {
 
     /// All is known; it is looked at again later, as ways change (RFC 4821 7.3).
     fn rest_until(&mut self, later: Instant) {
-        *self = Self { news: true, ..Self::new(self.low, self.top, later) };
+        let verification = self.verification.take();
+        *self = Self { news: true, verification, ..Self::new(self.low, self.top, later) };
+    }
+
+    /// `size` seemed to arrive and does not; `before` is what does. No question before `later`.
+    fn refuted(&mut self, before: u32, size: u32, later: Instant) {
+        (self.low, self.high_first, self.probe) = (before, false, None);
+        self.not_before = later;
+        // A search that rests looked for more already.
+        self.high = size;
+        self.failed(size);
     }
 
     /// Where the question begins that is out.
@@ -226,14 +243,19 @@ impl Connection {
     }
 
     /// Draws the conclusions from what was acknowledged: what arrived that was smaller than before
-    /// shows that there may be a black hole, and an answered question that there is more room.
-    pub(crate) fn advance_search(&mut self) {
-        let una = self.snd.una;
+    /// shows that there may be a black hole, and an answered question that there is more room, of which what
+    /// is lost from `now` on may show the contrary.
+    pub(crate) fn advance_search(&mut self, now: Instant) {
+        let (una, before, totals) = (self.snd.una, self.snd.mss, self.totals());
+        let timeout = self.retransmission_timeout();
         let Some(search) = search_of(&mut self.seldom) else { return };
         search.fell_at.take_if(|at| una.is_after(*at));
         let answered = |probe: &Probe| una.is_at_or_after(probe.start.plus(probe.size));
         let Some(probe) = search.probe.take_if(|probe| answered(probe)) else { return };
         search.passed(probe.size);
+        if probe.size > before {
+            search.verification = Some(Verification::begin(before, now, timeout, totals));
+        }
         self.resize_segments(probe.size);
     }
 
@@ -263,9 +285,16 @@ impl Connection {
     }
 
     /// RFC 4821 7.6.2 and 7.6.4: the question was found lost, or `others` bytes of others while it is
-    /// out. By itself its loss is the answer; beside others it is none.
+    /// out. Beside others its loss is no answer. By itself it is one, and the congestion controller does not
+    /// hear of it; so the next question waits until a loss would be due that is to be heard of: for as
+    /// many round trips as the window has segments.
     pub(crate) fn path_probe_lost(&mut self, shared: &Shared, others: u64) {
-        let pause = self.snd.rtt.smoothed().unwrap_or(UNMEASURED).saturating_mul(2);
+        let segments = self.send_window() / u64::from(self.snd.mss.max(1));
+        let round_trips = match others {
+            0 => u32::try_from(segments).unwrap_or(u32::MAX).max(2),
+            _ => 2,
+        };
+        let pause = self.snd.rtt.smoothed().unwrap_or(UNMEASURED).saturating_mul(round_trips);
         let Some(search) = search_of(&mut self.seldom) else { return };
         let Some(probe) = search.probe.take() else { return };
         search.not_before = shared.now.after(pause);

@@ -23,6 +23,9 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::over_every("path-mtu-tcp", 40, tcp),
         Case::over_every("path-mtu-black-hole", 60, black_hole),
+        Case::over_every("path-mtu-probing-off", 40, probing_off),
+        Case::over_every("path-mtu-probing-always", 40, probing_always),
+        Case::over_every("path-mtu-clamped", 40, clamped),
         Case::over_every("path-mtu-ping", 40, ping),
         Case::over_every("path-mtu-far-ping", 40, far_ping),
     ]
@@ -59,13 +62,7 @@ fn tcp(bench: &Bench) -> Result<()> {
 /// The same where what routers say is filtered. What we send arrives by our own search: the far kernel's
 /// is off. What the kernel sends needs the kernel's. Each time a router spoke and was not heard.
 fn black_hole(bench: &Bench) -> Result<()> {
-    bench.write("path.sh", PATH)?;
-    bench.write("quiet.nft", QUIET)?;
-    bench.write_bytes("file", 1 << 20)?;
     let script = r#"
-        . ./path.sh
-        nft -f quiet.nft
-        within $far sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing'
         within $far curl -$v -sS --fail --max-time 20 -o got "http://$stack_url/file"
         cmp got file
         nft list counter inet quiet unheard | grep -q 'packets [1-9]'
@@ -82,7 +79,59 @@ fn black_hole(bench: &Bench) -> Result<()> {
         wait $server
         cmp back file
         within $middle nft list counter inet quiet unheard | grep -q 'packets [1-9]'"#;
-    bench.lab(&["--serve", "http:80=."], script)?;
+    filtered(bench, &[], script)
+}
+
+/// Without the search the same way is a dead end.
+fn probing_off(bench: &Bench) -> Result<()> {
+    let script = r#"
+        code=0
+        within $far curl -$v -sS --max-time 4 -o got "http://$stack_url/file" || code=$?
+        # The time is over.
+        [ $code = 28 ]
+        nft list counter inet quiet unheard | grep -q 'packets [1-9]'"#;
+    filtered(bench, &["--mtu-probing", "off"], script)
+}
+
+/// With a search from the start all arrives, and what it finds is the narrowest link, or a few bytes less.
+fn probing_always(bench: &Bench) -> Result<()> {
+    let script = r#"
+        within $far curl -$v -sS --fail --max-time 20 --limit-rate 400k -o got \
+            "http://$stack_url/file" & fetch=$!
+        until estab ss -i | grep -qE ' pmtu:(129[0-9]|1300) '; do sleep 0.05; done
+        wait $fetch
+        cmp got file"#;
+    filtered(bench, &["--mtu-probing", "always", "--mtu-probe-base", "800"], script)
+}
+
+/// Segments that are clamped to less than the way takes fit in both directions: no router has to say
+/// anything, and nobody to search.
+fn clamped(bench: &Bench) -> Result<()> {
+    let script = r#"
+        within $middle nft -f quiet.nft
+        within $far curl -$v -sS --fail --max-time 10 -o got "http://$stack_url/file"
+        cmp got file
+        within $far socat -u OPEN:file TCP$v-LISTEN:5001 & server=$!
+        until within $far ss -ltnH "sport = :5001" | grep -q .; do sleep 0.05; done
+        estab nc $host 5001 < /dev/null > back
+        wait $server
+        cmp back file
+        nft list counter inet quiet unheard | grep -q 'packets 0 '
+        within $middle nft list counter inet quiet unheard | grep -q 'packets 0 '"#;
+    filtered(bench, &["--clamp-mss", "1200", "--mtu-probing", "off"], script)
+}
+
+/// Runs `script` in a lab with these options, where the way is narrow and its first router keeps to
+/// itself what is too long. Kernels do not search.
+fn filtered(bench: &Bench, options: &[&str], script: &str) -> Result<()> {
+    bench.write("path.sh", PATH)?;
+    bench.write("quiet.nft", QUIET)?;
+    bench.write_bytes("file", 1 << 20)?;
+    let setup = "
+        . ./path.sh
+        nft -f quiet.nft
+        within $far sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing'";
+    bench.lab(&[&["--serve", "http:80=."], options].concat(), &format!("{setup}{script}"))?;
     Ok(())
 }
 

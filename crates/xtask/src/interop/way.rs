@@ -41,6 +41,9 @@ pub(crate) const EVERY_LINK: &[Way] = &[
     Way::new(Family::V6, "mtu-1280", &["--mtu", "1280"]),
 ];
 
+/// Where there can be neighbours besides the kernel.
+pub(crate) const ETHERNET: &[Way] = &[V4_TAP, V6_TAP, V4_PACKET, V6_PACKET];
+
 /// Where there can be routers.
 pub(crate) const ETHERNET_V6: &[Way] = &[V6_TAP, V6_PACKET];
 

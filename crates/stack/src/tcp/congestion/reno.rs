@@ -391,6 +391,16 @@ mod tests {
         assert_eq!(reno.window(), 5_500, "a smaller path does not shrink a window in use");
     }
 
+    /// RFC 4821 4: whatever the size, the window in bytes is not raised.
+    #[test]
+    fn longer_segments_do_not_enlarge_a_window_in_use() {
+        let mut reno = reno();
+        reno.on_ack(&ack(MSS));
+        let before = reno.window();
+        reno.set_mss(1_400);
+        assert_eq!(reno.window(), before);
+    }
+
     proptest! {
         #[test]
         fn the_window_is_never_below_one_segment(

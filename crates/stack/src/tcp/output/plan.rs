@@ -99,7 +99,7 @@ impl Connection {
             return Some(probe);
         }
         if self.seldom.is_some() {
-            self.advance_search();
+            self.advance_search(shared.now);
             if let Some(size) = self.path_probe_size(shared, self.unsent()) {
                 return self.plan_path_probe(shared, size);
             }

@@ -226,6 +226,9 @@ pub(crate) fn detect_losses(conn: &mut Connection, shared: &Shared) -> u64 {
     if let Some(record) = oldest {
         conn.suspect_oldest(now, &record);
     }
+    if lost > 0 {
+        conn.verify_size(now);
+    }
     lost
 }
 

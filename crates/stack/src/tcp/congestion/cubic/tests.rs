@@ -274,6 +274,16 @@ fn rfc6928_2_one_lost_syn_keeps_the_initial_window_and_two_do_not() {
     assert_eq!(cubic.window(), 500);
 }
 
+/// RFC 4821 4: whatever the size, the window in bytes is not raised.
+#[test]
+fn longer_segments_do_not_enlarge_a_window_in_use() {
+    let mut cubic = Cubic::new(1_000);
+    cubic.on_ack(&ack(at(1), MSS));
+    let before = cubic.window();
+    cubic.set_mss(1_400);
+    assert_eq!(cubic.window(), before);
+}
+
 /// 40 Mbit/s and 40 ms: 200 packets on the path, and as many in the queue.
 const PATH: Path =
     Path { rate: 5_000_000, rtt: Duration::from_millis(40), queue: 200_000, loss_one_in: 0 };
