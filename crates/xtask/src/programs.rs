@@ -13,6 +13,7 @@ mod encrypted;
 mod robust;
 mod stage;
 mod table;
+mod user;
 mod various;
 mod webs;
 
@@ -25,6 +26,7 @@ use conversation::Conversation;
 pub(crate) use conversation::PRELUDE;
 pub(crate) use stage::{Stage, compile, programs};
 pub(crate) use table::table;
+pub(crate) use user::User;
 
 const USAGE: &str = "\
 cargo xtask programs [--list] [NAME...]
