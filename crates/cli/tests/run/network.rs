@@ -124,7 +124,7 @@ fn a_trace_tells_what_calls_do() {
     for expected in [
         "socket(AF_INET, SOCK_STREAM, 0) = 3",
         "connect(3, 127.0.0.1:8080) = 0",
-        "sends SYN, then ACK, CLOSED -> SYN-SENT -> ESTABLISHED",
+        "sends SYN, gets SYN,ACK, sends ACK, CLOSED -> SYN-SENT -> ESTABLISHED",
         "close(3)",
         "FIN",
         // The packets themselves.
@@ -144,6 +144,24 @@ fn a_trace_tells_what_calls_do() {
     ] {
         assert!(stderr(&trace).contains(expected), "{expected}: {}", stderr(&trace));
     }
+}
+
+/// A connect that fails shows why: the answer, and where the connection stood.
+#[test]
+fn a_trace_tells_of_attempts_that_fail() {
+    for address in ["127.0.0.1", "10.77.0.1"] {
+        let output = run(&["--trace"], &format!("bash -c 'exec 3<> /dev/tcp/{address}/9'"));
+        let trace = stderr(&output);
+        let connect = format!("connect(3, {address}:9) = -1 ECONNREFUSED");
+        let told = trace.lines().find(|line| line.contains(&connect)).unwrap_or_default();
+        let effect = "sends SYN, gets RST,ACK, CLOSED -> SYN-SENT -> CLOSED";
+        assert!(told.contains(effect), "{trace}");
+    }
+    let silent = "bash -c 'exec 3<> /dev/tcp/10.77.0.9/9'";
+    let output = run(&["--trace", "--packet"], silent);
+    let trace = stderr(&output);
+    let told = trace.lines().find(|line| line.contains("EHOSTUNREACH")).unwrap_or_default();
+    assert!(told.contains("CLOSED -> SYN-SENT -> CLOSED"), "{trace}");
 }
 
 #[test]
