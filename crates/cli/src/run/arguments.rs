@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::Args;
+use intercept::filter::FilterOptions;
 
 use super::attached;
 use crate::arguments::{LabLine, Run};
@@ -48,13 +49,8 @@ pub(crate) struct RunProgram {
     /// Whom PROGRAM asks for names, instead of the kernel's address. Any number.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
-    /// TCP_CORK and TCP_QUICKACK have their effect, instead of the answer "done" from the filter, which is
-    /// faster.
-    #[arg(long, help_heading = "The program")]
-    pub(crate) exact_options: bool,
-    /// No UDP sockets: TCP programs that use sendmsg and recvmsg are then a little faster.
-    #[arg(long, help_heading = "The program")]
-    pub(crate) no_udp: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterSwitches,
     #[command(flatten)]
     pub(crate) run: Run,
     /// The program and its arguments.
@@ -69,23 +65,42 @@ pub(crate) struct InitArguments {
     pub(crate) dns: Vec<IpAddr>,
     #[arg(long)]
     pub(crate) address: Vec<Prefixed>,
-    #[arg(long)]
-    pub(crate) exact_options: bool,
-    #[arg(long)]
-    pub(crate) no_udp: bool,
-    #[arg(last = true, required = true)]
-    pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) program: ProgramArguments,
 }
 
 /// What the process that becomes PROGRAM is told.
 #[derive(Args, Debug)]
 pub(crate) struct ProgramArguments {
-    #[arg(long)]
-    pub(crate) exact_options: bool,
-    #[arg(long)]
-    pub(crate) no_udp: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterSwitches,
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What the filter answers by itself.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct FilterSwitches {
+    /// TCP_CORK and TCP_QUICKACK have their effect, instead of the answer "done" from the filter, which is
+    /// faster.
+    #[arg(long, help_heading = "The program")]
+    exact_options: bool,
+    /// No UDP sockets: TCP programs that use sendmsg and recvmsg are then a little faster.
+    #[arg(long, help_heading = "The program")]
+    no_udp: bool,
+}
+
+impl FilterSwitches {
+    /// The filter's options.
+    pub(crate) fn options(self) -> FilterOptions {
+        FilterOptions { exact_options: self.exact_options, no_udp: self.no_udp }
+    }
+
+    /// As they are given to another process.
+    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+        let exact = self.exact_options.then_some("--exact-options");
+        exact.into_iter().chain(self.no_udp.then_some("--no-udp"))
+    }
 }
 
 impl RunProgram {
