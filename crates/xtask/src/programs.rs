@@ -10,6 +10,7 @@ mod conversation;
 mod databases;
 mod echoes;
 mod encrypted;
+mod published;
 mod robust;
 mod stage;
 mod table;
@@ -83,6 +84,7 @@ fn cases(arguments: &[String]) -> Vec<Case> {
     let mut cases = robust::cases();
     cases.extend(conversations().iter().flat_map(|one| one.cases(arguments)));
     cases.extend(article::cases());
+    cases.extend(published::cases());
     cases
 }
 

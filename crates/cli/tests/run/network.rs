@@ -1,7 +1,7 @@
 //! The article's two programs, each on our stack and against the kernel, and what can be watched.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -24,6 +24,7 @@ fn programs() -> &'static str {
             ("../intercept/tests/programs", "server"),
             ("../intercept/tests/programs", "client"),
             ("tests/run", "give"),
+            ("tests/run", "echo-datagrams"),
         ] {
             let mut compiler = Command::new("cc");
             compiler.arg(format!("{here}/{place}/{name}.c")).arg("-o").arg(directory.join(name));
@@ -99,6 +100,36 @@ fn this_machine_reaches_a_published_server() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stdout(&output).matches("Hello from outside from 10.77.0.1").count(), 2);
+}
+
+/// Each client is another one for the program. What is sent before it listens waits.
+#[test]
+fn this_machine_reaches_a_published_server_of_datagrams() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = format!("cd '{}'; echo up; sleep 0.3; exec ./echo-datagrams", programs());
+    let mut child = start(&["--publish", &format!("{port}:8080/udp")], &script);
+    crate::Lines::of(child.stdout.take().unwrap()).until("up");
+    let client = |text: &str| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        socket.send(text.as_bytes()).unwrap();
+        socket
+    };
+    let answer = |socket: &UdpSocket| {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).unwrap();
+        let (port, text) = std::str::from_utf8(&buffer[..length]).unwrap().split_once(' ').unwrap();
+        (port.to_owned(), text.to_owned())
+    };
+    let (one, two) = (client("one"), client("two"));
+    let (of_two, of_one) = (answer(&two), answer(&one));
+    assert_eq!((of_one.1.as_str(), of_two.1.as_str()), ("one", "two"));
+    assert_ne!(of_one.0, of_two.0);
+    one.send(b"").unwrap();
+    assert_eq!(answer(&one), (of_one.0, String::new()));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
