@@ -72,12 +72,16 @@ fn effect(event: &CallEvent) -> String {
         ("accept" | "accept4", Some(waiting)) if succeeded => {
             words.push(format!("took one of {waiting} from the accept queue"));
         }
+        ("close", _) if event.effect.states.is_some_and(|(before, _)| before == State::Listen) => {
+            let ends = event.effect.events.iter().any(|event| segment(event).is_some());
+            words.extend(ends.then(|| "ends those that nobody accepted".into()));
+        }
         ("bind", _) if succeeded => words.push("keeps the port; nobody listens there yet".into()),
         _ => {}
     }
-    let sent: Vec<String> = event.effect.events.iter().filter_map(sent).collect();
-    if !sent.is_empty() {
-        words.push(format!("sends {}", sent.join(", then ")));
+    let segments = segments(event);
+    if !segments.is_empty() {
+        words.push(segments);
     } else if succeeded && matches!(name, "bind" | "listen" | "accept" | "accept4" | "close") {
         words.push("no packet".into());
     }
@@ -109,12 +113,29 @@ fn states(event: &CallEvent) -> String {
     names.join(" -> ")
 }
 
-/// A segment that left, by its flags and its length.
-fn sent(event: &TraceEvent) -> Option<String> {
-    let What::SegmentOut { header, length, .. } = &event.what else { return None };
+/// The segments that left, and those that came where they are the call's doing; what is repeated once.
+fn segments(event: &CallEvent) -> String {
+    let all: Vec<String> = event.effect.events.iter().filter_map(segment).collect();
+    let alike = all.chunk_by(|one, other| one == other);
+    let told = alike.filter_map(|alike| match alike {
+        [] => None,
+        [once] => Some(once.clone()),
+        [first, ..] => Some(format!("{first} {} times", alike.len())),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A segment by its flags and its length.
+fn segment(event: &TraceEvent) -> Option<String> {
+    let (verb, header, length) = match &event.what {
+        What::SegmentOut { header, length, .. } => ("sends", header, length),
+        What::SegmentIn { header, length } => ("gets", header, length),
+        What::PacketIn { kind, .. } => return Some(format!("gets {kind}")),
+        _ => return None,
+    };
     let flags = flag_names(header.flags);
     Some(match length {
-        0 => flags,
-        length => format!("{flags} with {length} bytes"),
+        0 => format!("{verb} {flags}"),
+        length => format!("{verb} {flags} with {length} bytes"),
     })
 }

@@ -213,6 +213,7 @@ impl Supervisor {
     }
 
     fn connecting_failed(&mut self, key: Key, errno: Errno) {
+        self.attempt_failed(key);
         let Some(socket) = self.table.get_mut(key) else { return };
         let Kind::Tcp(tcp) = &mut socket.kind else { return };
         let Tcp::Connecting(connecting) = std::mem::replace(tcp, Tcp::Fresh) else { return };

@@ -51,7 +51,8 @@ pub struct CallEvent {
 pub struct Effect {
     /// The connection's state before and after, where there is one.
     pub states: Option<(State, State)>,
-    /// What the stack did meanwhile for this connection: segments, changes of state.
+    /// What the stack did meanwhile for this connection: segments, changes of state. For the end of a
+    /// listener, also the resets of connections that nobody had accepted.
     pub events: Vec<TraceEvent>,
     /// For `accept`: how many connections waited before it took one.
     pub accept_queue: Option<usize>,

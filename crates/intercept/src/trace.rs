@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use estab::core::FourTuple;
 use estab::core::trace::What;
+use estab::wire::tcp::Flags;
 use estab::{Recording, Stack, State, TraceEvent};
 use rustix::io::Errno;
 
@@ -26,6 +27,8 @@ pub(crate) struct Tracer {
     observer: Observer,
     /// What the stack did and no call was shown for.
     events: Vec<TraceEvent>,
+    /// The attempt to connect that failed last, which its socket has forgotten.
+    failed: Option<(Key, FourTuple)>,
 }
 
 /// What was known of a socket before it was closed.
@@ -34,11 +37,13 @@ pub(crate) struct Closing {
     text: String,
     flow: Option<FourTuple>,
     before: Option<State>,
+    /// How many events were there before.
+    heard: usize,
 }
 
 impl Tracer {
     pub(crate) fn new(stack: &Stack, observer: Observer) -> Self {
-        Self { recording: stack.record(), observer, events: Vec::new() }
+        Self { recording: stack.record(), observer, events: Vec::new(), failed: None }
     }
 
     fn hear(&mut self) {
@@ -61,6 +66,18 @@ impl Tracer {
         self.events = kept;
         taken
     }
+
+    /// Takes the resets of connections to a port that were sent behind the first `heard` events.
+    fn take_resets(&mut self, local: SocketAddr, heard: usize) -> Vec<TraceEvent> {
+        self.hear();
+        let heard = heard.min(self.events.len());
+        let is_it = |event: &TraceEvent| {
+            event.flow.is_some_and(|flow| flow.local.port() == local.port()) && is_reset(event)
+        };
+        let (taken, kept): (Vec<_>, _) = self.events.split_off(heard).into_iter().partition(is_it);
+        self.events.extend(kept);
+        taken
+    }
 }
 
 impl Supervisor {
@@ -81,7 +98,9 @@ impl Supervisor {
     pub(crate) fn show(&mut self, request: &Request, key: Option<Key>, result: Result<i64, Errno>) {
         let (Some(tracer), Some(traced)) = (&mut self.tracer, &request.traced) else { return };
         let socket = key.and_then(|key| self.table.get(key));
-        let mut events = socket.and_then(flow).map_or_else(Vec::new, |flow| tracer.take(flow));
+        let failed = tracer.failed.take_if(|(failed, _)| Some(*failed) == key);
+        let flow = socket.and_then(flow).or(failed.map(|(_, flow)| flow));
+        let mut events = flow.map_or_else(Vec::new, |flow| tracer.take(flow));
         // A handshake is what `connect` is for; else what the peer does is not the call's doing.
         if request.call != Call::Connect {
             cut_at_answer(&mut events);
@@ -95,22 +114,37 @@ impl Supervisor {
         (tracer.observer)(&CallEvent { thread: request.thread, call, result, effect });
     }
 
+    /// Notes an attempt to connect that has failed, before its socket forgets it.
+    pub(crate) fn attempt_failed(&mut self, key: Key) {
+        let Some(tracer) = &mut self.tracer else { return };
+        tracer.failed = self.table.get(key).and_then(flow).map(|flow| (key, flow));
+    }
+
     /// Notes a socket whose program has closed it.
     pub(crate) fn before_close(&mut self, key: Key) -> Option<Closing> {
         let tracer = self.tracer.as_mut()?;
         let socket = self.table.get(key)?;
         let flow = flow(socket);
+        tracer.hear();
         if let Some(flow) = flow {
             tracer.forget(flow);
         }
         let text = format!("close({})", socket.place.descriptor.cast_signed());
-        Some(Closing { thread: socket.place.thread, text, flow, before: state(socket) })
+        let (thread, heard) = (socket.place.thread, tracer.events.len());
+        Some(Closing { thread, text, flow, before: state(socket), heard })
     }
 
     /// Shows what its end did.
     pub(crate) fn show_close(&mut self, closing: Option<Closing>) {
         let (Some(tracer), Some(closing)) = (&mut self.tracer, closing) else { return };
-        let mut events = closing.flow.map_or_else(Vec::new, |flow| tracer.take(flow));
+        let mut events = Vec::new();
+        if let Some(flow) = closing.flow {
+            if closing.before == Some(State::Listen) {
+                // Those that nobody accepted end with it.
+                events = tracer.take_resets(flow.local, closing.heard);
+            }
+            events.extend(tracer.take(flow));
+        }
         cut_at_answer(&mut events);
         let after = events.iter().rev().find_map(entered);
         let states = closing.before.zip(after.or(closing.before));
@@ -124,6 +158,10 @@ impl Supervisor {
 fn cut_at_answer(events: &mut Vec<TraceEvent>) {
     let answer = events.iter().position(|event| matches!(event.what, What::SegmentIn { .. }));
     events.truncate(answer.unwrap_or(events.len()));
+}
+
+fn is_reset(event: &TraceEvent) -> bool {
+    matches!(&event.what, What::SegmentOut { header, .. } if header.flags.contains(Flags::RST))
 }
 
 /// The state that an event left.

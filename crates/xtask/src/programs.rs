@@ -10,9 +10,11 @@ mod conversation;
 mod databases;
 mod echoes;
 mod encrypted;
+mod published;
 mod robust;
 mod stage;
 mod table;
+mod user;
 mod various;
 mod webs;
 
@@ -25,6 +27,7 @@ use conversation::Conversation;
 pub(crate) use conversation::PRELUDE;
 pub(crate) use stage::{Stage, compile, programs};
 pub(crate) use table::table;
+pub(crate) use user::User;
 
 const USAGE: &str = "\
 cargo xtask programs [--list] [NAME...]
@@ -81,6 +84,7 @@ fn cases(arguments: &[String]) -> Vec<Case> {
     let mut cases = robust::cases();
     cases.extend(conversations().iter().flat_map(|one| one.cases(arguments)));
     cases.extend(article::cases());
+    cases.extend(published::cases());
     cases
 }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::bail;
 use clap::Args;
+use intercept::filter::FilterOptions;
 
 use super::attached;
 use crate::arguments::{LabLine, Run};
@@ -39,8 +40,9 @@ pub(crate) struct RunProgram {
     /// ends, PROGRAM is ended, and COMMAND's status counts.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) peer: Option<OsString>,
-    /// Lead connections to 127.0.0.1:HOSTPORT of this machine to PROGRAM's PORT. Any number.
-    #[arg(long, value_name = "HOSTPORT:PORT")]
+    /// Lead connections to 127.0.0.1:HOSTPORT of this machine to PROGRAM's PORT; with /udp, datagrams. Any
+    /// number.
+    #[arg(long, value_name = "HOSTPORT:PORT[/udp]")]
     pub(crate) publish: Vec<Publish>,
     /// Where PROGRAM connects or sends to the first address, it reaches the second. Any number.
     #[arg(long, value_name = "ADDRESS:PORT=ADDRESS:PORT")]
@@ -48,13 +50,8 @@ pub(crate) struct RunProgram {
     /// Whom PROGRAM asks for names, instead of the kernel's address. Any number.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<IpAddr>,
-    /// TCP_CORK and TCP_QUICKACK have their effect, instead of the answer "done" from the filter, which is
-    /// faster.
-    #[arg(long, help_heading = "The program")]
-    pub(crate) exact_options: bool,
-    /// No UDP sockets: TCP programs that use sendmsg and recvmsg are then a little faster.
-    #[arg(long, help_heading = "The program")]
-    pub(crate) no_udp: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterSwitches,
     #[command(flatten)]
     pub(crate) run: Run,
     /// The program and its arguments.
@@ -69,23 +66,42 @@ pub(crate) struct InitArguments {
     pub(crate) dns: Vec<IpAddr>,
     #[arg(long)]
     pub(crate) address: Vec<Prefixed>,
-    #[arg(long)]
-    pub(crate) exact_options: bool,
-    #[arg(long)]
-    pub(crate) no_udp: bool,
-    #[arg(last = true, required = true)]
-    pub(crate) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) program: ProgramArguments,
 }
 
 /// What the process that becomes PROGRAM is told.
 #[derive(Args, Debug)]
 pub(crate) struct ProgramArguments {
-    #[arg(long)]
-    pub(crate) exact_options: bool,
-    #[arg(long)]
-    pub(crate) no_udp: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterSwitches,
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// What the filter answers by itself.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct FilterSwitches {
+    /// TCP_CORK and TCP_QUICKACK have their effect, instead of the answer "done" from the filter, which is
+    /// faster.
+    #[arg(long, help_heading = "The program")]
+    exact_options: bool,
+    /// No UDP sockets: TCP programs that use sendmsg and recvmsg are then a little faster.
+    #[arg(long, help_heading = "The program")]
+    no_udp: bool,
+}
+
+impl FilterSwitches {
+    /// The filter's options.
+    pub(crate) fn options(self) -> FilterOptions {
+        FilterOptions { exact_options: self.exact_options, no_udp: self.no_udp }
+    }
+
+    /// As they are given to another process.
+    pub(crate) fn words(self) -> impl Iterator<Item = &'static str> {
+        let exact = self.exact_options.then_some("--exact-options");
+        exact.into_iter().chain(self.no_udp.then_some("--no-udp"))
+    }
 }
 
 impl RunProgram {
@@ -107,10 +123,11 @@ impl RunProgram {
         if self.run.queues > 1 {
             bail!("--queues is for `estab lab`: one thread serves the program");
         }
-        let mut ports: Vec<u16> = self.publish.iter().map(|publish| publish.host).collect();
-        ports.sort_unstable();
-        if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
-            bail!("--publish names port {} of this machine twice", twice[0]);
+        for (index, publish) in self.publish.iter().enumerate() {
+            let port = (publish.host, publish.protocol);
+            if self.publish[..index].iter().any(|other| (other.host, other.protocol) == port) {
+                bail!("--publish names port {}/{} of this machine twice", port.0, port.1);
+            }
         }
         for (index, map) in self.map.iter().enumerate() {
             if self.map[..index].iter().any(|other| other.from == map.from) {
@@ -131,18 +148,46 @@ pub(crate) struct Publish {
     pub(crate) host: u16,
     /// PROGRAM's.
     pub(crate) program: u16,
+    pub(crate) protocol: Protocol,
+}
+
+/// What has ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
 }
 
 impl FromStr for Publish {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "'{text}' is no pair of ports: write HOSTPORT:PORT, like 8080:80, or 5300:53/udp"
+            )
+        };
+        let (ports, protocol) = match text.split_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((ports, "tcp")) => (ports, Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some(_) => return Err(wrong()),
+        };
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
-        text.split_once(':')
-            .and_then(|(host, program)| Some(Self { host: port(host)?, program: port(program)? }))
-            .ok_or_else(|| {
-                format!("'{text}' is no pair of ports: write HOSTPORT:PORT, like 8080:80")
-            })
+        ports
+            .split_once(':')
+            .and_then(|(host, program)| Some((port(host)?, port(program)?)))
+            .map(|(host, program)| Self { host, program, protocol })
+            .ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
     }
 }
 
@@ -206,8 +251,13 @@ mod tests {
 
     #[test]
     fn ports_and_addresses() {
-        assert_eq!("8080:80".parse(), Ok(Publish { host: 8080, program: 80 }));
-        for wrong in ["", "80", "0:80", "80:0", "80:80:80", "a:80", "80:65536"] {
+        let published = |protocol| Ok(Publish { host: 8080, program: 80, protocol });
+        assert_eq!("8080:80".parse(), published(Protocol::Tcp));
+        assert_eq!("8080:80/tcp".parse(), published(Protocol::Tcp));
+        assert_eq!("8080:80/udp".parse(), published(Protocol::Udp));
+        let wrong =
+            ["", "80", "0:80", "80:0", "80:80:80", "a:80", "80:65536", "80:80/", "8:8/sctp"];
+        for wrong in wrong {
             assert!(wrong.parse::<Publish>().is_err(), "{wrong}");
         }
         let map: Map = "127.0.0.1:8080=10.77.0.1:80".parse().unwrap();

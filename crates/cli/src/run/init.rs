@@ -24,7 +24,7 @@ use rustix::thread::CapabilitySet;
 use super::arguments::Prefixed;
 use super::line::{self, BEGIN, CONTINUED, END, LISTENER, News, SETUP};
 use super::signals::Survived;
-use super::{InitArguments, names};
+use super::{InitArguments, ProgramArguments, names};
 use crate::command::{hand_down, pid_of};
 
 /// The interface that PROGRAM sees, with the stack's addresses.
@@ -42,7 +42,7 @@ pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
     let job = UnixStream::from(job);
     make_world(arguments)?;
     hand_down(CapabilitySet::empty())?;
-    let (child, mut go, listener) = match start(arguments, &stdin)? {
+    let (child, mut go, listener) = match start(&arguments.program, &stdin)? {
         Started::Ready(child, go, listener) => (child, go, listener),
         // It said itself why.
         Started::Failed(status) => {
@@ -96,15 +96,10 @@ enum Started {
 }
 
 /// Starts what will be PROGRAM, and takes its listener from it.
-fn start(arguments: &InitArguments, stdin: &OwnedFd) -> anyhow::Result<Started> {
+fn start(program: &ProgramArguments, stdin: &OwnedFd) -> anyhow::Result<Started> {
     let (mut command, mut go) = line::this_program_as("__program")?;
-    if arguments.exact_options {
-        command.arg("--exact-options");
-    }
-    if arguments.no_udp {
-        command.arg("--no-udp");
-    }
-    let mut child = command.arg("--").args(&arguments.command).spawn()?;
+    command.args(program.filter.words());
+    let mut child = command.arg("--").args(&program.command).spawn()?;
     drop(command);
     line::send(&go, SETUP, &[stdin.as_fd()])?;
     let mut number = [0; 4];

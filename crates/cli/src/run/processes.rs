@@ -35,12 +35,7 @@ impl Processes {
         for address in addresses {
             keeper.arg("--address").arg(address.to_string());
         }
-        if arguments.exact_options {
-            keeper.arg("--exact-options");
-        }
-        if arguments.no_udp {
-            keeper.arg("--no-udp");
-        }
+        keeper.args(arguments.filter.words());
         let keeper = keeper.arg("--").args(&arguments.command).spawn()?;
         line::send(&lifeline, SETUP, &[stdin.as_fd(), job.as_fd()])?;
         Ok(Self { keeper, lifeline })

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
-use intercept::filter::{self, FilterOptions};
+use intercept::filter;
 
 use super::ProgramArguments;
 use super::line::{self, SETUP};
@@ -16,7 +16,7 @@ pub(crate) fn program(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> 
     let mut line = line::of_this_process()?;
     let [stdin] = line::receive(&line, SETUP)?;
     let (program, words) = arguments.command.split_first().context("no PROGRAM")?;
-    let listener = filter::install(&filter_options(arguments)).map_err(explain)?;
+    let listener = filter::install(&arguments.filter.options()).map_err(explain)?;
     // From here on calls of sockets wait for the supervisor. Its descriptor is taken from us: who
     // sends one makes such a call.
     line.write_all(&listener.as_raw_fd().to_le_bytes())?;
@@ -24,10 +24,6 @@ pub(crate) fn program(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> 
     drop(listener);
     let error = Command::new(program).args(words).stdin(stdin).exec();
     Err(error).with_context(|| format!("{}: cannot run it", program.display()))
-}
-
-fn filter_options(arguments: &ProgramArguments) -> FilterOptions {
-    FilterOptions { exact_options: arguments.exact_options, no_udp: arguments.no_udp }
 }
 
 fn explain(error: std::io::Error) -> anyhow::Error {

@@ -50,12 +50,13 @@ fn the_status_is_that_of_the_program() {
 
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 9] = [
         &[],
         &["--", "/no/such/program"],
         &["--", "/"],
         &["--publish", "80", "--", "true"],
         &["--publish", "9000:1", "--publish", "9000:2", "--", "true"],
+        &["--publish", "9000:1/sctp", "--", "true"],
         &["--map", "127.0.0.1:80", "--", "true"],
         &["--queues", "2", "--", "true"],
         &["--tap", "--packet", "--", "true"],

@@ -1,7 +1,7 @@
 //! The article's two programs, each on our stack and against the kernel, and what can be watched.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -24,6 +24,7 @@ fn programs() -> &'static str {
             ("../intercept/tests/programs", "server"),
             ("../intercept/tests/programs", "client"),
             ("tests/run", "give"),
+            ("tests/run", "echo-datagrams"),
         ] {
             let mut compiler = Command::new("cc");
             compiler.arg(format!("{here}/{place}/{name}.c")).arg("-o").arg(directory.join(name));
@@ -101,6 +102,36 @@ fn this_machine_reaches_a_published_server() {
     assert_eq!(stdout(&output).matches("Hello from outside from 10.77.0.1").count(), 2);
 }
 
+/// Each client is another one for the program. What is sent before it listens waits.
+#[test]
+fn this_machine_reaches_a_published_server_of_datagrams() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = format!("cd '{}'; echo up; sleep 0.3; exec ./echo-datagrams", programs());
+    let mut child = start(&["--publish", &format!("{port}:8080/udp")], &script);
+    crate::Lines::of(child.stdout.take().unwrap()).until("up");
+    let client = |text: &str| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        socket.send(text.as_bytes()).unwrap();
+        socket
+    };
+    let answer = |socket: &UdpSocket| {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).unwrap();
+        let (port, text) = std::str::from_utf8(&buffer[..length]).unwrap().split_once(' ').unwrap();
+        (port.to_owned(), text.to_owned())
+    };
+    let (one, two) = (client("one"), client("two"));
+    let (of_two, of_one) = (answer(&two), answer(&one));
+    assert_eq!((of_one.1.as_str(), of_two.1.as_str()), ("one", "two"));
+    assert_ne!(of_one.0, of_two.0);
+    one.send(b"").unwrap();
+    assert_eq!(answer(&one), (of_one.0, String::new()));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_port_that_is_taken_is_said() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,7 +155,7 @@ fn a_trace_tells_what_calls_do() {
     for expected in [
         "socket(AF_INET, SOCK_STREAM, 0) = 3",
         "connect(3, 127.0.0.1:8080) = 0",
-        "sends SYN, then ACK, CLOSED -> SYN-SENT -> ESTABLISHED",
+        "sends SYN, gets SYN,ACK, sends ACK, CLOSED -> SYN-SENT -> ESTABLISHED",
         "close(3)",
         "FIN",
         // The packets themselves.
@@ -144,6 +175,24 @@ fn a_trace_tells_what_calls_do() {
     ] {
         assert!(stderr(&trace).contains(expected), "{expected}: {}", stderr(&trace));
     }
+}
+
+/// A connect that fails shows why: the answer, and where the connection stood.
+#[test]
+fn a_trace_tells_of_attempts_that_fail() {
+    for address in ["127.0.0.1", "10.77.0.1"] {
+        let output = run(&["--trace"], &format!("bash -c 'exec 3<> /dev/tcp/{address}/9'"));
+        let trace = stderr(&output);
+        let connect = format!("connect(3, {address}:9) = -1 ECONNREFUSED");
+        let told = trace.lines().find(|line| line.contains(&connect)).unwrap_or_default();
+        let effect = "sends SYN, gets RST,ACK, CLOSED -> SYN-SENT -> CLOSED";
+        assert!(told.contains(effect), "{trace}");
+    }
+    let silent = "bash -c 'exec 3<> /dev/tcp/10.77.0.9/9'";
+    let output = run(&["--trace", "--packet"], silent);
+    let trace = stderr(&output);
+    let told = trace.lines().find(|line| line.contains("EHOSTUNREACH")).unwrap_or_default();
+    assert!(told.contains("CLOSED -> SYN-SENT -> CLOSED"), "{trace}");
 }
 
 #[test]

@@ -9,9 +9,27 @@ use crate::interop::bench::{Bench, Outcome};
 
 /// Each question's program, and what a trace shows of the answer.
 const QUESTIONS: [(&str, &[&str]); 3] = [
-    ("bind-without-listen", &["bind", "listen"]),
-    ("accept-in-child", &["accept"]),
-    ("close-in-each-state", &["FIN-WAIT-1", "LAST-ACK"]),
+    (
+        "bind-without-listen",
+        &[
+            "keeps the port; nobody listens there yet, no packet",
+            "sends SYN, gets RST,ACK, CLOSED -> SYN-SENT -> CLOSED",
+            "no packet, CLOSED -> LISTEN",
+            "sends SYN, gets SYN,ACK, sends ACK, CLOSED -> SYN-SENT -> ESTABLISHED",
+        ],
+    ),
+    ("accept-in-child", &["took one of 1 from the accept queue, no packet"]),
+    (
+        "close-in-each-state",
+        &[
+            "ends those that nobody accepted, sends RST,ACK, LISTEN -> CLOSED",
+            "no packet, SYN-SENT -> CLOSED",
+            "sends FIN,ACK, ESTABLISHED -> FIN-WAIT-1",
+            "sends FIN,ACK, CLOSE-WAIT -> LAST-ACK",
+            "no packet, stays FIN-WAIT-2",
+            "sends RST,ACK, ESTABLISHED -> CLOSED",
+        ],
+    ),
 ];
 
 pub(super) fn cases() -> Vec<Case> {

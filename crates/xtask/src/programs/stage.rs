@@ -7,12 +7,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 
+use super::user::User;
 use crate::interop::bench::Bench;
-use crate::interop::needs::{is_root, search_path};
+use crate::interop::needs::search_path;
 use crate::source::{self, root};
-
-/// The user that is made where we are root. Servers ask for its name and its shell.
-const USER: &str = "estab-suite";
 
 /// Where Debian has PostgreSQL's programs.
 const POSTGRES: &str = "/usr/lib/postgresql";
@@ -30,8 +28,7 @@ const CERTIFICATES: &str = "
 /// What all cases share.
 pub(crate) struct Stage {
     directory: PathBuf,
-    /// Whether the user was made, and programs are to run as it.
-    has_user: bool,
+    user: User,
 }
 
 static STAGE: OnceLock<Stage> = OnceLock::new();
@@ -41,7 +38,9 @@ impl Stage {
     pub(crate) fn prepare() -> Result<()> {
         let place = std::env::temp_dir().join(format!("estab-stage-{}", std::process::id()));
         fs::create_dir(&place).with_context(|| place.display().to_string())?;
-        let stage = Self::make(place)?;
+        let stage = Self::make(place.clone()).inspect_err(|_| {
+            let _ = fs::remove_dir_all(&place);
+        })?;
         STAGE.set(stage).ok().context("the stage is made once")
     }
 
@@ -65,20 +64,15 @@ impl Stage {
 
     /// `words` as a command of the ordinary user in the case's directory.
     pub(crate) fn as_user(&self, bench: &Bench, words: &[&str]) -> Result<Command> {
-        let mut command = bench.command(if self.has_user { "unshare" } else { "env" });
-        if self.has_user {
-            own(&bench.here)?;
-            command.args(["--mount", "sh", "-euc", BECOME_USER, "sh"]);
-        }
-        command
-            .args(words)
-            .env("HOME", &bench.here)
-            .env("ESTAB_TUN", self.directory.join("dev/tun"));
+        self.user.own(&bench.here)?;
+        let mut command = self.user.command(words);
+        command.current_dir(&bench.here).env("HOME", &bench.here);
         command.env("PATH", search_path(Some(&self.directory)));
         Ok(command)
     }
 
     fn make(directory: PathBuf) -> Result<Self> {
+        let user = User::make(&directory)?;
         let estab = source::build(source::ESTAB)?;
         // Not every directory of ours is one of the user's, too.
         fs::copy(estab.first().context("cargo did not build estab")?, directory.join("estab"))?;
@@ -108,46 +102,8 @@ impl Stage {
             }
         }
         run(Command::new("sh").args(["-euc", CERTIFICATES]).current_dir(&directory))?;
-        let has_user = is_root()?;
-        if has_user {
-            make_user(&directory)?;
-        }
-        Ok(Self { directory, has_user })
+        Ok(Self { directory, user })
     }
-}
-
-/// With a mount namespace of its own, in which the device may be opened by everybody, becomes the user.
-/// The suite stands for the machines where that is so anyway. The crowd of 5,000 connections needs more
-/// descriptors than many machines allow.
-const BECOME_USER: &str = r#"
-    mount --make-rprivate /
-    mount --bind "$ESTAB_TUN" /dev/net/tun
-    exec prlimit --nofile=20000:20000 \
-        setpriv --reuid=estab-suite --regid=estab-suite --clear-groups --no-new-privs -- env USER=estab-suite "$@""#;
-
-/// Makes the user, and a device node that it may open.
-fn make_user(directory: &Path) -> Result<()> {
-    let exists =
-        Command::new("id").arg(USER).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    if !exists.success() {
-        // A locked account may not log in, which a password that nobody can have allows.
-        run(Command::new("useradd").args([
-            "--system",
-            "--shell",
-            "/bin/bash",
-            "--password",
-            "*",
-            USER,
-        ]))?;
-    }
-    let dev = directory.join("dev");
-    fs::create_dir(&dev)?;
-    run(Command::new("mknod").args(["-m", "666"]).arg(dev.join("tun")).args(["c", "10", "200"]))
-}
-
-/// Hands a directory with all that is in it to the user.
-fn own(directory: &Path) -> Result<()> {
-    run(Command::new("chown").args(["-R", &format!("{USER}:{USER}")]).arg(directory))
 }
 
 /// Our programs' sources.
@@ -178,7 +134,8 @@ fn newest(directory: &str) -> Option<PathBuf> {
     entries.filter_map(|entry| Some(entry.ok()?.path())).max()
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command that has to succeed.
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().display().to_string();
     let output = command.stdin(Stdio::null()).output().with_context(|| name.clone())?;
     let words = String::from_utf8_lossy(&output.stderr);

@@ -1,57 +1,16 @@
-//! `--publish`: ports of this machine's loopback that lead to PROGRAM.
-//!
-//! The listeners are made before the run leaves the machine's network. What they accept is carried
-//! to the stack by a connection of the kernel's side, over the link and all that is asked of it.
+//! Connections to published ports: each is carried by one of the kernel's side.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Context;
+use super::{AGAIN, AT_ONCE, PATIENCE};
 
-use super::arguments::Publish;
-
-/// How many connections are carried at once; more are closed at once.
-const AT_ONCE: usize = 1024;
-
-/// How long who connects early waits for PROGRAM to listen for the first time.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often it is tried.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// Ports that are ours already.
-#[derive(Debug)]
-pub(super) struct Published(Vec<(TcpListener, u16)>);
-
-/// Takes the ports, in the machine's network.
-pub(super) fn listen(ports: &[Publish]) -> anyhow::Result<Published> {
-    let listen = |publish: &Publish| {
-        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), publish.host);
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("--publish: cannot listen on {address}"))?;
-        Ok((listener, publish.program))
-    };
-    Ok(Published(ports.iter().map(listen).collect::<anyhow::Result<_>>()?))
-}
-
-impl Published {
-    /// Carries what comes to PROGRAM, at `stack`.
-    pub(super) fn start(self, stack: IpAddr) -> io::Result<()> {
-        for (listener, port) in self.0 {
-            let to = SocketAddr::new(stack, port);
-            thread::Builder::new()
-                .name(format!("publish {port}"))
-                .spawn(move || accept(&listener, to))?;
-        }
-        Ok(())
-    }
-}
-
-fn accept(listener: &TcpListener, to: SocketAddr) {
+/// Accepts connections, and carries each on a thread of its own.
+pub(super) fn accept(listener: &TcpListener, to: SocketAddr) {
     let (busy, listened) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     for client in listener.incoming() {
         // Not this one; perhaps the next.
