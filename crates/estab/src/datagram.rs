@@ -121,6 +121,15 @@ impl Datagrams {
         move |core, _| core.udp_receive_message(id, buffer)
     }
 
+    /// Takes the next datagram alone, and tells the same of it.
+    pub(crate) fn receive_one(
+        &self,
+        buffer: &mut [u8],
+    ) -> impl FnMut(&mut stack::Stack, Instant) -> Answer<UdpReceived> {
+        let id = self.id;
+        move |core, _| core.udp_receive_datagram(id, buffer)
+    }
+
     /// Reads the next datagram and leaves it there.
     pub(crate) fn peek(
         &self,
@@ -182,6 +191,40 @@ macro_rules! datagram_accessors {
         /// `InvalidInput` for another number, `NetworkDown` when the stack has ended.
         pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
             self.datagrams.set_ttl(ttl)
+        }
+
+        /// What becomes of datagrams that are longer than the path takes (`IP_MTU_DISCOVER`).
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn set_mtu_discovery(&self, mode: MtuDiscovery) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_mtu_discovery(id, mode))
+        }
+
+        /// The longest packet that the way to the peer takes, as far as is known (`IP_MTU`).
+        ///
+        /// # Errors
+        /// `NotConnected`; `NetworkDown` when the stack has ended.
+        pub fn path_mtu(&self) -> io::Result<u16> {
+            self.datagrams.get(stack::Stack::udp_path_mtu)
+        }
+
+        /// Whether what ICMP reports is told also while the socket is not connected (`IP_RECVERR`): it is not,
+        /// unless set.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn hear_all_errors(&self, on: bool) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_hear_all_errors(id, on))
+        }
+
+        /// Lets others that do the same have the address and port, too, or no others (`SO_REUSEADDR` after
+        /// the bind).
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn set_shared(&self, shared: bool) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_shared(id, shared))
         }
 
         /// Joins a group on the interface that has the address `interface`, an unspecified one leaving

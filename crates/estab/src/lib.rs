@@ -209,9 +209,9 @@ pub use ping::{Pinger, Pong};
 pub use recording::Recording;
 pub use stack::tcp::congestion;
 pub use stack::{
-    BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, MtuProbing, NewFlow,
-    OtherProtocols, PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions,
-    TraceEvent, UdpOptions, UdpReceived, UdpTransmit, Unreachable,
+    BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, MtuDiscovery, MtuProbing,
+    NewFlow, OtherProtocols, PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo,
+    TcpOptions, TraceEvent, UdpOptions, UdpReceived, UdpTransmit, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

@@ -23,6 +23,22 @@ pub(crate) enum Name {
     At(SocketAddr),
 }
 
+impl Name {
+    /// The same; a link-local address that does not say which link it means is on the interface that the
+    /// program knows by `index`.
+    pub(crate) fn in_scope(self, index: Option<u32>) -> Self {
+        match (self, index) {
+            (Name::At(SocketAddr::V6(mut address)), Some(index))
+                if address.scope_id() == 0 && address.ip().is_unicast_link_local() =>
+            {
+                address.set_scope_id(number_of(index));
+                Name::At(address.into())
+            }
+            _ => self,
+        }
+    }
+}
+
 impl Domain {
     /// `AF_INET` or `AF_INET6`.
     pub(crate) fn family(self) -> u16 {
@@ -76,6 +92,16 @@ impl Domain {
     }
 }
 
+/// The number by which programs know an interface of the stack: the loopback is their first.
+pub(crate) fn index_of(number: u32) -> u32 {
+    number.saturating_add(1)
+}
+
+/// The stack's number of what a program knows by `index`; zero stands for any, as it does there.
+pub(crate) fn number_of(index: u32) -> u32 {
+    index.saturating_sub(1)
+}
+
 /// The address behind one of IPv6 that stands for one of IPv4.
 pub(crate) fn unmapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {
@@ -102,6 +128,7 @@ fn parse_v6(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     let mut ip = [0; 16];
     ip.copy_from_slice(&fixed[8..]);
     let scope = bytes.get(24..28).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    let scope = number_of(scope);
     Ok(SocketAddrV6::new(ip.into(), port, flow, scope).into())
 }
 
@@ -120,7 +147,11 @@ pub(crate) fn encode(address: SocketAddr) -> Vec<u8> {
             bytes.extend(v6.port().to_be_bytes());
             bytes.extend(v6.flowinfo().to_be_bytes());
             bytes.extend(v6.ip().octets());
-            bytes.extend(v6.scope_id().to_ne_bytes());
+            let scope = match v6.scope_id() {
+                0 => 0,
+                number => index_of(number),
+            };
+            bytes.extend(scope.to_ne_bytes());
             bytes
         }
     }
@@ -133,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(v4: [u8; 4], v6: [u8; 16], port: u16, scope: u32) {
+        fn what_is_written_is_read(v4: [u8; 4], v6: [u8; 16], port: u16, scope in 0..u32::MAX) {
             let v4 = SocketAddr::from((v4, port));
             let v6 = SocketAddr::from(SocketAddrV6::new(v6.into(), port, 0, scope));
             prop_assert_eq!(Domain::V4.parse(&encode(v4)), Ok(Name::At(v4)));

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use estab::{SocketEntry, State, TcpOptions};
 use rustix::io::Errno;
 
+use crate::accept::waits;
 use crate::address::{Domain, Name, parse_v4, unmapped};
 use crate::bound::Sharing;
 use crate::connect::fill;
@@ -85,7 +86,9 @@ impl Supervisor {
         // A negative backlog is a large one (Linux compares it unsigned).
         let backlog = usize::try_from(request.int(1)).unwrap_or(MAX_BACKLOG).min(MAX_BACKLOG);
         match self.table.get_mut(key).map(|socket| &mut socket.kind) {
-            Some(Kind::Tcp(Tcp::Fresh)) => self.begin_to_listen(key, backlog, descriptor).into(),
+            Some(Kind::Tcp(Tcp::Fresh)) => {
+                self.begin_to_listen(key, request, backlog, descriptor).into()
+            }
             Some(Kind::Tcp(Tcp::Listening(listening))) => {
                 listening.backlog = backlog;
                 Outcome::DONE
@@ -98,6 +101,7 @@ impl Supervisor {
     fn begin_to_listen(
         &mut self,
         key: Key,
+        request: &Request,
         backlog: usize,
         descriptor: &OwnedFd,
     ) -> Result<(), Errno> {
@@ -105,6 +109,12 @@ impl Supervisor {
         if socket.ours.is_none() {
             return Err(Errno::INVAL);
         }
+        let renewed = match socket.has_listened {
+            true => Some(self.renew_end(key, request, !waits(descriptor))?),
+            false => None,
+        };
+        let descriptor = renewed.as_ref().unwrap_or(descriptor);
+        let socket = self.table.get(key).ok_or(Errno::BADF)?;
         if socket.bound.is_none() {
             let any = socket.domain.unspecified();
             self.bind_to(key, any)?;
@@ -132,8 +142,11 @@ impl Supervisor {
             tokens: 0,
             backlog,
         };
-        self.table.get_mut(key).ok_or(Errno::BADF)?.kind =
-            Kind::Tcp(Tcp::Listening(Box::new(listening)));
+        // Who writes to a listener has a broken pipe. The junk went before.
+        let _ = rustix::net::shutdown(descriptor, rustix::net::Shutdown::Write);
+        let socket = self.table.get_mut(key).ok_or(Errno::BADF)?;
+        socket.has_listened = true;
+        socket.kind = Kind::Tcp(Tcp::Listening(Box::new(listening)));
         // Registers it for news.
         self.stack_ready(key);
         Ok(())

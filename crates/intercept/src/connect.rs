@@ -101,7 +101,8 @@ impl Supervisor {
         Outcome::fail(Errno::INPROGRESS)
     }
 
-    /// The program's end for a new attempt: the old one, or a new one in its place if that has failed.
+    /// The program's end for a new attempt: the old one, or a new one in its place if that has failed, or was
+    /// a listener's.
     fn end_for_attempt(
         &mut self,
         key: Key,
@@ -110,9 +111,19 @@ impl Supervisor {
         nonblocking: bool,
     ) -> Result<OwnedFd, Errno> {
         let socket = self.table.get(key).ok_or(Errno::BADF)?;
-        if socket.ours.is_some() {
+        if socket.ours.is_some() && !socket.has_listened {
             return Ok(end);
         }
+        self.renew_end(key, request, nonblocking)
+    }
+
+    /// Puts a new pair's end in the place of the one that the program has.
+    pub(crate) fn renew_end(
+        &mut self,
+        key: Key,
+        request: &Request,
+        nonblocking: bool,
+    ) -> Result<OwnedFd, Errno> {
         let place = request.place();
         let pair = Pair::new(SocketType::STREAM, nonblocking).map_err(|error| of_ours(&error))?;
         let close_on_exec = process::closes_on_exec(place);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `socket` of IPv4 and IPv6 | notified |
 //! | `bind` `listen` `accept` `accept4` `connect` `shutdown` `getsockname` `getpeername` `getsockopt` `setsockopt` | notified |
-//! | `sendto`, `recvfrom` | notified when they name an address |
+//! | `sendto`, `recvfrom` | notified when they name an address, or have a flag that a pair of Unix sockets takes otherwise: `MSG_OOB`, `MSG_ERRQUEUE`, and `MSG_TRUNC` without a buffer |
 //! | `sendmsg` `recvmsg` `sendmmsg` `recvmmsg` | notified, unless there is [no UDP](FilterOptions::no_udp): the names are behind pointers |
 //! | `setsockopt` of `TCP_CORK` and `TCP_QUICKACK` | answered with success, unless options are [exact](FilterOptions::exact_options) |
 //! | `io_uring_setup` | `ENOSYS`: a ring would make sockets past every filter |
@@ -58,6 +58,7 @@ const ERRNO: u32 = 0x0005_0000;
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 // Where `struct seccomp_data` has what is looked at. Both architectures are little-endian.
@@ -88,6 +89,9 @@ const SOCK_CLOEXEC: u32 = 0x8_0000;
 const IPPROTO_TCP: u32 = 6;
 const TCP_CORK: u32 = 3;
 const TCP_QUICKACK: u32 = 12;
+const MSG_OOB: u32 = 0x1;
+const MSG_TRUNC: u32 = 0x20;
+const MSG_ERRQUEUE: u32 = 0x2000;
 
 /// The whole filter.
 pub(crate) fn program(native: Architecture, options: &FilterOptions) -> Vec<Instruction> {
@@ -132,6 +136,19 @@ fn decide(program: &mut Program, call: Call, options: &FilterOptions) {
             program.unless_equal(0, |program| program.give(NOTIFY));
             program.load(high(4));
             program.unless_equal(0, |program| program.give(NOTIFY));
+            program.load(low(3));
+            if call == Call::SendTo {
+                program.when_any(MSG_OOB, |program| program.give(NOTIFY));
+            } else {
+                program.when_any(MSG_ERRQUEUE, |program| program.give(NOTIFY));
+                program.when_any(MSG_TRUNC, |program| {
+                    program.load(low(1));
+                    program.unless_equal(0, |program| program.give(ALLOW));
+                    program.load(high(1));
+                    program.unless_equal(0, |program| program.give(ALLOW));
+                    program.give(NOTIFY);
+                });
+            }
             program.give(ALLOW);
         }
         Call::SetOption if !options.exact_options => {
@@ -199,6 +216,11 @@ impl Program {
         length.1.taken = length.0;
     }
 
+    fn when_any(&mut self, bits: u32, branch: impl FnOnce(&mut Self)) {
+        let length = self.branch(ANY_BIT, bits, branch);
+        length.1.not_taken = length.0;
+    }
+
     fn when_at_least(&mut self, value: u32, branch: impl FnOnce(&mut Self)) {
         let length = self.branch(AT_LEAST, value, branch);
         length.1.not_taken = length.0;
@@ -256,6 +278,9 @@ mod tests {
             match code {
                 LOAD => accumulator = data.word(value),
                 EQUAL => place += usize::from(if accumulator == value { taken } else { not_taken }),
+                ANY_BIT => {
+                    place += usize::from(if accumulator & value == 0 { not_taken } else { taken });
+                }
                 AT_LEAST => {
                     place += usize::from(if accumulator >= value { taken } else { not_taken });
                 }
@@ -314,6 +339,27 @@ mod tests {
                 assert_eq!(with(0), ALLOW);
                 assert_eq!(with(0x1000), NOTIFY);
                 assert_eq!(with(0x7fff_0000_0000), NOTIFY, "the upper half alone");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_that_a_pair_does_not_know_are_notified() {
+        for architecture in Architecture::ALL {
+            let with =
+                |call, buffer, flags| answer(architecture, call, [3, buffer, 5, flags, 0, 0]);
+            let high_alone = 0x7fff_0000_0000;
+            for (call, buffer, flags, expected) in [
+                (Call::SendTo, 4, 0x4000, ALLOW),
+                (Call::SendTo, 4, 0x4001, NOTIFY),
+                (Call::ReceiveFrom, 4, 0x42, ALLOW),
+                (Call::ReceiveFrom, 4, 0x2040, NOTIFY),
+                (Call::ReceiveFrom, 4, 0x20, ALLOW),
+                (Call::ReceiveFrom, high_alone, 0x20, ALLOW),
+                (Call::ReceiveFrom, 0, 0x20, NOTIFY),
+                (Call::ReceiveFrom, 0, 0, ALLOW),
+            ] {
+                assert_eq!(with(call, buffer, flags), expected, "{call:?} {buffer:#x} {flags:#x}");
             }
         }
     }

@@ -84,6 +84,9 @@ impl Supervisor {
                     self.move_out(key);
                 }
                 self.move_in(key);
+                if self.held.any(key) {
+                    self.retry_held(key);
+                }
             }
             Kind::Udp(_) => self.udp_ready(key),
             Kind::Tcp(Tcp::Fresh | Tcp::Over(_)) => {}

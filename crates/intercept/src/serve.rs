@@ -12,6 +12,8 @@ use crate::sys::seccomp::Notification;
 use crate::syscall::{Architecture, Call};
 use crate::table::{Key, Kind, Tcp};
 
+const MSG_OOB: i32 = 0x1;
+const MSG_TRUNC: i32 = 0x20;
 const MSG_ERRQUEUE: i32 = 0x2000;
 
 impl Supervisor {
@@ -88,11 +90,19 @@ impl Supervisor {
             Call::Accept | Call::Accept4 => self.accept(key, request, &descriptor),
             Call::Connect => self.connect(key, request, descriptor),
             Call::Shutdown => self.shutdown(key, request, &descriptor),
+            // Urgent data is not carried: its byte would be lost in the pair.
+            Call::SendTo | Call::SendMessages if request.int(3) & MSG_OOB != 0 => {
+                Outcome::fail(Errno::OPNOTSUPP)
+            }
+            Call::SendMessage if request.int(2) & MSG_OOB != 0 => Outcome::fail(Errno::OPNOTSUPP),
             Call::SendTo => self.send_with_name(request, &descriptor),
             // A stream has no queue of errors, and a pair knows no such flag.
             Call::ReceiveFrom if request.int(3) & MSG_ERRQUEUE != 0 => Outcome::fail(Errno::AGAIN),
             Call::ReceiveMessage if request.int(2) & MSG_ERRQUEUE != 0 => {
                 Outcome::fail(Errno::AGAIN)
+            }
+            Call::ReceiveFrom if request.int(3) & MSG_TRUNC != 0 && request.arguments[1] == 0 => {
+                self.throw_away(key, request, &descriptor)
             }
             // Names are nothing to a stream (Linux leaves them alone, too); the pair does the rest.
             Call::ReceiveFrom

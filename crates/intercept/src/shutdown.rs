@@ -1,11 +1,12 @@
-//! `shutdown`, and `sendto` on a connection.
+//! `shutdown`, and the few reads and writes of a connection that come here.
 
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::accept::waits;
 use crate::process;
 use crate::request::{Outcome, Request};
 use crate::supervisor::Supervisor;
@@ -13,6 +14,8 @@ use crate::table::{Key, Kind, Tcp};
 
 /// How much of a program's bytes one call takes.
 const MOST: usize = 64 << 10;
+
+const MSG_DONTWAIT: i32 = 0x40;
 
 const SHUT_RD: i32 = 0;
 const SHUT_WR: i32 = 1;
@@ -79,5 +82,26 @@ impl Supervisor {
         };
         let sent = send(descriptor, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         Outcome::Answer(sent.map(|count| i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+
+    /// `recv(fd, NULL, length, MSG_TRUNC)` of TCP: what is read is thrown away (tcp(7)). A Unix socket has
+    /// nowhere to copy it to.
+    pub(crate) fn throw_away(
+        &mut self,
+        key: Key,
+        request: &Request,
+        descriptor: &OwnedFd,
+    ) -> Outcome {
+        let room = usize::try_from(request.arguments[2]).unwrap_or(usize::MAX);
+        let room = room.min(self.buffers.read.len());
+        let read = recv(descriptor, &mut self.buffers.read[..room], RecvFlags::DONTWAIT);
+        match read {
+            Err(Errno::AGAIN) if request.int(3) & MSG_DONTWAIT == 0 && waits(descriptor) => {
+                let until = self.table.get(key).and_then(|socket| socket.settings.receive_until());
+                self.held.hold(key, request.clone(), until);
+                Outcome::Held
+            }
+            read => Outcome::Answer(read.map(|(count, _)| i64::try_from(count).unwrap_or(0))),
+        }
     }
 }

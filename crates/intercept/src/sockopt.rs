@@ -13,6 +13,7 @@ use crate::process;
 use crate::request::{Outcome, Request};
 use crate::supervisor::Supervisor;
 use crate::table::{Key, Kind, Socket, Tcp};
+use crate::udp::control::Wanted;
 
 pub(crate) mod ip;
 mod socket;
@@ -34,6 +35,10 @@ pub(crate) struct Settings {
     oob_inline: bool,
     /// `IP_RECVERR` and `IPV6_RECVERR`: errors that ICMP reports are asked for.
     pub(crate) receive_errors: bool,
+    /// What it wants to be told beside a datagram.
+    pub(crate) wanted: Wanted,
+    /// `IP_MTU_DISCOVER` of TCP, of whose values it takes those that mean what it does.
+    tcp_mtu_discovery: Option<i32>,
     ip: ip::Settings,
     /// What it said about groups before it was bound.
     choices: Vec<ip::Choice>,
@@ -131,7 +136,7 @@ impl Supervisor {
             IPPROTO_IPV6 if socket.domain == crate::address::Domain::V6 => {
                 socket.get_ipv6_option(name.option, &self.network)
             }
-            IPPROTO_UDP if is_udp => Err(Errno::NOPROTOOPT),
+            IPPROTO_UDP if is_udp => socket.get_udp_option(name.option),
             _ => Err(Errno::OPNOTSUPP),
         }
     }
@@ -171,6 +176,7 @@ impl Supervisor {
             IPPROTO_IPV6 if socket.domain == crate::address::Domain::V6 => {
                 socket.set_ipv6_option(name.option, value, &self.network)
             }
+            IPPROTO_UDP if is_udp => socket.set_udp_option(name.option, value),
             _ => Err(Errno::NOPROTOOPT),
         }
     }

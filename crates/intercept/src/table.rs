@@ -47,6 +47,8 @@ pub(crate) struct Socket {
     pub(crate) last_reply: Option<LastReply>,
     /// It is to be looked at again in this turn.
     pub(crate) queued: bool,
+    /// Nothing can be written to its pair any more, because it was a listener's.
+    pub(crate) has_listened: bool,
 }
 
 /// What a socket is.
@@ -217,6 +219,7 @@ impl Table {
             kind,
             last_reply: None,
             queued: false,
+            has_listened: false,
         });
         self.by_cookie.insert(cookie, key);
         (key, theirs)
@@ -249,7 +252,7 @@ impl Table {
         self.by_cookie.remove(&socket.cookie);
         self.by_cookie.insert(cookie, key);
         (socket.cookie, socket.inode) = (cookie, inode);
-        socket.ours = Some(pair.ours);
+        (socket.ours, socket.has_listened) = (Some(pair.ours), false);
         Some(pair.theirs)
     }
 

@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use estab::UdpTransmit;
 use estab::blocking::UdpSocket;
 use estab::core::UdpOptions;
 use rustix::io::Errno;
@@ -23,7 +24,10 @@ use crate::supervisor::Supervisor;
 use crate::table::{Key, Kind, Socket};
 
 mod calls;
+pub(crate) mod control;
 mod message;
+
+use control::{Beside, Said};
 
 /// How many datagrams one socket moves in a turn before others have theirs.
 const ROUNDS: usize = 64;
@@ -38,13 +42,21 @@ pub(crate) struct Udp {
     socket: Option<Datagrams>,
     /// Whom the program connected to, as it named it, and where that is.
     peer: Option<(SocketAddr, SocketAddr)>,
-    /// Who sent the datagrams that lie in the program's end.
-    sources: VecDeque<SocketAddr>,
+    /// What is known of the datagrams that lie in the program's end.
+    given: VecDeque<Given>,
     /// A datagram that the stack had no room for.
     unsent: Option<Vec<u8>>,
     /// A datagram that the program's end had no room for.
-    ungiven: Option<(Vec<u8>, SocketAddr)>,
+    ungiven: Option<(Vec<u8>, Beside)>,
     error: Option<Errno>,
+}
+
+/// What lies in the program's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Given {
+    Datagram(Beside),
+    /// Nothing but a sign that there is an error to be told.
+    Sign,
 }
 
 impl Udp {
@@ -60,7 +72,15 @@ impl Udp {
         self.peer.map(|(named, _)| named)
     }
 
-    pub(crate) fn take_error(&mut self) -> Option<Errno> {
+    /// The longest packet that the way to its peer takes.
+    pub(crate) fn path_mtu(&self) -> Result<u16, Errno> {
+        let socket = self.socket.as_ref().ok_or(Errno::NOTCONN)?;
+        socket.inner.path_mtu().map_err(|error| errno::from_stack(&error))
+    }
+
+    /// What is to be told, once.
+    pub(crate) fn take_error(&mut self, descriptor: &OwnedFd) -> Option<Errno> {
+        self.take_signs(descriptor);
         let reported = self.socket.as_ref().and_then(|socket| socket.inner.take_error().ok()?);
         self.error.take().or(reported.map(|error| errno::from_stack(&error)))
     }
@@ -69,6 +89,28 @@ impl Udp {
     pub(crate) fn set(&self, f: impl FnOnce(&UdpSocket) -> io::Result<()>) -> Result<(), Errno> {
         let set = self.socket.as_ref().map_or(Ok(()), |socket| f(&socket.inner));
         set.map_err(|error| errno::from_stack(&error))
+    }
+
+    /// Has the program look at once, which waits for something to read: a datagram without bytes says that an
+    /// error is to be told, as a pair cannot carry one and go on. Calls that come to the supervisor tell the
+    /// error, and take the sign away; `read` sees an empty datagram.
+    fn give_sign(&mut self, ours: &OwnedFd) {
+        let is_there = self.given.back() == Some(&Given::Sign);
+        if !is_there && send(ours, &[], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
+            self.given.push_back(Given::Sign);
+        }
+    }
+
+    /// Takes signs away that are next in the program's end.
+    pub(crate) fn take_signs(&mut self, descriptor: &OwnedFd) {
+        while self.given.front() == Some(&Given::Sign) {
+            self.given.pop_front();
+            let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK | RecvFlags::TRUNC;
+            // One that the program has read itself is not there any more.
+            if matches!(recv(descriptor, &mut [0; 1], flags), Ok((_, 0))) {
+                let _ = recv(descriptor, &mut [0; 1], RecvFlags::DONTWAIT);
+            }
+        }
     }
 
     /// Takes an address and port on the stack.
@@ -87,6 +129,8 @@ impl Udp {
         socket.inner.set_ttl(ip.ttl.into())?;
         socket.inner.set_multicast_ttl_v4(ip.multicast_ttl.into())?;
         socket.inner.set_multicast_loop_v4(ip.multicast_loop)?;
+        socket.inner.set_mtu_discovery(ip.mtu_discovery)?;
+        socket.inner.hear_all_errors(settings.receive_errors)?;
         settings.choices().iter().try_for_each(|choice| choice.apply(&socket.inner))?;
         self.socket = Some(socket);
         Ok(())
@@ -109,13 +153,22 @@ impl Socket {
         key: Key,
         payload: &[u8],
         remote: SocketAddr,
+        said: Said,
     ) -> Sent {
         if let Err(errno) = self.bind_anywhere(network, key) {
             return Sent::Failed(errno);
         }
         let Kind::Udp(udp) = &self.kind else { return Sent::Failed(Errno::INVAL) };
         let Some(socket) = &udp.socket else { return Sent::Failed(Errno::NETUNREACH) };
-        match socket.inner.send_to(payload, remote) {
+        let ip = self.settings.ip();
+        let message = UdpTransmit {
+            segment_size: said.segment.or(ip.segment).map(usize::from),
+            source: said.source,
+            traffic_class: said.class.unwrap_or(ip.class),
+            ttl: said.ttl,
+            ..UdpTransmit::new(Some(remote), payload)
+        };
+        match socket.inner.send_message(&message) {
             Ok(_) => Sent::Done,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sent::Later,
             Err(error) => Sent::Failed(errno::from_stack(&error)),
@@ -167,7 +220,8 @@ impl Supervisor {
             };
             // Without a peer it goes nowhere; Linux refuses the call.
             let Some((_, remote)) = peer else { continue };
-            match socket.send_datagram(&self.network, key, &payload, remote) {
+            let said = Said::default();
+            match socket.send_datagram(&self.network, key, &payload, remote, said) {
                 Sent::Done => {}
                 Sent::Later => {
                     if let Kind::Udp(udp) = &mut socket.kind {
@@ -190,25 +244,28 @@ impl Supervisor {
         for _ in 0..ROUNDS {
             let Some(socket) = self.table.get_mut(key) else { return };
             let (Kind::Udp(udp), Some(ours)) = (&mut socket.kind, &socket.ours) else { return };
-            let (payload, source) = match udp.ungiven.take() {
+            let (payload, beside) = match udp.ungiven.take() {
                 Some(ungiven) => ungiven,
                 None => {
                     let buffer = &mut self.buffers.read;
                     let Some(socket) = &udp.socket else { return };
-                    match socket.inner.recv_from(buffer) {
-                        Ok((length, source)) => (buffer[..length].to_vec(), source),
+                    match socket.inner.recv_datagram(buffer) {
+                        Ok(received) => {
+                            (buffer[..received.length].to_vec(), Beside::new(&received))
+                        }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                         Err(error) => {
                             udp.error = Some(errno::from_stack(&error));
+                            udp.give_sign(ours);
                             continue;
                         }
                     }
                 }
             };
             match send(ours, &payload, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(_) => udp.sources.push_back(source),
+                Ok(_) => udp.given.push_back(Given::Datagram(beside)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
-                    udp.ungiven = Some((payload, source));
+                    udp.ungiven = Some((payload, beside));
                     return;
                 }
                 // It is closed, of which we hear at our end.

@@ -435,6 +435,28 @@ pub struct UdpOptions {
     pub only_v6: bool,
 }
 
+/// `IP_MTU_DISCOVER`: what becomes of a datagram that is longer than the path takes (RFC 1191, RFC 8201).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MtuDiscovery {
+    /// It is sent in fragments, and routers may cut it further (`IP_PMTUDISC_DONT`).
+    #[default]
+    Dont,
+    /// It is sent in fragments; what fits the path as far as is known, routers must not cut
+    /// (`IP_PMTUDISC_WANT`).
+    Want,
+    /// It is refused with [`Error::MessageTooBig`], and routers must not cut what is sent
+    /// (`IP_PMTUDISC_DO`).
+    Do,
+    /// The same, but only the link counts, whatever was heard of the path: for programs that search for
+    /// what it takes themselves (RFC 8899 4.2, `IP_PMTUDISC_PROBE`).
+    Probe,
+    /// The same, and routers may cut it (`IP_PMTUDISC_INTERFACE`).
+    Interface,
+    /// What is longer than the link takes is sent in fragments, whatever was heard of the path, and routers
+    /// may cut it: nobody who forges ICMP makes a name server send fragments (`IP_PMTUDISC_OMIT`).
+    Omit,
+}
+
 /// The limits of the retransmission timeout (RFC 6298).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RtoLimits {

@@ -1,14 +1,17 @@
 //! Several datagrams with one call, both ways, and what `sendmsg` and `recvmsg` carry beside them.
 
 mod common;
+mod host;
 extern crate estab_stack as stack;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use common::{Family, Pair, plain};
-use stack::{Config, Error, UdpId, UdpReceived, UdpTransmit};
+use stack::{Config, Error, MtuDiscovery, UdpId, UdpReceived, UdpTransmit};
 use wire::frame::{Capabilities, FrameBuf, ReceiveMeta};
+use wire::ip::Protocol;
+use wire::ipv4;
 
 /// How long the IP and UDP headers are.
 fn headers(family: Family) -> usize {
@@ -192,6 +195,9 @@ for_both_families!(
     segments_longer_than_the_link_are_fragmented,
     what_makes_no_sense_is_refused,
     the_queue_is_charged_for_all_of_them,
+    a_hop_limit_is_told,
+    one_by_one_with_all_that_is_beside,
+    each_way_to_deal_with_the_path,
 );
 
 /// `IP_PKTINFO` both ways: a socket on all addresses answers from the one that was asked.
@@ -233,4 +239,140 @@ fn what_a_link_says_of_segments_is_not_trusted() {
         let stride = size.map_or(5, |size| usize::from(size.get()).min(5));
         assert_eq!((received.stride, &bytes[..]), (stride, &b"hello"[..]));
     }
+}
+
+/// `IP_TTL` of one datagram, and `IP_RECVTTL`: what the socket has counts for the others.
+fn a_hop_limit_is_told(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (a, b) = sockets(&mut pair);
+    pair.a.stack.udp_set_ttl(a, 9).unwrap();
+    let one = UdpTransmit::new(Some(family.b(7)), b"x");
+    for (ttl, arrives) in [(None, 9), (Some(255), 255), (Some(1), 1), (None, 9)] {
+        send(&mut pair, a, &UdpTransmit { ttl, ..one }).unwrap();
+        pair.settle();
+        let (received, _) = receive(&mut pair, b, 9).unwrap();
+        assert_eq!((received.ttl, received.interface), (arrives, pair.b.interface));
+    }
+    let zero = UdpTransmit { ttl: Some(0), ..one };
+    assert_eq!(send(&mut pair, a, &zero), Err(Error::InvalidInput));
+}
+
+/// Who wants datagrams one by one is told the same of each.
+fn one_by_one_with_all_that_is_beside(family: Family) {
+    let mut pair = Pair::over(family, offload());
+    let (a, b) = sockets(&mut pair);
+    let message = cut(family.b(7), b"abcdefgh", 3);
+    send(&mut pair, a, &UdpTransmit { traffic_class: 0xb8, ..message }).unwrap();
+    pair.settle();
+    let mut buffer = [0; 9];
+    for piece in [&b"abc"[..], b"def", b"gh"] {
+        let received = pair.b.stack.udp_receive_datagram(b, &mut buffer).unwrap();
+        assert_eq!(&buffer[..received.length], piece);
+        assert_eq!((received.stride, received.traffic_class), (piece.len(), 0xb8));
+    }
+    assert_eq!(pair.b.stack.udp_receive_datagram(b, &mut buffer), Err(Error::WouldBlock));
+}
+
+/// `IP_MTU_DISCOVER`: how many packets a payload takes whose packet is as long as the path takes, and one
+/// that is longer by one byte; and whether routers may cut what is whole.
+fn each_way_to_deal_with_the_path(family: Family) {
+    let table = [
+        (MtuDiscovery::Dont, Ok(2), false),
+        (MtuDiscovery::Want, Ok(2), true),
+        (MtuDiscovery::Do, Err(Error::MessageTooBig), true),
+        (MtuDiscovery::Probe, Err(Error::MessageTooBig), true),
+        (MtuDiscovery::Interface, Err(Error::MessageTooBig), false),
+        (MtuDiscovery::Omit, Ok(2), false),
+    ];
+    let payload = pattern(1500 - headers(family) + 1);
+    for (mode, longer, whole) in table {
+        let mut pair = Pair::over(family, plain());
+        let (a, _) = sockets(&mut pair);
+        pair.a.stack.udp_set_mtu_discovery(a, mode).unwrap();
+        let fits = UdpTransmit::new(Some(family.b(7)), &payload[1..]);
+        send(&mut pair, a, &fits).unwrap();
+        let frames = pair.a.frames(pair.now);
+        assert_eq!(frames.len(), 1, "{mode:?}");
+        if family == Family::V4 {
+            assert_eq!(frames[0].0[6] & 0x40 != 0, whole, "{mode:?}");
+        }
+        let sent = send(&mut pair, a, &UdpTransmit::new(Some(family.b(7)), &payload));
+        let count = sent.map(|_| pair.a.frames(pair.now).len());
+        assert_eq!(count, longer, "{mode:?}");
+    }
+}
+
+/// What was heard of the path counts for those who ask for it, and for nobody else: a datagram of 1200 bytes
+/// over a path that takes 1000.
+#[test]
+fn a_path_that_was_heard_of() {
+    let table = [
+        (MtuDiscovery::Dont, Ok(2)),
+        (MtuDiscovery::Want, Ok(2)),
+        (MtuDiscovery::Do, Err(Error::MessageTooBig)),
+        (MtuDiscovery::Probe, Ok(1)),
+        (MtuDiscovery::Interface, Ok(1)),
+        (MtuDiscovery::Omit, Ok(1)),
+    ];
+    for (mode, expected) in table {
+        let mut pair = Pair::new(plain());
+        let (a, _) = sockets(&mut pair);
+        let to = Family::V4.b(7);
+        pair.a.stack.udp_connect(a, to).unwrap();
+        assert_eq!(pair.a.stack.udp_path_mtu(a), Ok(1500));
+        pair.a.stack.udp_set_mtu_discovery(a, MtuDiscovery::Do).unwrap();
+        let message = UdpTransmit::new(None, &[0; 1172]);
+        send(&mut pair, a, &message).unwrap();
+        let (frame, _) = pair.a.frames(pair.now).remove(0);
+        let too_big = fragmentation_needed(&frame, 1000);
+        let (now, interface) = (pair.now, pair.a.interface);
+        pair.a.stack.handle_frame(now, interface, too_big, ReceiveMeta::default());
+        assert_eq!(pair.a.stack.udp_path_mtu(a), Ok(1000));
+        assert_eq!(pair.a.stack.udp_take_error(a), Ok(Some(Error::MessageTooBig)));
+        pair.a.stack.udp_set_mtu_discovery(a, mode).unwrap();
+        let sent = send(&mut pair, a, &message);
+        assert_eq!(sent.map(|_| pair.a.frames(pair.now).len()), expected, "{mode:?}");
+    }
+}
+
+/// A router's message about a packet over IPv4 (RFC 1191 4).
+fn fragmentation_needed(packet: &[u8], mtu: u16) -> FrameBuf {
+    let header = wire::icmpv4::Header::DestinationUnreachable {
+        code: wire::icmpv4::UnreachableCode::FRAGMENTATION_NEEDED,
+        next_hop_mtu: mtu,
+    };
+    let ip = ipv4::Header {
+        source: "10.0.0.99".parse().unwrap(),
+        destination: "10.0.0.1".parse().unwrap(),
+        ..host::header(Protocol::ICMP)
+    };
+    FrameBuf::from(host::packet(&ip, &host::message(&header, &packet[..28])))
+}
+
+/// `IP_RECVERR`: a socket without a peer hears that nobody is there, if it asked for that
+/// (RFC 1122 4.1.3.3).
+#[test]
+fn who_asks_for_it_hears_all_errors() {
+    for asks in [false, true] {
+        let mut pair = Pair::new(plain());
+        let a = pair.a.stack.udp_bind(Family::V4.a(7)).unwrap();
+        pair.a.stack.udp_hear_all_errors(a, asks).unwrap();
+        send(&mut pair, a, &UdpTransmit::new(Some(Family::V4.b(9)), b"x")).unwrap();
+        pair.settle();
+        let error = asks.then_some(Error::ConnectionRefused);
+        assert_eq!(pair.a.stack.udp_take_error(a), Ok(error));
+    }
+}
+
+/// `SO_REUSEADDR` after the bind.
+#[test]
+fn a_port_can_be_shared_later() {
+    let mut pair = Pair::new(plain());
+    let (stack, place) = (&mut pair.a.stack, Family::V4.a(7));
+    let first = stack.udp_bind(place).unwrap();
+    assert_eq!(stack.udp_bind_shared(place), Err(Error::AddressInUse));
+    stack.udp_set_shared(first, true).unwrap();
+    let second = stack.udp_bind_shared(place).unwrap();
+    stack.udp_set_shared(second, false).unwrap();
+    assert_eq!(stack.udp_bind_shared(place), Err(Error::AddressInUse));
 }

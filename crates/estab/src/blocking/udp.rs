@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::{UdpOptions, UdpReceived, UdpTransmit};
+use stack::{MtuDiscovery, UdpOptions, UdpReceived, UdpTransmit};
 
 use crate::Stack;
 use crate::datagram::{Datagrams, datagram_accessors};
@@ -119,6 +119,14 @@ impl UdpSocket {
     /// As [`recv_from`](UdpSocket::recv_from).
     pub fn recv_message(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
         self.datagrams.socket.block(Side::Read, self.datagrams.receive_message(buffer))
+    }
+
+    /// Waits for a datagram as `recv_message` does, and takes it alone, whatever is behind it.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
+        self.datagrams.socket.block(Side::Read, self.datagrams.receive_one(buffer))
     }
 
     /// Like [`recv`](UdpSocket::recv), and leaves the datagram there.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll, ready};
 
-use stack::{Ready, UdpOptions, UdpReceived, UdpTransmit};
+use stack::{MtuDiscovery, Ready, UdpOptions, UdpReceived, UdpTransmit};
 use tokio::io::ReadBuf;
 
 use crate::Stack;
@@ -180,6 +180,14 @@ impl UdpSocket {
     /// As [`recv_from`](UdpSocket::recv_from).
     pub async fn recv_message(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
         self.datagrams.socket.wait(Side::Read, self.datagrams.receive_message(buffer)).await
+    }
+
+    /// Waits for a datagram as `recv_message` does, and takes it alone, whatever is behind it.
+    ///
+    /// # Errors
+    /// As [`recv_from`](UdpSocket::recv_from).
+    pub async fn recv_datagram(&self, buffer: &mut [u8]) -> io::Result<UdpReceived> {
+        self.datagrams.socket.wait(Side::Read, self.datagrams.receive_one(buffer)).await
     }
 
     /// The same for who polls. Only the last task that called is woken.

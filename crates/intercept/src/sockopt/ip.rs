@@ -3,12 +3,14 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use estab::MtuDiscovery;
 use estab::blocking::UdpSocket;
 use rustix::io::Errno;
 
 use super::{flag, int, int_or_byte, of_flag, of_int, only_off};
 use crate::network::Network;
 use crate::table::{Kind, Socket, Tcp};
+use crate::udp::control::Wanted;
 
 const IP_TOS: i32 = 1;
 const IP_TTL: i32 = 2;
@@ -43,13 +45,25 @@ const IPV6_RECVHOPLIMIT: i32 = 51;
 const IPV6_RECVTCLASS: i32 = 66;
 const IPV6_TCLASS: i32 = 67;
 
+const UDP_SEGMENT: i32 = 103;
+
 /// How much a program may say about groups before it binds.
 const MAX_CHOICES: usize = 64;
 
 /// `IP_PMTUDISC_WANT`: how TCP here finds the path's MTU, as on Linux by default.
 const PMTUDISC_WANT: i32 = 1;
-/// `IP_PMTUDISC_DONT`: how UDP here sends, in fragments where it must.
-const PMTUDISC_DONT: i32 = 0;
+/// `IP_PMTUDISC_DO`: to TCP, which sends nothing in fragments, the same.
+const PMTUDISC_DO: i32 = 2;
+
+/// What a datagram socket may choose, by its number.
+const DISCOVERIES: [MtuDiscovery; 6] = [
+    MtuDiscovery::Dont,
+    MtuDiscovery::Want,
+    MtuDiscovery::Do,
+    MtuDiscovery::Probe,
+    MtuDiscovery::Interface,
+    MtuDiscovery::Omit,
+];
 
 /// What a UDP socket was told before it was bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +71,11 @@ pub(crate) struct Settings {
     pub(crate) ttl: u8,
     pub(crate) multicast_ttl: u8,
     pub(crate) multicast_loop: bool,
+    /// DSCP and ECN.
+    pub(crate) class: u8,
+    pub(crate) mtu_discovery: MtuDiscovery,
+    /// `UDP_SEGMENT`
+    pub(crate) segment: Option<u16>,
 }
 
 /// What a program does about groups, before or after it binds its socket.
@@ -84,9 +103,16 @@ impl Choice {
 }
 
 impl Default for Settings {
-    /// RFC 1122 3.2.1.7, RFC 1112 6.1.
+    /// RFC 1122 3.2.1.7, RFC 1112 6.1; Linux's way to the path's MTU.
     fn default() -> Self {
-        Self { ttl: 64, multicast_ttl: 1, multicast_loop: true }
+        Self {
+            ttl: 64,
+            multicast_ttl: 1,
+            multicast_loop: true,
+            class: 0,
+            mtu_discovery: MtuDiscovery::Want,
+            segment: None,
+        }
     }
 }
 
@@ -98,19 +124,21 @@ impl Socket {
             IP_TTL if udp => of_int(settings.ttl.into()),
             IP_TTL => of_int(self.settings.tcp(network).ttl.into()),
             IP_TOS if !udp => of_int(self.settings.tcp(network).traffic_class.into()),
-            IP_TOS => of_int(0),
-            IP_MTU_DISCOVER => of_int(if udp { PMTUDISC_DONT } else { PMTUDISC_WANT }),
+            IP_TOS => of_int(settings.class.into()),
+            IP_MTU_DISCOVER if udp => {
+                let place = DISCOVERIES.iter().position(|mode| *mode == settings.mtu_discovery);
+                of_int(place.and_then(|place| i32::try_from(place).ok()).unwrap_or(PMTUDISC_WANT))
+            }
+            IP_MTU_DISCOVER => of_int(self.settings.tcp_mtu_discovery.unwrap_or(PMTUDISC_WANT)),
             IP_MTU => self.path_mtu(),
             IP_RECVERR => of_flag(self.settings.receive_errors),
             IP_MULTICAST_TTL => of_int(settings.multicast_ttl.into()),
             IP_MULTICAST_LOOP => of_flag(settings.multicast_loop),
             IP_MULTICAST_ALL => of_int(0),
-            IP_PKTINFO
-            | IP_RECVTTL
-            | IP_RECVTOS
-            | IP_FREEBIND
-            | IP_TRANSPARENT
-            | IP_BIND_ADDRESS_NO_PORT => of_int(0),
+            IP_PKTINFO => of_flag(self.settings.wanted.address),
+            IP_RECVTTL => of_flag(self.settings.wanted.ttl),
+            IP_RECVTOS => of_flag(self.settings.wanted.class),
+            IP_FREEBIND | IP_TRANSPARENT | IP_BIND_ADDRESS_NO_PORT => of_int(0),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -125,12 +153,17 @@ impl Socket {
             IPV6_MTU_DISCOVER => self.get_ip_option(IP_MTU_DISCOVER, network),
             IPV6_MTU => self.path_mtu(),
             IPV6_RECVERR => of_flag(self.settings.receive_errors),
-            IPV6_RECVPKTINFO | IPV6_RECVHOPLIMIT | IPV6_RECVTCLASS => of_int(0),
+            IPV6_RECVPKTINFO => of_flag(self.settings.wanted.address_v6),
+            IPV6_RECVHOPLIMIT => of_flag(self.settings.wanted.ttl_v6),
+            IPV6_RECVTCLASS => of_flag(self.settings.wanted.class_v6),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
 
     fn path_mtu(&self) -> Result<Vec<u8>, Errno> {
+        if let Kind::Udp(udp) = &self.kind {
+            return of_int(udp.path_mtu()?.into());
+        }
         let info = self.stream().and_then(|stream| stream.info().ok()).ok_or(Errno::NOTCONN)?;
         of_int(i32::try_from(info.pmtu).unwrap_or(i32::MAX))
     }
@@ -145,10 +178,10 @@ impl Socket {
             IP_TTL => self.set_ttl(int_or_byte(value)?, network),
             IP_TOS => self.set_traffic_class(int_or_byte(value)?, network),
             IP_MTU_DISCOVER => self.set_mtu_discover(int_or_byte(value)?),
-            IP_RECVERR => {
-                self.settings.receive_errors = int_or_byte(value)? != 0;
-                Ok(())
-            }
+            IP_RECVERR => self.hear_all_errors(int_or_byte(value)? != 0),
+            IP_PKTINFO => self.want(int_or_byte(value)?, |wanted| &mut wanted.address),
+            IP_RECVTTL => self.want(int_or_byte(value)?, |wanted| &mut wanted.ttl),
+            IP_RECVTOS => self.want(int_or_byte(value)?, |wanted| &mut wanted.class),
             IP_MULTICAST_TTL => self.set_multicast_ttl(int_or_byte(value)?),
             IP_MULTICAST_LOOP => self.set_multicast_loop(int_or_byte(value)? != 0),
             IP_MULTICAST_IF => {
@@ -162,12 +195,7 @@ impl Socket {
                     _ => self.choose(Choice::LeaveV4(group, interface)),
                 }
             }
-            IP_MULTICAST_ALL
-            | IP_PKTINFO
-            | IP_RECVTTL
-            | IP_RECVTOS
-            | IP_FREEBIND
-            | IP_BIND_ADDRESS_NO_PORT => match int_or_byte(value)? {
+            IP_MULTICAST_ALL | IP_FREEBIND | IP_BIND_ADDRESS_NO_PORT => match int_or_byte(value)? {
                 0 => Ok(()),
                 _ => Err(Errno::NOPROTOOPT),
             },
@@ -201,10 +229,10 @@ impl Socket {
             IPV6_MULTICAST_HOPS => self.set_multicast_ttl(int(value)?),
             IPV6_MULTICAST_LOOP => self.set_multicast_loop(flag(value)?),
             IPV6_MTU_DISCOVER => self.set_mtu_discover(int(value)?),
-            IPV6_RECVERR => {
-                self.settings.receive_errors = flag(value)?;
-                Ok(())
-            }
+            IPV6_RECVERR => self.hear_all_errors(flag(value)?),
+            IPV6_RECVPKTINFO => self.want(int(value)?, |wanted| &mut wanted.address_v6),
+            IPV6_RECVHOPLIMIT => self.want(int(value)?, |wanted| &mut wanted.ttl_v6),
+            IPV6_RECVTCLASS => self.want(int(value)?, |wanted| &mut wanted.class_v6),
             IPV6_MULTICAST_IF => {
                 let interface = u32::try_from(int(value)?).map_err(|_| Errno::INVAL)?;
                 self.choose(Choice::InterfaceV6(interface))
@@ -219,9 +247,6 @@ impl Socket {
                     IPV6_JOIN_GROUP => self.choose(Choice::JoinV6(group, interface)),
                     _ => self.choose(Choice::LeaveV6(group, interface)),
                 }
-            }
-            IPV6_RECVPKTINFO | IPV6_RECVHOPLIMIT | IPV6_RECVTCLASS => {
-                only_off(value, Errno::NOPROTOOPT)
             }
             _ => Err(Errno::NOPROTOOPT),
         }
@@ -242,22 +267,67 @@ impl Socket {
         }
     }
 
-    /// The two bits of ECN belong to the stack.
+    /// To TCP, the two bits of ECN belong to the stack.
     fn set_traffic_class(&mut self, class: i32, network: &Network) -> Result<(), Errno> {
-        let class = if class == -1 { 0 } else { u8::try_from(class & 0xff).unwrap_or(0) & !3 };
+        let class = if class == -1 { 0 } else { u8::try_from(class & 0xff).unwrap_or(0) };
         match &self.kind {
-            Kind::Udp(_) if class == 0 => Ok(()),
-            Kind::Udp(_) => Err(Errno::NOPROTOOPT),
-            Kind::Tcp(_) => self.change_tcp(network, |options| options.traffic_class = class),
+            Kind::Udp(_) => {
+                self.settings.ip.class = class;
+                Ok(())
+            }
+            Kind::Tcp(_) => self.change_tcp(network, |options| options.traffic_class = class & !3),
         }
     }
 
-    fn set_mtu_discover(&self, mode: i32) -> Result<(), Errno> {
-        let known = match self.kind {
-            Kind::Udp(_) => mode == PMTUDISC_DONT,
-            Kind::Tcp(_) => mode == PMTUDISC_WANT,
-        };
-        if known { Ok(()) } else { Err(Errno::NOPROTOOPT) }
+    fn set_mtu_discover(&mut self, mode: i32) -> Result<(), Errno> {
+        let place = usize::try_from(mode).map_err(|_| Errno::INVAL)?;
+        let discovery = *DISCOVERIES.get(place).ok_or(Errno::INVAL)?;
+        match &self.kind {
+            Kind::Udp(udp) => {
+                udp.set(|udp| udp.set_mtu_discovery(discovery))?;
+                self.settings.ip.mtu_discovery = discovery;
+                Ok(())
+            }
+            Kind::Tcp(_) if matches!(mode, PMTUDISC_WANT | PMTUDISC_DO) => {
+                self.settings.tcp_mtu_discovery = Some(mode);
+                Ok(())
+            }
+            // A TCP that sends more than the path takes, or lets it be cut, is none of ours.
+            Kind::Tcp(_) => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    /// Says what is to be told beside each datagram. Nothing is told beside bytes of a stream, on Linux
+    /// either.
+    fn want(&mut self, on: i32, what: impl FnOnce(&mut Wanted) -> &mut bool) -> Result<(), Errno> {
+        *what(&mut self.settings.wanted) = on != 0;
+        Ok(())
+    }
+
+    fn hear_all_errors(&mut self, on: bool) -> Result<(), Errno> {
+        if let Kind::Udp(udp) = &self.kind {
+            udp.set(|udp| udp.hear_all_errors(on))?;
+        }
+        self.settings.receive_errors = on;
+        Ok(())
+    }
+
+    pub(super) fn get_udp_option(&self, option: i32) -> Result<Vec<u8>, Errno> {
+        match option {
+            UDP_SEGMENT => of_int(self.settings.ip.segment.unwrap_or(0).into()),
+            _ => Err(Errno::NOPROTOOPT),
+        }
+    }
+
+    pub(super) fn set_udp_option(&mut self, option: i32, value: &[u8]) -> Result<(), Errno> {
+        match option {
+            UDP_SEGMENT => {
+                let size = u16::try_from(int(value)?).map_err(|_| Errno::INVAL)?;
+                self.settings.ip.segment = Some(size).filter(|size| *size > 0);
+                Ok(())
+            }
+            _ => Err(Errno::NOPROTOOPT),
+        }
     }
 
     fn set_multicast_ttl(&mut self, ttl: i32) -> Result<(), Errno> {

@@ -9,6 +9,7 @@ use rustix::net::sockopt as native;
 use super::{flag, int, of_flag, of_int, only_off, set_native_timeout};
 use crate::network::Network;
 use crate::table::{Kind, Socket, Tcp};
+use crate::udp::control::Precision;
 
 const SO_DEBUG: i32 = 1;
 const SO_REUSEADDR: i32 = 2;
@@ -87,8 +88,11 @@ impl Socket {
                 Ok(rate.to_ne_bytes().to_vec())
             }
             // What they are when nobody may set them.
-            SO_DEBUG | SO_DONTROUTE | SO_PRIORITY | SO_TIMESTAMP | SO_TIMESTAMPNS
-            | SO_TIMESTAMPING | SO_MARK | SO_ZEROCOPY => of_int(0),
+            SO_TIMESTAMP => of_flag(settings.wanted.timestamp == Some(Precision::Microseconds)),
+            SO_TIMESTAMPNS => of_flag(settings.wanted.timestamp == Some(Precision::Nanoseconds)),
+            SO_DEBUG | SO_DONTROUTE | SO_PRIORITY | SO_TIMESTAMPING | SO_MARK | SO_ZEROCOPY => {
+                of_int(0)
+            }
             SO_BINDTODEVICE => Ok(Vec::new()),
             _ => Err(Errno::NOPROTOOPT),
         }
@@ -97,7 +101,7 @@ impl Socket {
     /// What `SO_ERROR` says, once. What a read of the program has seen already is not said again.
     fn take_error(&mut self, descriptor: &OwnedFd) -> Option<Errno> {
         if let Kind::Udp(udp) = &mut self.kind {
-            return udp.take_error();
+            return udp.take_error(descriptor);
         }
         let at_end = native::socket_error(descriptor).ok()?.err();
         let error = self.error.take();
@@ -114,8 +118,14 @@ impl Socket {
     ) -> Result<(), Errno> {
         let udp = matches!(self.kind, Kind::Udp(_));
         match option {
-            SO_REUSEADDR => self.settings.reuse_address = flag(value)?,
-            SO_REUSEPORT => self.settings.reuse_port = flag(value)?,
+            SO_REUSEADDR => {
+                self.settings.reuse_address = flag(value)?;
+                self.share_port()?;
+            }
+            SO_REUSEPORT => {
+                self.settings.reuse_port = flag(value)?;
+                self.share_port()?;
+            }
             SO_BROADCAST => {
                 self.settings.broadcast = flag(value)?;
                 if let Kind::Udp(udp) = &self.kind {
@@ -157,6 +167,8 @@ impl Socket {
                 let rate = Some(rate).filter(|rate| *rate != 0 && *rate != u64::from(u32::MAX));
                 self.change_tcp(network, |options| options.max_pacing_rate = rate)?;
             }
+            SO_TIMESTAMP if udp => self.want_time(value, Precision::Microseconds)?,
+            SO_TIMESTAMPNS if udp => self.want_time(value, Precision::Nanoseconds)?,
             SO_RCVLOWAT if int(value)? <= 1 => {}
             SO_DEBUG => only_off(value, Errno::ACCESS)?,
             SO_DONTROUTE | SO_PRIORITY | SO_TIMESTAMP | SO_TIMESTAMPNS | SO_TIMESTAMPING => {
@@ -167,6 +179,20 @@ impl Socket {
             SO_ZEROCOPY => only_off(value, Errno::OPNOTSUPP)?,
             _ => return Err(Errno::NOPROTOOPT),
         }
+        Ok(())
+    }
+
+    /// Lets others have the port of a UDP socket, or not, also when it has it already.
+    fn share_port(&self) -> Result<(), Errno> {
+        let Kind::Udp(udp) = &self.kind else { return Ok(()) };
+        let group = udp.local().is_some_and(|local| local.ip().is_multicast());
+        let shared = self.settings.reuse_address || self.settings.reuse_port || group;
+        udp.set(|udp| udp.set_shared(shared))
+    }
+
+    /// Has the time told when a datagram came; each of the two ways ends the other.
+    fn want_time(&mut self, value: &[u8], precision: Precision) -> Result<(), Errno> {
+        self.settings.wanted.timestamp = flag(value)?.then_some(precision);
         Ok(())
     }
 

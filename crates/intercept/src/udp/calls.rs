@@ -1,13 +1,14 @@
 //! The calls of a UDP socket.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::control::{Beside, Control, Said};
 use super::message::{MANY_COUNT, MANY_LENGTH, Message};
-use super::{BUFFER, Sent};
+use super::{BUFFER, Given, Sent};
 use crate::accept::waits;
 use crate::address::{Name, encode};
 use crate::errno;
@@ -26,6 +27,8 @@ const MSG_ERRQUEUE: i32 = 0x2000;
 
 /// The largest datagram that can be asked for.
 const MAX_PAYLOAD: usize = 65_535;
+/// How many interfaces a program's network shows: the loopback and the link.
+const INTERFACES: u32 = 2;
 /// The most messages of one call (`UIO_MAXIOV`).
 const MAX_MESSAGES: usize = 1024;
 
@@ -34,7 +37,7 @@ struct Taken {
     payload: Vec<u8>,
     /// How long it was.
     length: usize,
-    source: Option<SocketAddr>,
+    beside: Option<Beside>,
 }
 
 impl Supervisor {
@@ -142,7 +145,8 @@ impl Supervisor {
         let name = request.name(&self.notifier, 4, 5, domain);
         match (payload, name) {
             (Ok(payload), Ok(name)) => {
-                let sent = self.send_to_name(key, &payload, name, request.int(3));
+                let said = Said::default();
+                let sent = self.send_to_name(key, descriptor, &payload, name, said, request.int(3));
                 self.sent(key, request, descriptor, sent, request.int(3))
             }
             (Err(errno), _) | (_, Err(errno)) => Outcome::fail(errno),
@@ -153,8 +157,10 @@ impl Supervisor {
     fn send_to_name(
         &mut self,
         key: Key,
+        descriptor: &OwnedFd,
         payload: &[u8],
         name: Name,
+        said: Said,
         flags: i32,
     ) -> Result<Option<usize>, Errno> {
         if flags & MSG_OOB != 0 {
@@ -170,9 +176,10 @@ impl Supervisor {
         if let Kind::Udp(udp) = &mut socket.kind
             && let Some(errno) = udp.error.take()
         {
+            udp.take_signs(descriptor);
             return Err(errno);
         }
-        match socket.send_datagram(&self.network, key, payload, remote) {
+        match socket.send_datagram(&self.network, key, payload, remote, said) {
             Sent::Done => {
                 // It may have come to this host.
                 self.datagrams_in(key);
@@ -211,7 +218,7 @@ impl Supervisor {
             Err(errno) => return Outcome::fail(errno),
         };
         let flags = request.int(2);
-        let sent = self.send_one(key, request, &message, flags);
+        let sent = self.send_one(key, descriptor, request, &message, flags);
         self.sent(key, request, descriptor, sent, flags)
     }
 
@@ -223,7 +230,7 @@ impl Supervisor {
         for index in 0..count.min(MAX_MESSAGES) {
             let place = first.wrapping_add(index as u64 * MANY_LENGTH);
             let sent = Message::read(request.thread, place)
-                .and_then(|message| self.send_one(key, request, &message, flags));
+                .and_then(|message| self.send_one(key, descriptor, request, &message, flags));
             let length = match sent {
                 Ok(Some(length)) => u32::try_from(length).unwrap_or(0),
                 // What was sent counts.
@@ -242,23 +249,27 @@ impl Supervisor {
     fn send_one(
         &mut self,
         key: Key,
+        descriptor: &OwnedFd,
         request: &Request,
         message: &Message,
         flags: i32,
     ) -> Result<Option<usize>, Errno> {
-        if message.control_length > 0 {
-            return Err(Errno::INVAL); // No control data is known that could be honoured.
+        let said = Said::parse(&message.control()?)?;
+        if said.interface.is_some_and(|index| index > INTERFACES) {
+            return Err(Errno::NODEV);
         }
         let domain = self.table.get(key).ok_or(Errno::BADF)?.domain;
         let name = match message.name {
             0 => Name::Nobody,
             address => {
                 let length = usize::try_from(message.name_length).unwrap_or(usize::MAX).min(128);
-                domain.parse(&process::read(request.thread, address, length)?)?
+                domain
+                    .parse(&process::read(request.thread, address, length)?)?
+                    .in_scope(said.interface)
             }
         };
         let payload = message.gather(MAX_PAYLOAD)?;
-        self.send_to_name(key, &payload, name, flags)
+        self.send_to_name(key, descriptor, &payload, name, said, flags)
     }
 
     fn connected_peer(&self, key: Key) -> Option<SocketAddr> {
@@ -276,9 +287,11 @@ impl Supervisor {
             Ok(taken) => taken,
             Err(errno) => return self.nothing_came(key, request, descriptor, flags, errno),
         };
-        let name = self.shown(key, taken.source);
-        let written = process::write(request.thread, request.arguments[1], &taken.payload)
-            .and_then(|()| request.write_sized(4, 5, &name));
+        let name = self.shown(key, taken.beside.map(|beside| beside.source));
+        let mut written = process::write(request.thread, request.arguments[1], &taken.payload);
+        if request.arguments[4] != 0 {
+            written = written.and_then(|()| request.write_sized(4, 5, &name));
+        }
         match written {
             Ok(()) => Outcome::Answer(Ok(taken.count(flags))),
             Err(errno) => Outcome::fail(errno),
@@ -328,7 +341,12 @@ impl Supervisor {
         let taken = self.take_datagram(key, descriptor, message.room().min(BUFFER), flags)?;
         message.scatter(&taken.payload)?;
         let cut = if taken.length > taken.payload.len() { MSG_TRUNC } else { 0 };
-        message.finish(&self.shown(key, taken.source), cut)?;
+        let control = self.control_beside(key, &taken);
+        message.finish(
+            &self.shown(key, taken.beside.map(|beside| beside.source)),
+            &control,
+            cut,
+        )?;
         Ok(taken.count(flags))
     }
 
@@ -346,8 +364,10 @@ impl Supervisor {
         let socket = self.table.get_mut(key).ok_or(Errno::BADF)?;
         let Kind::Udp(udp) = &mut socket.kind else { return Err(Errno::INVAL) };
         if let Some(errno) = udp.error.take() {
+            udp.take_signs(descriptor);
             return Err(errno);
         }
+        udp.take_signs(descriptor);
         let peek = flags & MSG_PEEK != 0;
         let mut how = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         how.set(RecvFlags::PEEK, peek);
@@ -356,14 +376,42 @@ impl Supervisor {
             Ok((_, length)) => length,
             Err(errno) => {
                 if errno == Errno::AGAIN {
-                    udp.sources.clear(); // All of them were taken.
+                    udp.given.clear(); // All of them were taken.
                 }
                 return Err(errno);
             }
         };
         payload.truncate(length);
-        let source = if peek { udp.sources.front().copied() } else { udp.sources.pop_front() };
-        Ok(Taken { payload, length, source })
+        let given = if peek { udp.given.front().copied() } else { udp.given.pop_front() };
+        let beside = match given {
+            Some(Given::Datagram(beside)) => Some(beside),
+            Some(Given::Sign) | None => None,
+        };
+        Ok(Taken { payload, length, beside })
+    }
+
+    /// What the program wants to be told beside a datagram.
+    fn control_beside(&self, key: Key, taken: &Taken) -> Control {
+        let Some(socket) = self.table.get(key) else { return Control::default() };
+        let Some(beside) = taken.beside else { return Control::default() };
+        beside.control(&socket.settings.wanted, socket.domain, |destination| {
+            self.address_for(destination)
+        })
+    }
+
+    /// Which of our addresses answers what was sent to `destination`: itself, or the first one of the link where
+    /// it is a group's or everybody's.
+    fn address_for(&self, destination: Ipv4Addr) -> Ipv4Addr {
+        let addresses = self.network.stack.addresses();
+        let ours = |ip: IpAddr| addresses.iter().any(|(address, _)| *address == ip);
+        if destination.is_loopback() || ours(destination.into()) {
+            return destination;
+        }
+        let first = addresses.iter().find_map(|(address, _)| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        });
+        first.unwrap_or(destination)
     }
 
     /// What a call that receives is answered when there is nothing, or that it waits.
@@ -400,7 +448,12 @@ impl Supervisor {
 
     /// Carries out once more a call that waited.
     pub(super) fn retry(&mut self, key: Key, call: &HeldCall, descriptor: &OwnedFd) {
-        let outcome = self.carry_out_udp(key, &call.request, descriptor);
+        let udp = matches!(self.table.get(key).map(|socket| &socket.kind), Some(Kind::Udp(_)));
+        let outcome = match udp {
+            true => self.carry_out_udp(key, &call.request, descriptor),
+            // Of a stream, nothing else waits to read.
+            false => self.throw_away(key, &call.request, descriptor),
+        };
         if outcome != Outcome::Held {
             self.settle(&call.request, Some(key), outcome);
         }

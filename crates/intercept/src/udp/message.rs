@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::control::Control;
 use crate::process;
 
 /// Its length on 64-bit architectures.
@@ -12,6 +13,11 @@ pub(super) const MANY_COUNT: u64 = 56;
 
 /// The most pieces that a message may have (`UIO_MAXIOV`).
 const MAX_PIECES: u64 = 1024;
+
+/// The most control data of a message (`net.core.optmem_max`).
+const MAX_CONTROL: usize = 128 << 10;
+
+const MSG_CTRUNC: i32 = 0x8;
 
 const NAME_LENGTH: u64 = 8;
 const CONTROL_LENGTH: u64 = 40;
@@ -25,7 +31,8 @@ pub(super) struct Message {
     pub(super) name: u64,
     pub(super) name_length: u32,
     pieces: Vec<(u64, u64)>,
-    pub(super) control_length: u64,
+    control: u64,
+    control_length: u64,
 }
 
 impl Message {
@@ -38,8 +45,16 @@ impl Message {
         }
         let list = process::read(thread, list, usize::try_from(count * 16).unwrap_or(0))?;
         let pieces = list.chunks_exact(16).map(|piece| (word(piece, 0), word(piece, 8))).collect();
-        let control_length = word(&bytes, 40);
-        Ok(Self { thread, address, name, name_length, pieces, control_length })
+        let (control, control_length) = (word(&bytes, 32), word(&bytes, 40));
+        Ok(Self { thread, address, name, name_length, pieces, control, control_length })
+    }
+
+    /// What the program says beside the message that it sends.
+    pub(super) fn control(&self) -> Result<Vec<u8>, Errno> {
+        match usize::try_from(self.control_length) {
+            Ok(length @ 0..=MAX_CONTROL) => process::read(self.thread, self.control, length),
+            _ => Err(Errno::NOBUFS),
+        }
     }
 
     /// What the program wants to send, if it is no more than `most` bytes.
@@ -72,15 +87,25 @@ impl Message {
         Ok(())
     }
 
-    /// Tells who sent it, that there is no control data, and what is to be said of it.
-    pub(super) fn finish(&self, name: &[u8], flags: i32) -> Result<(), Errno> {
+    /// Tells who sent it, what is known beside it, and what is to be said of it.
+    pub(super) fn finish(
+        &self,
+        name: &[u8],
+        control: &Control,
+        mut flags: i32,
+    ) -> Result<(), Errno> {
         if self.name != 0 {
             let room = usize::try_from(self.name_length).unwrap_or(0).min(name.len());
             process::write(self.thread, self.name, &name[..room])?;
             let length = u32::try_from(name.len()).unwrap_or(0);
             process::write(self.thread, self.address + NAME_LENGTH, &length.to_ne_bytes())?;
         }
-        process::write(self.thread, self.address + CONTROL_LENGTH, &0_u64.to_ne_bytes())?;
+        let room = if self.control == 0 { 0 } else { self.control_length };
+        let (control, cut) = control.encode(usize::try_from(room).unwrap_or(usize::MAX));
+        process::write(self.thread, self.control, &control)?;
+        flags |= if cut { MSG_CTRUNC } else { 0 };
+        let length = (control.len() as u64).to_ne_bytes();
+        process::write(self.thread, self.address + CONTROL_LENGTH, &length)?;
         process::write(self.thread, self.address + FLAGS, &flags.to_ne_bytes())
     }
 }

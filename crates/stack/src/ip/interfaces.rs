@@ -429,6 +429,13 @@ impl Interfaces {
         }
     }
 
+    /// The largest packet that the first link of a way takes, whatever is known of the others.
+    pub(crate) fn mtu_of_link(&self, route: &Route) -> u16 {
+        let interface = route.hop.interface;
+        let link = self.capabilities(interface).map_or(u16::MAX, |link| link.mtu);
+        self.link_mtu(interface, link, route.source)
+    }
+
     /// The largest packet that the way to `destination` takes, over a link that takes `link_mtu` bytes.
     pub(super) fn path_mtu(&self, link_mtu: u16, destination: IpAddr) -> u16 {
         self.paths.mtu(destination).map_or(link_mtu, |path| path.min(link_mtu))

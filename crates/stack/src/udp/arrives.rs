@@ -107,8 +107,8 @@ impl Udp {
         self.sockets.get(id).filter(|socket| hears(socket)).map(|_| id).ok_or(Dropped::UdpNobody)
     }
 
-    /// ICMP says that a datagram of ours did not get through. Only a connected socket hears of it:
-    /// one with many peers could not say whom it is about (RFC 1122 4.1.3.3).
+    /// ICMP says that a datagram of ours did not get through. A connected socket hears of it; one with many
+    /// peers, which could not say whom it is about, if it asked for that (RFC 1122 4.1.3.3).
     pub(crate) fn icmp_error(
         &mut self,
         shared: &mut Shared,
@@ -118,7 +118,8 @@ impl Udp {
         let found = self.flow_of(&tuple).or_else(|| self.ports.find(tuple.local));
         let id = found.ok_or(Dropped::IcmpUnsolicited)?;
         let socket = self.sockets.get_mut(id).ok_or(Dropped::IcmpUnsolicited)?;
-        if socket.remote != Some(tuple.remote) {
+        let hears = socket.remote.map_or(socket.hears_all_errors, |peer| peer == tuple.remote);
+        if !hears {
             return Err(Dropped::IcmpUnsolicited);
         }
         (socket.error, socket.report) = (Some(report.error), Some(report));

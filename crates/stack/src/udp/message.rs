@@ -14,6 +14,7 @@ use super::socket::{Outgoing, Socket};
 use crate::UdpId;
 use crate::binding::unmapped;
 use crate::error::Error;
+use crate::ip::InterfaceId;
 use crate::stack::Stack;
 
 /// What [`Stack::udp_send_message`] sends: a datagram, or several of one length.
@@ -31,13 +32,15 @@ pub struct UdpTransmit<'a> {
     pub source: Option<IpAddr>,
     /// `IP_TOS`, `IPV6_TCLASS`: DSCP and ECN.
     pub traffic_class: u8,
+    /// `IP_TTL`, `IPV6_HOPLIMIT`: in place of what the socket has, also to a group. Zero is refused.
+    pub ttl: Option<u8>,
 }
 
 impl<'a> UdpTransmit<'a> {
     /// One datagram with nothing beside it.
     #[must_use]
     pub const fn new(destination: Option<SocketAddr>, payload: &'a [u8]) -> Self {
-        Self { destination, payload, segment_size: None, source: None, traffic_class: 0 }
+        Self { destination, payload, segment_size: None, source: None, traffic_class: 0, ttl: None }
     }
 }
 
@@ -55,6 +58,10 @@ pub struct UdpReceived {
     pub stride: usize,
     /// DSCP and ECN, the same of all.
     pub traffic_class: u8,
+    /// TTL or hop limit, the same of all (`IP_RECVTTL`, `IPV6_RECVHOPLIMIT`).
+    pub ttl: u8,
+    /// Where it came in.
+    pub interface: InterfaceId,
 }
 
 impl UdpReceived {
@@ -65,7 +72,8 @@ impl UdpReceived {
             && next.length <= self.stride
             && next.length > 0
             && (next.source, next.destination) == (self.source, self.destination)
-            && next.traffic_class == self.traffic_class
+            && (next.traffic_class, next.ttl) == (self.traffic_class, self.ttl)
+            && next.interface == self.interface
     }
 }
 
@@ -76,7 +84,7 @@ impl Stack {
     ///
     /// # Errors
     /// Those of [`Stack::udp_send_to`], of which [`Error::MessageTooBig`] also when all of them are longer
-    /// than the longest datagram; [`Error::InvalidInput`] for a segment size of zero or a source
+    /// than the longest datagram; [`Error::InvalidInput`] for a segment size or a TTL of zero, or a source
     /// of another family than the peer; [`Error::AddressNotAvailable`] for a source that is not ours, or not what
     /// the socket is bound to; [`Error::NotConnected`] without a peer.
     pub fn udp_send_message(
@@ -124,6 +132,18 @@ impl Stack {
         Ok(all)
     }
 
+    /// Takes the next datagram alone, as far as it fits `buffer`: who wants them one by one.
+    ///
+    /// # Errors
+    /// Those of [`Stack::udp_receive_from`].
+    pub fn udp_receive_datagram(
+        &mut self,
+        id: UdpId,
+        buffer: &mut [u8],
+    ) -> Result<UdpReceived, Error> {
+        self.read_datagram(id, buffer)
+    }
+
     /// Takes the next datagram, as far as it fits.
     pub(super) fn read_datagram(
         &mut self,
@@ -154,6 +174,8 @@ impl Socket {
             length,
             stride: length,
             traffic_class: datagram.traffic_class,
+            ttl: datagram.ttl,
+            interface: datagram.interface,
         })
     }
 

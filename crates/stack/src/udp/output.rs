@@ -10,6 +10,7 @@ use wire::udp;
 
 use super::Udp;
 use super::socket::{Outgoing, Socket};
+use crate::config::MtuDiscovery;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
 use crate::ip::{Envelope, InterfaceId, Interfaces, LinkHeader, Route, Waiter};
@@ -77,6 +78,11 @@ impl Udp {
                 continue;
             }
             let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
+            let mut route = route;
+            if !matches!(datagram.mtu_discovery, MtuDiscovery::Dont | MtuDiscovery::Want) {
+                // Nothing heard of the path makes us cut it, also not meanwhile.
+                route.hop.mtu = interfaces.mtu_of_link(&route);
+            }
             if packet_len <= usize::from(route.hop.mtu) || datagram.segment_size.is_some() {
                 return Some(emit(shared, header, &route, &envelope, datagram));
             }
@@ -155,6 +161,13 @@ fn envelope(
     let (source, destination) = (route.source, datagram.destination);
     let flow =
         FourTuple { local: SocketAddr::new(source, datagram.source_port), remote: destination };
+    let ip = if source.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
+    let fits = ip + udp::HEADER_LEN + datagram.payload.len() <= usize::from(route.hop.mtu);
+    let whole = match datagram.mtu_discovery {
+        MtuDiscovery::Want => fits,
+        MtuDiscovery::Do | MtuDiscovery::Probe => true,
+        MtuDiscovery::Dont | MtuDiscovery::Interface | MtuDiscovery::Omit => false,
+    };
     Envelope {
         link,
         source,
@@ -163,7 +176,7 @@ fn envelope(
         ttl: datagram.ttl,
         traffic_class: datagram.traffic_class,
         // What a link cuts has numbers of its choice (RFC 6864 4.1).
-        dont_fragment: datagram.segment_size.is_some(),
+        dont_fragment: datagram.segment_size.is_some() || whole,
         identification: interfaces.identification(route, destination.ip()),
         flow_label: shared.flow_labels.of(&flow),
     }

@@ -97,6 +97,16 @@ impl Ports {
         }
     }
 
+    /// One of the sockets that have these lets others share them from now on, or does not.
+    pub(super) fn set_shared(&mut self, places: &[SocketAddr], shared: bool) {
+        for place in places {
+            if let Some(holders) = self.bound.get_mut(place) {
+                // All of several do.
+                holders.shared = shared && (holders.shared || holders.before.is_empty());
+            }
+        }
+    }
+
     /// A free port for `binding` that `suits`.
     pub(super) fn pick(
         &mut self,

@@ -9,10 +9,11 @@ use wire::frame::FrameBuf;
 use super::casting::Casting;
 use super::flows::Flow;
 use crate::binding::{Binding, Places};
+use crate::config::MtuDiscovery;
 use crate::error::Error;
 use crate::event::{Pending, Ready};
 use crate::icmp::IcmpReport;
-use crate::ip::Incoming;
+use crate::ip::{Incoming, InterfaceId};
 
 /// What a queued datagram costs beside its buffer: addresses and the queue's slot.
 const OVERHEAD: usize = 128;
@@ -27,10 +28,13 @@ pub(super) struct Socket {
     /// The only one it hears, and the one whom `send` sends to.
     pub(super) remote: Option<SocketAddr>,
     pub(super) ttl: u8,
+    pub(super) mtu_discovery: MtuDiscovery,
     /// What ICMP said about a datagram of a connected socket.
     pub(super) error: Option<Error>,
     /// The same in full.
     pub(super) report: Option<IcmpReport>,
+    /// It is told of what ICMP says although it is not connected.
+    pub(super) hears_all_errors: bool,
     pub(super) pending: Pending,
     received: VecDeque<Datagram>,
     /// What `received` pins in memory, in bytes.
@@ -63,6 +67,9 @@ pub(super) struct Datagram {
     pub(super) destination: IpAddr,
     /// DSCP and ECN.
     pub(super) traffic_class: u8,
+    pub(super) ttl: u8,
+    /// Where it came in.
+    pub(super) interface: InterfaceId,
     /// Where the payload is that of several datagrams: how long each is but the last.
     pub(super) stride: Option<NonZeroU16>,
     pub(super) payload: FrameBuf,
@@ -76,6 +83,8 @@ impl Datagram {
             source,
             destination: received.destination,
             traffic_class: received.traffic_class,
+            ttl: received.ttl,
+            interface: received.interface,
             stride: received.meta.segment_size,
             payload: FrameBuf::default(),
         }
@@ -102,6 +111,7 @@ pub(crate) struct Outgoing {
     pub(super) segment_size: Option<NonZeroU16>,
     /// What goes to a group is heard by our own sockets, too.
     pub(super) heard_here: bool,
+    pub(super) mtu_discovery: MtuDiscovery,
     pub(super) payload: FrameBuf,
 }
 
@@ -112,8 +122,10 @@ impl Socket {
             local: bound.local,
             remote: None,
             ttl,
+            mtu_discovery: MtuDiscovery::default(),
             error: None,
             report: None,
+            hears_all_errors: false,
             pending: Pending::default(),
             received: VecDeque::new(),
             received_cost: 0,

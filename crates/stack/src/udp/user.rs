@@ -11,7 +11,7 @@ use super::message::UdpTransmit;
 use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
 use crate::binding::Binding;
-use crate::config::UdpOptions;
+use crate::config::{MtuDiscovery, UdpOptions};
 use crate::error::Error;
 use crate::icmp::IcmpReport;
 use crate::ip::without_scope;
@@ -22,6 +22,13 @@ use crate::stack::Stack;
 fn longest_payload(address: SocketAddr) -> usize {
     let header = if address.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { 0 };
     65_535 - header - wire::udp::HEADER_LEN
+}
+
+/// The longest payload in one packet of `mtu` bytes.
+fn longest_in(address: SocketAddr, mtu: u16) -> usize {
+    let header =
+        if address.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
+    usize::from(mtu).saturating_sub(header + wire::udp::HEADER_LEN)
 }
 
 /// UDP sockets.
@@ -106,7 +113,7 @@ impl Stack {
     ///
     /// # Errors
     /// [`Error::MessageTooBig`] when no IP packet can hold it (what does not fit the link is sent in
-    /// fragments);
+    /// fragments), or no packet that the path takes under [`MtuDiscovery::Do`];
     /// [`Error::WouldBlock`] when `Config::udp_send_buffer` is full; [`Error::NetworkUnreachable`]
     /// without a route; [`Error::InvalidInput`] for an impossible peer; [`Error::PermissionDenied`] for
     /// a broadcast without [`Stack::udp_set_broadcast`]; on a connected socket, whatever ICMP reported before, once; on a flow that was idle for too long,
@@ -157,22 +164,33 @@ impl Stack {
         let source = self.interfaces.source_in_scope(ours.then_some(local.ip()), remote)?;
         let remote = without_scope(remote);
         let (source, ttl, heard_here) = socket.casts(&self.interfaces, source, remote.ip())?;
-        self.interfaces.route(source, remote.ip())?;
-        if payload.len() > longest_payload(remote) {
-            return Err(Error::MessageTooBig);
+        if message.ttl == Some(0) {
+            return Err(Error::InvalidInput);
         }
+        let route = self.interfaces.route(source, remote.ip())?;
         // One that no datagram is longer than cuts nothing.
         let size = segment_size.unwrap_or(payload.len().max(1)).min(usize::from(u16::MAX));
         let segment_size =
             Some(u16::try_from(size).ok().and_then(NonZeroU16::new).ok_or(Error::InvalidInput)?);
+        let longest = match socket.mtu_discovery {
+            MtuDiscovery::Dont | MtuDiscovery::Want | MtuDiscovery::Omit => longest_payload(remote),
+            MtuDiscovery::Do => longest_in(remote, route.hop.mtu),
+            MtuDiscovery::Probe | MtuDiscovery::Interface => {
+                longest_in(remote, self.interfaces.mtu_of_link(&route))
+            }
+        };
+        if payload.len() > longest_payload(remote) || size.min(payload.len()) > longest {
+            return Err(Error::MessageTooBig);
+        }
         let datagram = Outgoing {
             source,
             source_port: local.port(),
             destination: remote,
-            ttl,
+            ttl: message.ttl.unwrap_or(ttl),
             traffic_class,
             segment_size: segment_size.filter(|size| payload.len() > usize::from(size.get())),
             heard_here,
+            mtu_discovery: socket.mtu_discovery,
             payload: FrameBuf::copy_from(payload),
         };
         socket.push_outgoing(self.shared.config.udp_send_buffer, datagram)?;
@@ -263,6 +281,54 @@ impl Stack {
         }
         socket.ttl = ttl;
         Ok(())
+    }
+
+    /// `IP_RECVERR`, `IPV6_RECVERR`: what ICMP reports is told also while the socket is not connected. It is
+    /// not, unless set.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_hear_all_errors(&mut self, id: UdpId, on: bool) -> Result<(), Error> {
+        self.udp.socket_mut(id)?.hears_all_errors = on;
+        Ok(())
+    }
+
+    /// `SO_REUSEADDR` after the bind ([`UdpOptions::shared`]): lets others have the address and port, or no
+    /// others.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a flow, whose port is no socket's; [`Error::NoSuchSocket`] when the socket is
+    /// closed.
+    pub fn udp_set_shared(&mut self, id: UdpId, shared: bool) -> Result<(), Error> {
+        let socket = self.udp.socket_mut(id)?;
+        if !matches!(socket.role, Role::Bound) {
+            return Err(Error::InvalidInput);
+        }
+        socket.casting.shared = shared;
+        let places = socket.places();
+        self.udp.ports.set_shared(&places, shared);
+        Ok(())
+    }
+
+    /// `IP_MTU_DISCOVER`, `IPV6_MTU_DISCOVER`: what becomes from now on of datagrams that are longer than the
+    /// path takes.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_set_mtu_discovery(&mut self, id: UdpId, mode: MtuDiscovery) -> Result<(), Error> {
+        self.udp.socket_mut(id)?.mtu_discovery = mode;
+        Ok(())
+    }
+
+    /// `IP_MTU`, `IPV6_MTU`: the longest packet in bytes that the way to the peer takes, as far as is known.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] without a peer; [`Error::NetworkUnreachable`] without a route;
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_path_mtu(&self, id: UdpId) -> Result<u16, Error> {
+        let socket = self.udp.socket(id)?;
+        let remote = socket.remote.ok_or(Error::NotConnected)?;
+        Ok(self.interfaces.route(Some(socket.local.ip()), remote.ip())?.hop.mtu)
     }
 
     /// Closes a socket. What it queued for the link before is still sent; what it did not read is

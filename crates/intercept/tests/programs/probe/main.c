@@ -3,7 +3,7 @@
 
 #include "probe.h"
 
-enum { MOST = 400, SECONDS = 10, AT_A_TIME = 8 };
+enum { MOST = 500, SECONDS = 10, AT_A_TIME = 8 };
 
 struct check {
     const char *name;
