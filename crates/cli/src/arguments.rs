@@ -318,8 +318,14 @@ pub(crate) struct Dump {
 }
 
 /// Lists the sockets of the running stack, as `ss -tan` lists the kernel's.
+///
+/// The stack is that of the lab in which this runs, or the one of this user's `estab run`, `estab lab` or
+/// `estab up` in another terminal. When there are several, ESTAB_CONTROL says which.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: estab lab --serve http:80 -- estab ss -a")]
+#[command(after_help = "\
+Examples:
+  estab lab --serve http:80 -- estab ss -a
+  estab ss -l -p                     beside an `estab run` in another terminal")]
 pub(crate) struct Ss {
     /// Everything, listeners too.
     #[arg(long, short)]

@@ -1,6 +1,7 @@
 //! `estab lab` and `estab up`: a running stack with servers, watchers and a control socket.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use estab::{Config, Stack};
 use link::{Layer, Link, Netlink};
+use rustix::process::getpid;
 use wire::frame::Medium;
 
 use crate::arguments::{Lab, LabLine, Run, Up};
 use crate::control::served::Served;
+use crate::control::server::Clients;
 use crate::control::{self, Place, VARIABLE};
 use crate::device::{self, Wanted};
 use crate::observe::{Lines, Watcher};
@@ -33,6 +36,7 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
     if arguments.autoconf && !arguments.line.tap && !arguments.line.packet {
         bail!("--autoconf is for Ethernet: add --tap or --packet");
     }
+    let announced = control::announce(getpid());
     namespace::enter()?;
     let (links, v6) = open(&arguments.line, &arguments.run)?;
     let v6 = match v6 {
@@ -47,7 +51,7 @@ pub(crate) fn run_lab(arguments: &Lab) -> anyhow::Result<ExitCode> {
         networks.lead_everywhere(&links, device::NAME)?;
     }
     let place = Place::in_lab();
-    let running = Running::start(links, networks, &arguments.run, &place)?;
+    let running = Running::start(links, networks, &arguments.run, &place, announced)?;
     let environment = networks.environment(&place);
     let status = command::run(&command, &environment);
     running.finish(&arguments.run)?;
@@ -98,9 +102,10 @@ pub(crate) fn run_up(arguments: &Up) -> anyhow::Result<ExitCode> {
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGHUP,
     ]);
-    let running = Running::start(links, networks, &arguments.run, &place)?;
+    let announced = control::announce(getpid());
+    let running = Running::start(links, networks, &arguments.run, &place, announced)?;
     anstream::eprintln!(
-        "estab: the stack is {}, Ctrl-C ends it; in another terminal: export {VARIABLE}={place}",
+        "estab: the stack is {}, Ctrl-C ends it; in another terminal: estab ss, or export {VARIABLE}={place}",
         arguments.cidr.stack_address()
     );
     signals?.forever().next();
@@ -243,11 +248,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts it; who knows `place`, and this user where it is announced, may ask it.
     pub(crate) fn start(
         links: Vec<Box<dyn Link>>,
         networks: Networks,
         run: &Run,
         place: &Place,
+        announced: Option<UnixListener>,
     ) -> anyhow::Result<Self> {
         let links = device::wrap(links, run)?;
         let Networks { v4, v6, .. } = networks;
@@ -291,7 +298,12 @@ impl Running {
         let listener =
             place.listen().with_context(|| format!("{place}: cannot make the control socket"))?;
         let served = Served::default();
-        control::server::start(listener, stack.clone(), networks.served(), served.clone())?;
+        let doors = [(Some(listener), Clients::All), (announced, Clients::Ours)];
+        for (listener, clients) in doors {
+            let Some(listener) = listener else { continue };
+            let (stack, served) = (stack.clone(), served.clone());
+            control::server::start(listener, clients, stack, networks.served(), served)?;
+        }
         Ok(Self { stack, served, watcher })
     }
 

@@ -41,9 +41,9 @@ pub(crate) fn traceroute(arguments: &Traceroute) -> anyhow::Result<ExitCode> {
 
 /// Sends a command to the running stack.
 pub(crate) fn request(line: &str) -> anyhow::Result<UnixStream> {
-    let place = Place::from_environment()?;
+    let place = Place::wanted()?;
     let mut stream = place.connect().with_context(|| {
-        format!("{VARIABLE}={place}: the stack behind it is gone: start a lab again")
+        format!("{VARIABLE}={place}: the stack behind it is gone, or not yours")
     })?;
     writeln!(stream, "{line}")?;
     Ok(stream)

@@ -1,4 +1,4 @@
-//! The lab's side of the control socket.
+//! The stack's side of the control socket.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr};
@@ -10,6 +10,7 @@ use estab::Stack;
 use estab::blocking::{TcpListener, TcpStream};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::announced::is_ours;
 use super::frame::{self, End};
 use super::serve_program::{self, Wish};
 use super::served::Served;
@@ -22,11 +23,21 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// The longest command line.
 const LONGEST_LINE: u64 = 1024;
 
-/// Answers every client of `listener`, each on a thread of its own.
+/// Whom a control socket answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Clients {
+    /// Who can reach it: the network that it is in, or its directory, is the stack's own.
+    All,
+    /// Processes of this user.
+    Ours,
+}
+
+/// Answers the clients of `listener`, each on a thread of its own.
 ///
 /// What listens, listens on all of `addresses`.
 pub(crate) fn start(
     listener: UnixListener,
+    clients: Clients,
     stack: Stack,
     addresses: Vec<IpAddr>,
     served: Served,
@@ -34,6 +45,9 @@ pub(crate) fn start(
     let serve = move || {
         for client in listener.incoming() {
             let (Ok(client), stack) = (client, stack.clone()) else { return };
+            if clients == Clients::Ours && !is_ours(&client) {
+                continue;
+            }
             let (addresses, served) = (addresses.clone(), served.clone());
             let answer = move || {
                 // A client that is gone needs no answer.

@@ -53,6 +53,10 @@ pub(super) fn check() -> anyhow::Result<()> {
             && given.value_source(name) == Some(ValueSource::CommandLine)
     });
     match foreign.and_then(Arg::get_long) {
+        Some(option @ ("peer" | "publish")) => bail!(
+            "--{option} is for a run with a stack of its own, and the one of {VARIABLE} runs already: \
+             its kernel's side is here, where any command reaches PROGRAM; or unset {VARIABLE}"
+        ),
         Some(option) => bail!(
             "--{option} is for the stack, and the one of {VARIABLE} runs already: give it to the lab, \
              or unset {VARIABLE}"
@@ -85,7 +89,7 @@ pub(super) fn run(
     let listen = move || listen(&mut listening, &say);
     thread::Builder::new().name("stack".into()).spawn(listen)?;
     expect(&said, |said| matches!(said, Said::Asks))?;
-    let (kernel, addresses) = from_environment();
+    let (kernel, addresses) = (of_kernel(), of_stack()?);
     let mut processes = Processes::start(arguments, &kernel, &addresses, stdin, job)?;
     let Some(listener) = processes.listener()? else {
         return Ok(ExitCode::from(BAD_INPUT));
@@ -132,12 +136,27 @@ fn expect(said: &Receiver<Said>, is_it: impl Fn(&Said) -> bool) -> anyhow::Resul
     }
 }
 
-/// The kernel's and the stack's addresses, as a lab tells them.
-fn from_environment() -> (Vec<IpAddr>, Vec<Prefixed>) {
-    let address = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let kernel = address("ESTAB_KERNEL").into_iter().collect();
-    let of_stack = ["ESTAB_STACK", "ESTAB_STACK6"].into_iter().filter_map(address);
-    let prefix = |address: IpAddr| if address.is_ipv4() { 24 } else { 64 };
-    let stack = of_stack.map(|address| Prefixed { address, prefix: prefix(address) }).collect();
-    (kernel, stack)
+/// Whom PROGRAM asks for names in a lab. Beside `estab up` it is whom this machine asks.
+fn of_kernel() -> Vec<IpAddr> {
+    let address = std::env::var("ESTAB_KERNEL").ok();
+    address.and_then(|text| text.parse().ok()).into_iter().collect()
+}
+
+/// The stack's addresses, as it says them; those of the link alone are of no use elsewhere.
+fn of_stack() -> anyhow::Result<Vec<Prefixed>> {
+    let mut told = Vec::new();
+    frame::read(&mut client::request("ip")?, |piece| {
+        told.extend_from_slice(piece);
+        Ok(())
+    })?;
+    let told = String::from_utf8_lossy(&told);
+    let addresses = told.lines().filter_map(|line| line.parse().ok());
+    Ok(addresses.filter(|it: &Prefixed| !is_of_link(it.address)).collect())
+}
+
+fn is_of_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }

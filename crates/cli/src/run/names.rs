@@ -13,6 +13,9 @@ use rustix::mount::{
 /// Where libraries look for name servers (resolv.conf(5)).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// The same where they are sent to a service of this machine: whom that one asks (systemd-resolved(8)).
+const BEHIND_SERVICE: &str = "/run/systemd/resolve/resolv.conf";
+
 /// Where libraries look for names before they ask anybody (hosts(5)).
 const HOSTS: &str = "/etc/hosts";
 
@@ -20,7 +23,7 @@ const HOSTS: &str = "/etc/hosts";
 const HELPERS: [&str; 3] = ["/run/systemd/resolve", "/run/nscd", "/var/run/nscd"];
 
 /// Gives this process, which has a mount namespace of its own, the /proc of its process namespace, a
-/// resolv.conf that names `servers`, and a hosts where this machine is at `addresses`.
+/// resolv.conf that names `servers` (the machine's own without any), and a hosts where this machine is at `addresses`.
 pub(super) fn mount_private(
     servers: &[IpAddr],
     addresses: impl Iterator<Item = IpAddr>,
@@ -36,7 +39,10 @@ pub(super) fn mount_private(
 }
 
 fn mount_names(servers: &[IpAddr], addresses: impl Iterator<Item = IpAddr>) -> io::Result<()> {
-    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let text = match servers {
+        [] => of_machine(),
+        servers => servers.iter().map(|server| format!("nameserver {server}\n")).collect(),
+    };
     // It may be a link into a directory that is hidden below.
     let target = fs::canonicalize(RESOLV_CONF);
     // A place in memory for the file, where nothing of the machine is changed: /proc is mounted
@@ -54,6 +60,13 @@ fn mount_names(servers: &[IpAddr], addresses: impl Iterator<Item = IpAddr>) -> i
     let bound = bound.and_then(|()| mount_hosts(addresses));
     unmount("/proc", UnmountFlags::DETACH)?;
     bound
+}
+
+/// What the machine's own says, past a service that is hidden from PROGRAM.
+fn of_machine() -> String {
+    fs::read_to_string(BEHIND_SERVICE)
+        .or_else(|_| fs::read_to_string(RESOLV_CONF))
+        .unwrap_or_default()
 }
 
 /// Names the stack's addresses as this machine, as containers do: a server that asks for the name of the

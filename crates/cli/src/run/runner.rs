@@ -3,12 +3,13 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use intercept::{FirstUse, Observer, Options};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::arguments::Prefixed;
 use super::front::OF_PEER;
@@ -20,7 +21,7 @@ use super::serving::{self, Serving};
 use super::signals::Survived;
 use super::{RunProgram, attached};
 use crate::command::{OF_INIT, hand_down};
-use crate::control::Place;
+use crate::control::{self, Place};
 use crate::lab::{Networks, Running, V6, open};
 use crate::observe::Watcher;
 use crate::{BAD_INPUT, namespace};
@@ -37,10 +38,12 @@ pub(crate) fn runner(arguments: &RunProgram) -> anyhow::Result<ExitCode> {
         return attached::run(arguments, &stdin, &job);
     }
     let published = publish::listen(&arguments.publish)?;
+    // By the number of the command that was typed.
+    let announced = getppid().and_then(control::announce);
     namespace::enter()?;
     // A user namespace makes the kernel forget it.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let network = Network::make(arguments)?;
+    let network = Network::make(arguments, announced)?;
     hand_down(OF_INIT).context("cannot keep the namespace's capabilities")?;
     let kernel = [IpAddr::V4(arguments.line.cidr.address)];
     let mut processes = Processes::start(arguments, &kernel, &network.addresses, &stdin, &job)?;
@@ -123,7 +126,7 @@ struct Network {
 }
 
 impl Network {
-    fn make(arguments: &RunProgram) -> anyhow::Result<Self> {
+    fn make(arguments: &RunProgram, announced: Option<UnixListener>) -> anyhow::Result<Self> {
         let (links, cidr6) = open(&arguments.line, &arguments.run)?;
         let cidr = arguments.line.cidr;
         let v6 = cidr6.map_or(V6::Nothing, V6::Given);
@@ -135,7 +138,7 @@ impl Network {
         if let Some(cidr) = cidr6 {
             addresses.push(Prefixed { address: cidr.stack_address().into(), prefix: cidr.prefix });
         }
-        let running = Running::start(links, networks, &arguments.run, &place)?;
+        let running = Running::start(links, networks, &arguments.run, &place, announced)?;
         Ok(Self { running, addresses, environment })
     }
 }

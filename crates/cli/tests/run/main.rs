@@ -297,6 +297,12 @@ fn a_lab_serves_a_program() {
         .unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("--loss is for the stack"), "{}", stderr(&refused));
+    let refused = Command::new(ESTAB)
+        .args(["lab", "--", ESTAB, "run", "--peer", "true", "--", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--peer is for a run with a stack"), "{}", stderr(&refused));
 }
 
 /// What a child prints, line by line as it comes.

@@ -218,6 +218,67 @@ fn ss_names_the_program_behind_a_socket() {
     assert!(line.ends_with(",fd=3))"), "{line}");
 }
 
+/// In a network of its own, so that no other test's stacks are there.
+fn elsewhere(script: &str) -> Output {
+    let script = format!("cd '{}'; {script}", programs());
+    Command::new("unshare")
+        .args(["-Urn", "sh", "-euc", &script])
+        .env("ESTAB", ESTAB)
+        .env_remove("ESTAB_CONTROL")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn another_terminal_finds_the_stack_of_a_run() {
+    let output = elsewhere(
+        "\"$ESTAB\" ss || echo none $?
+        \"$ESTAB\" run -- ./server & one=$!
+        until \"$ESTAB\" ss -l -p | grep 8080; do sleep 0.02; done
+        \"$ESTAB\" lab -- sleep 1000 & two=$!
+        while \"$ESTAB\" ss > /dev/null 2> several; do sleep 0.02; done
+        cat several >&2; rm several
+        echo told; ESTAB_CONTROL=@estab/0/$two \"$ESTAB\" ip
+        ESTAB_CONTROL=@estab/0/$one \"$ESTAB\" ss -l
+        kill $one $two; wait $one || echo $?; wait $two || echo $?
+        ESTAB_CONTROL=@estab/0/$one \"$ESTAB\" ss || echo gone $?",
+    );
+    let (shown, said) = (stdout(&output), stderr(&output));
+    assert!(shown.starts_with("none 2\n"), "{shown}\n{said}");
+    assert!(shown.contains("users:((\"server\",pid="), "{shown}\n{said}");
+    let (_, told) = shown.split_once("told\n10.77.0.2/24\n").expect(shown);
+    assert!(told.contains(":8080") && told.ends_with("143\n143\ngone 2\n"), "{shown}\n{said}");
+    assert!(said.contains("no stack of yours runs here"), "{said}");
+    assert!(said.contains("2 stacks of yours run here: say which"), "{said}");
+    assert!(said.contains("run -- ./server`") && said.contains("lab -- sleep 1000`"), "{said}");
+}
+
+/// The stack of a device serves programs of other terminals, with its addresses and the machine's names.
+#[test]
+fn a_stack_that_is_up_serves_a_program() {
+    // Where no device can be opened there is none to be up.
+    let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun");
+    if device.is_err() {
+        return;
+    }
+    let output = elsewhere(
+        "\"$ESTAB\" up --tun up0 --cidr 10.9.0.1/24 & up=$!
+        export ESTAB_CONTROL=@estab/0/$up
+        until \"$ESTAB\" ss -l 2> /dev/null; do sleep 0.02; done
+        \"$ESTAB\" run -- sh -c 'cat /etc/resolv.conf; grep ^10.9.0.2 /etc/hosts'
+        \"$ESTAB\" run -- ./server 1 & run=$!
+        until \"$ESTAB\" ss -l | grep 8080; do sleep 0.02; done
+        bash -c 'exec 3<> /dev/tcp/10.9.0.2/8080; printf \"Hello from here\" >&3; cat <&3'
+        wait $run; kill $up; wait $up",
+    );
+    let (shown, said) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(0), "{shown}\n{said}");
+    assert!(shown.contains("Hello from here from 10.9.0.1"), "{shown}\n{said}");
+    let names = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    assert!(shown.contains(&format!("{names}10.9.0.2\t")), "{shown}\n{said}");
+}
+
 #[test]
 fn a_lab_serves_two_programs_with_one_stack() {
     let script = format!(
