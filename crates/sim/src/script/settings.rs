@@ -109,6 +109,8 @@ pub struct Settings {
     pub(super) remote: IpAddr,
     pub(super) bind_port: u16,
     pub(super) connect_port: u16,
+    /// Sockets are of IPv6, packets of IPv4 (`--ip_version=ipv4-mapped-ipv6`).
+    pub(super) mapped: bool,
     pub(super) relaxed: bool,
     /// What left and was not expected is a failure.
     pub(super) minds_leftovers: bool,
@@ -161,6 +163,7 @@ impl Settings {
             remote: Ipv4Addr::new(192, 0, 2, 1).into(),
             bind_port: 8080,
             connect_port: 8080,
+            mapped: false,
             relaxed: options.relaxed,
             minds_leftovers: options.strict,
             log: options.log,
@@ -183,6 +186,14 @@ impl Settings {
             settings.commands(text).map_err(|problem| event.position.failure(problem))?;
         }
         Ok(settings)
+    }
+
+    /// How a program names an address of this script's hosts.
+    pub(super) fn as_named(&self, ip: IpAddr) -> IpAddr {
+        match ip {
+            IpAddr::V4(v4) if self.mapped => v4.to_ipv6_mapped().into(),
+            other => other,
+        }
     }
 
     /// `--name=value`.
@@ -209,6 +220,7 @@ impl Settings {
             "bind_port" => self.bind_port = port()?,
             "connect_port" => self.connect_port = port()?,
             "ip_version" if value == "ipv4" => {}
+            "ip_version" if value == "ipv4-mapped-ipv6" => self.mapped = true,
             "ip_version" if value == "ipv6" => (self.local, self.remote) = (LOCAL_V6, REMOTE_V6),
             "ip_version" => return Err(not_supported(format!("--ip_version={value}"))),
             // An echo that no segment had is always computed from the first one.

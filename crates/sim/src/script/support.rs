@@ -9,10 +9,8 @@ use crate::segment::TcpOption;
 
 /// Words in the arguments of system calls, and what they need.
 pub const MISSING: &[(&str, &str)] = &[
-    ("AF_INET6", "IPv6"),
     ("AF_UNSPEC", "disconnecting with AF_UNSPEC"),
     ("IPPROTO_ICMP", "ICMP sockets"),
-    ("IPPROTO_IPV6", "IPv6"),
     ("IPPROTO_UDP", "UDP sockets"),
     ("IPPROTO_MPTCP", "Multipath TCP"),
     ("IP_FREEBIND", "IP_FREEBIND"),
@@ -25,7 +23,6 @@ pub const MISSING: &[(&str, &str)] = &[
     ("MSG_ZEROCOPY", "MSG_ZEROCOPY"),
     ("SOCK_DGRAM", "UDP sockets"),
     ("SOCK_RAW", "raw sockets"),
-    ("SOL_IPV6", "IPv6"),
     ("SO_MARK", "SO_MARK"),
     ("SO_TIMESTAMPING", "SO_TIMESTAMPING"),
     ("SO_ZEROCOPY", "MSG_ZEROCOPY"),

@@ -120,21 +120,28 @@ fn what_the_stack_does_not_have_is_found_before_anything_fails() {
         assert_eq!(kind(rest), Kind::NotSupported, "{rest}");
     }
     assert_eq!(kind("+0 nonsense"), Kind::Invalid);
-    let mapped = Options {
-        flags: vec![("ip_version".to_string(), "ipv4-mapped-ipv6".to_string())],
-        ..Options::default()
-    };
-    assert_eq!(run_text(OPEN, &mapped).unwrap_err().kind, Kind::NotSupported);
+    assert_eq!(run_text(OPEN, &over("ipv5")).unwrap_err().kind, Kind::NotSupported);
+}
+
+fn over(version: &str) -> Options {
+    let flags = vec![("ip_version".to_string(), version.to_string())];
+    Options { flags, ..Options::default() }
 }
 
 #[test]
 fn a_script_runs_over_ipv6() {
-    let six = Options {
-        flags: vec![("ip_version".to_string(), "ipv6".to_string())],
-        ..Options::default()
-    };
+    let six = over("ipv6");
     run_text(&OPEN.replace("<...>", "<mss 1440>"), &six).unwrap();
     assert!(run_text(&OPEN.replace("<...>", "<mss 1460>"), &six).is_err());
+}
+
+#[test]
+fn a_script_of_sockets_for_both_families_has_packets_of_ipv4() {
+    let mapped = over("ipv4-mapped-ipv6");
+    run_text(&OPEN.replace("<...>", "<mss 1460>"), &mapped).unwrap();
+    let socket = "0 socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP) = 3";
+    run_text(socket, &mapped).unwrap();
+    assert_eq!(run_text(socket, &over("ipv4")).unwrap_err().kind, Kind::NotSupported);
 }
 
 #[test]

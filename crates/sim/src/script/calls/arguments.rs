@@ -33,7 +33,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A `struct sockaddr_in`, or `default` for `...`.
+    /// A `struct sockaddr_in` or `sockaddr_in6`, or `default` for `...`.
     pub(super) fn address(self, index: usize, default: SocketAddr) -> Result<SocketAddr, Problem> {
         let fields = match self.get(index)? {
             Expression::Ellipsis => return Ok(default),
@@ -45,10 +45,12 @@ impl<'a> Arguments<'a> {
             match (name.as_str(), value) {
                 ("sa_family" | "sin_family", Expression::Names(names))
                     if names[..] == ["AF_INET"] => {}
-                ("sa_family" | "sin_family", _) => {
-                    return Err(not_supported("an address that is not AF_INET"));
+                ("sa_family" | "sin6_family", Expression::Names(names))
+                    if names[..] == ["AF_INET6"] && default.is_ipv6() => {}
+                ("sa_family" | "sin_family" | "sin6_family", _) => {
+                    return Err(not_supported("an address of another family"));
                 }
-                ("sin_port", value) => {
+                ("sin_port" | "sin6_port", value) => {
                     let port = u16::try_from(integer(value)?);
                     address.set_port(port.map_err(|_| Problem::from("the port is too big"))?);
                 }
@@ -58,6 +60,9 @@ impl<'a> Arguments<'a> {
                     };
                     let ip = text.parse().map_err(|_| format!("`{text}` is no address"))?;
                     address.set_ip(ip);
+                }
+                ("sin6_addr", Expression::Names(names)) if names[..] == ["in6addr_any"] => {
+                    address.set_ip(Ipv6Addr::UNSPECIFIED.into());
                 }
                 ("sin_addr", Expression::Names(names)) if names[..] == ["INADDR_ANY"] => {
                     address.set_ip(match address.ip() {

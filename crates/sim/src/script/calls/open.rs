@@ -6,13 +6,18 @@ use stack::{ConnectionId, Error, Ready, Shutdown, SocketId};
 
 use super::arguments::Arguments;
 use super::{Attempt, Outcome, failed, result, returned, returned_fd};
-use crate::script::ast::Call;
+use crate::script::ast::{Call, Expression};
 use crate::script::runner::Runner;
 use crate::script::sockets::{Kind, Socket};
 use crate::script::{errno, not_supported};
 
 impl Runner {
     pub(super) fn socket(&mut self, call: &Call, arguments: Arguments<'_>) -> Attempt {
+        let of_v6 =
+            matches!(arguments.get(0)?, Expression::Names(names) if names[..] == ["AF_INET6"]);
+        if of_v6 && self.settings.as_named(self.settings.local).is_ipv4() {
+            return Err(not_supported("AF_INET6 without --ip_version=ipv4-mapped-ipv6 or ipv6"));
+        }
         let kinds = arguments.names(1)?;
         if !kinds.contains(&"SOCK_STREAM") {
             return Err(not_supported(format!("sockets of type {}", kinds.join("|"))));
@@ -25,7 +30,8 @@ impl Runner {
     }
 
     pub(super) fn bind(&mut self, arguments: Arguments<'_>) -> Attempt {
-        let default = SocketAddr::new(self.settings.local, self.settings.bind_port);
+        let local = self.settings.as_named(self.settings.local);
+        let default = SocketAddr::new(local, self.settings.bind_port);
         let address = arguments.address(1, default)?;
         self.sockets.get(arguments.integer(0)?)?.bound = Some(address);
         returned(0)
@@ -34,7 +40,7 @@ impl Runner {
     pub(super) fn listen(&mut self, arguments: Arguments<'_>) -> Attempt {
         let backlog = usize::try_from(arguments.integer(1)?).unwrap_or(0);
         let socket = self.sockets.get(arguments.integer(0)?)?;
-        let any = match self.settings.local {
+        let any = match self.settings.as_named(self.settings.local) {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
@@ -71,7 +77,8 @@ impl Runner {
 
     pub(super) fn connect(&mut self, arguments: Arguments<'_>) -> Attempt {
         let fd = arguments.integer(0)?;
-        let default = SocketAddr::new(self.settings.remote, self.settings.connect_port);
+        let host = self.settings.as_named(self.settings.remote);
+        let default = SocketAddr::new(host, self.settings.connect_port);
         let remote = arguments.address(1, default)?;
         let peer = self.peer_of(remote);
         let socket = self.sockets.get(fd)?;
@@ -88,6 +95,7 @@ impl Runner {
                 self.sockets.connects(fd, id, peer);
                 let local = self.stack.local_address(id).map_err(|error| error.to_string())?;
                 if let Some(peer) = peer {
+                    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
                     self.flow(peer).connects_from(local);
                     self.connects_to(peer);
                 }

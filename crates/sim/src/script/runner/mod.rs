@@ -405,7 +405,7 @@ impl Runner {
 
     /// The number of a remote end, if it is on the remote host.
     pub(super) fn peer_of(&self, remote: SocketAddr) -> Option<u16> {
-        let on_host = remote.ip() == self.settings.remote;
+        let on_host = remote.ip() == self.settings.as_named(self.settings.remote);
         on_host.then(|| remote.port().wrapping_sub(self.settings.connect_port))
     }
 }
