@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sim::world::scenario::Scenario;
 use sim::world::shrink::Address;
 use sim::world::{self, Observer, checker, draw, hunt};
 use wire::time::Instant;
@@ -65,4 +66,27 @@ fn worlds_that_went_wrong_once() {
         }
     }
     assert!(known > 0);
+}
+
+/// Who sends datagrams and pings meets lines that take less than they say, and is not promised what such a
+/// line keeps. What comes all the same is what was sent, and where the line takes it an answer comes.
+#[test]
+fn a_hundred_worlds_that_talk_over_black_holes() {
+    let is_hole = |impairment: &link::Impairment| impairment.longest_packet.is_some();
+    let has_holes = |scenario: &Scenario| {
+        let mut lines = scenario.lines.iter();
+        lines.any(|line| {
+            is_hole(&line.impairment) || line.changes.iter().any(|(_, change)| is_hole(change))
+        })
+    };
+    let talks_over_them = |scenario: &Scenario| !scenario.talks.is_empty() && has_holes(scenario);
+    let worlds = (1..10_000).map(draw::scenario).filter(talks_over_them).take(100);
+    let mut count = 0;
+    for world in worlds {
+        if let Err(violation) = world::run(&world) {
+            panic!("{violation}\n  replay: estab sim --replay {}", world.seed);
+        }
+        count += 1;
+    }
+    assert_eq!(count, 100);
 }

@@ -78,6 +78,11 @@ pub fn scenario(seed: u64) -> Scenario {
     if holes || dice.chance(100) {
         probing(dice, &mut scenario);
     }
+    let dice = &mut Dice::new(seed ^ 0x656c_6f68);
+    if !scenario.talks.is_empty() && dice.chance(300) {
+        black_holes(dice, &mut scenario, heals);
+        probing(dice, &mut scenario);
+    }
     scenario
 }
 

@@ -4,6 +4,8 @@
 //! Nothing is promised of one that is sent while lines are bad, but that what is read is what was
 //! sent. Once lines are healed a question asked again and again has an answer: each line on the way can
 //! take one of them for telling how narrow it is. A question to a port where nobody listens is refused.
+//! Where a line goes on losing what is as long as a question, and says nothing, there may be no answer ever:
+//! who sends datagrams is not told, and does not search (RFC 4821 8).
 
 use std::net::SocketAddr;
 
@@ -21,6 +23,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many questions after the healing may stay without an answer: for each of two lines there, and
 /// two back, one that finds out how narrow it is, and as many that were under way.
 const PATIENCE: u32 = 12;
+/// The headers of IP, of a fragment and of UDP or ICMP, at most.
+const HEADERS: usize = 40 + 8 + 8;
+/// The longest ICMP error (RFC 4443 2.4, RFC 1812 4.3.2.3): a refusal that quotes all of a question.
+const LONGEST_ERROR: usize = 1280;
 
 /// What one talk is like.
 #[derive(Clone, Debug)]
@@ -66,6 +72,8 @@ struct Talking {
     due: Instant,
     /// How many questions were asked after the healing.
     asked: u32,
+    /// A question that is asked after the healing arrives, and so does its answer.
+    promised: bool,
     done: bool,
 }
 
@@ -89,8 +97,9 @@ impl Talks {
             };
             let addresses = [address(plan.client, CLIENT_PORT), address(plan.server, SERVER_PORT)];
             let ends = open(plan, addresses, hosts).expect("a fresh host opens a socket");
+            let promised = is_promised(scenario, plan);
             let (plan, due) = (plan.clone(), Instant::from_millis(1));
-            Talking { plan, addresses, ends, next: 0, due, asked: 0, done: false }
+            Talking { plan, addresses, ends, next: 0, due, asked: 0, promised, done: false }
         };
         let impairments = scenario.lines.iter().flat_map(|line| {
             line.changes.iter().map(|(_, impairment)| impairment).chain([&line.impairment])
@@ -150,6 +159,25 @@ impl Talks {
     }
 }
 
+/// Whether every line on the way there and back takes, once it is healed, a packet that holds the
+/// question, and what answers it.
+fn is_promised(scenario: &Scenario, plan: &Talk) -> bool {
+    let question = plan.length + HEADERS;
+    let answer = if plan.kind == Kind::Refused { LONGEST_ERROR } else { question };
+    let ways = [
+        ((plan.client, plan.server), question),
+        ((plan.server, plan.client), answer.max(question)),
+    ];
+    ways.iter().all(|(way, length)| {
+        let mut lines = scenario.routes.get(way).into_iter().flatten();
+        lines.all(|line| {
+            let line = &scenario.lines[*line];
+            let last = line.changes.last().map_or(line.impairment, |(_, change)| *change);
+            last.longest_packet.is_none_or(|longest| usize::from(longest.get()) >= *length)
+        })
+    })
+}
+
 /// The sockets of both ends.
 fn open(plan: &Talk, addresses: [SocketAddr; 2], hosts: &mut [Host]) -> Result<Ends, Error> {
     let [here, there] = addresses;
@@ -177,6 +205,10 @@ impl Talking {
 
     fn asks(&mut self, host: &mut Host, now: Instant, healed: bool) -> Result<(), String> {
         if self.done || self.due > now {
+            return Ok(());
+        }
+        if self.asked > PATIENCE && !self.promised {
+            self.done = true;
             return Ok(());
         }
         if self.asked > PATIENCE {
