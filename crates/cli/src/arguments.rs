@@ -35,7 +35,7 @@ Start with:
 
 Exit status: 0 success; 1 the peer did not answer, refused or reset; 2 the command cannot work as
 it was given, with one line that says why; for `lab`, the status of its COMMAND, and for `run`, of its
-PROGRAM."
+PROGRAM: 127 when there is none, 126 when it cannot be run."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -76,6 +76,10 @@ fn effect(event: &CallEvent) -> String {
             let ends = event.effect.events.iter().any(|event| segment(event).is_some());
             words.extend(ends.then(|| "ends those that nobody accepted".into()));
         }
+        // Datagrams come without anybody listening.
+        ("bind", _) if succeeded && event.effect.states.is_none() => {
+            words.push("takes the port".into());
+        }
         ("bind", _) if succeeded => words.push("keeps the port; nobody listens there yet".into()),
         _ => {}
     }

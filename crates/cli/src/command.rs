@@ -12,7 +12,7 @@
 //!
 //! When `estab lab` is gone, even by SIGKILL, the lifeline ends: init ends, and with it everything.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -46,28 +46,59 @@ const LIFELINE: &str = "estab-lifeline";
 /// The exit status of a lab whose own processes were killed.
 const KILLED: i32 = 128 + 9;
 
-/// Says early, before anything is made, that COMMAND cannot be run.
-pub(crate) fn check(command: &[OsString]) -> anyhow::Result<()> {
-    let Some(program) = command.first() else { return Ok(()) };
-    let path = Path::new(program);
-    if path.components().count() > 1 {
-        return is_program(path);
-    }
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = |directory: PathBuf| is_program(&directory.join(path)).is_ok();
-    if std::env::split_paths(&paths).any(found) {
-        return Ok(());
-    }
-    bail!("{}: no such program: install it, or give its path", program.display())
+/// A program that cannot be run, with the status that a shell has for it.
+#[derive(Debug)]
+pub(crate) struct CannotRun {
+    pub(crate) program: OsString,
+    pub(crate) why: String,
+    pub(crate) status: u8,
 }
 
-fn is_program(path: &Path) -> anyhow::Result<()> {
-    let metadata = std::fs::metadata(path).with_context(|| path.display().to_string())?;
-    let runnable = rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    if metadata.is_dir() || !runnable {
-        bail!("{}: not a program that this user can run", path.display());
+impl CannotRun {
+    /// There is none.
+    pub(crate) const NOT_FOUND: u8 = 127;
+    /// There is something.
+    pub(crate) const FOUND: u8 = 126;
+
+    /// It looked as if it could be run.
+    pub(crate) fn at_last(program: &OsStr, error: &io::Error) -> Self {
+        let why = format!("cannot run it: {error}");
+        Self { program: program.to_owned(), why, status: Self::FOUND }
     }
-    Ok(())
+}
+
+impl std::fmt::Display for CannotRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.program.display(), self.why)
+    }
+}
+
+impl std::error::Error for CannotRun {}
+
+/// Says early, before anything is made, that COMMAND cannot be run.
+pub(crate) fn check(command: &[OsString]) -> Result<(), CannotRun> {
+    let Some(program) = command.first() else { return Ok(()) };
+    let cannot = |why: String, status| CannotRun { program: program.clone(), why, status };
+    if program.as_encoded_bytes().contains(&b'/') {
+        let path = Path::new(program);
+        std::fs::metadata(path).map_err(|error| cannot(error.to_string(), CannotRun::NOT_FOUND))?;
+        return match is_program(path) {
+            true => Ok(()),
+            false => Err(cannot("not a program that this user can run".into(), CannotRun::FOUND)),
+        };
+    }
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = |directory: PathBuf| is_program(&directory.join(program));
+    if !program.is_empty() && std::env::split_paths(&paths).any(found) {
+        return Ok(());
+    }
+    let why = "no such program: install it, or give its path".into();
+    Err(cannot(why, CannotRun::NOT_FOUND))
+}
+
+fn is_program(path: &Path) -> bool {
+    let runnable = rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    runnable && std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 /// PATH with this program's directory behind the others, so that `estab ss` is found inside a lab
@@ -178,7 +209,7 @@ pub(crate) fn init(command: &[OsString]) -> anyhow::Result<ExitCode> {
     let child = std::process::Command::new(program)
         .args(arguments)
         .spawn()
-        .with_context(|| format!("{}: cannot run it", program.display()))?;
+        .map_err(|error| CannotRun::at_last(program, &error))?;
     let child = pid_of(&child)?;
     hand_signals_on(lifeline, child)?;
     loop {

@@ -34,9 +34,10 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use arguments::{Arguments, Command};
+use command::CannotRun;
 
 /// The exit status when the command line, a file or the machine does not let us do what was asked.
 const BAD_INPUT: u8 = 2;
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             anstream::eprintln!("estab: {error:#}");
-            ExitCode::from(BAD_INPUT)
+            let status = error.downcast_ref::<CannotRun>().map(|error| error.status);
+            ExitCode::from(status.unwrap_or(BAD_INPUT))
         }
     }
 }
@@ -99,9 +101,19 @@ fn usage(error: &clap::Error) -> ExitCode {
     let what = what.split("\n\nFor more").next().unwrap_or_default();
     let words: Vec<&str> = what.split_whitespace().collect();
     let line = words.join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    anstream::eprintln!("estab: {line}; `estab help` and `estab COMMAND --help` explain");
+    let line = line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; ");
+    let hint = if is_a_word(error) { "; a program to run stands behind `--`" } else { "" };
+    anstream::eprintln!("estab: {line}{hint}; `estab help` and `estab COMMAND --help` explain");
     ExitCode::from(BAD_INPUT)
+}
+
+/// Whether what nobody expected is a word and no option, as a program's name is.
+fn is_a_word(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(
+            error.get(ContextKind::InvalidArg),
+            Some(ContextValue::String(word)) if !word.starts_with('-')
+        )
 }
 
 /// Whoever read our output has seen enough: that is success.

@@ -10,6 +10,7 @@ use intercept::filter;
 
 use super::ProgramArguments;
 use super::line::{self, SETUP};
+use crate::command::CannotRun;
 
 /// `estab __program`.
 pub(crate) fn program(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> {
@@ -23,7 +24,7 @@ pub(crate) fn program(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> 
     line.read_exact(&mut [0]).context("the run has ended")?;
     drop(listener);
     let error = Command::new(program).args(words).stdin(stdin).exec();
-    Err(error).with_context(|| format!("{}: cannot run it", program.display()))
+    Err(CannotRun::at_last(program, &error).into())
 }
 
 fn explain(error: std::io::Error) -> anyhow::Error {

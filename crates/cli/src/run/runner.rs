@@ -76,8 +76,8 @@ fn serve(
     let options = options(arguments, bell, trace);
     let serving = serving::serve(&running.stack, listener, options, || ())?;
     let at_work = running.served.add(&serving.handle);
-    if let Some(stack) = addresses.first() {
-        published.start(stack.address)?;
+    if let Some(first) = addresses.first() {
+        published.start(first.address, &running.stack)?;
     }
     processes.begin()?;
     processes.wait()?;

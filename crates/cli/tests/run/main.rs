@@ -50,10 +50,9 @@ fn the_status_is_that_of_the_program() {
 
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 8] = [
         &[],
-        &["--", "/no/such/program"],
-        &["--", "/"],
+        &["true"],
         &["--publish", "80", "--", "true"],
         &["--publish", "9000:1", "--publish", "9000:2", "--", "true"],
         &["--publish", "9000:1/sctp", "--", "true"],
@@ -67,6 +66,36 @@ fn what_is_wrong_is_said_in_one_line() {
         assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
         assert!(output.stdout.is_empty());
     }
+}
+
+/// As a shell has it.
+#[test]
+fn the_status_of_what_cannot_be_run() {
+    let here = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("of-no-use");
+    std::fs::write(&here, "#!/no/such/interpreter\n").unwrap();
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&here, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |program: &str, status| {
+        let output = Command::new(ESTAB)
+            .args(["run", "--", program])
+            .env_remove("ESTAB_CONTROL")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{program}: {}", stderr(&output));
+        let last = stderr(&output).lines().last().unwrap_or_default();
+        assert!(last.starts_with(&format!("estab: {program}: ")), "{}", stderr(&output));
+    };
+    refused("no-such-program", 127);
+    refused("/no/such/program", 127);
+    refused("", 127);
+    refused("/", 126);
+    mode(0o644);
+    refused(&here.display().to_string(), 126);
+    mode(0o755);
+    refused(&here.display().to_string(), 126);
+    std::fs::remove_file(here).unwrap();
 }
 
 #[test]

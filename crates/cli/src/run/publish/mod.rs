@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use estab::Stack;
 
 use super::arguments::{Protocol, Publish};
 
@@ -52,13 +53,13 @@ pub(super) fn listen(ports: &[Publish]) -> anyhow::Result<Published> {
 }
 
 impl Published {
-    /// Carries what comes to PROGRAM, at `stack`.
-    pub(super) fn start(self, stack: IpAddr) -> io::Result<()> {
+    /// Carries what comes to PROGRAM, at `address` of `stack`.
+    pub(super) fn start(self, address: IpAddr, stack: &Stack) -> io::Result<()> {
         for (port, program) in self.0 {
-            let to = SocketAddr::new(stack, program);
+            let (to, stack) = (SocketAddr::new(address, program), stack.clone());
             let carry = move || match port {
                 Port::Tcp(listener) => tcp::accept(&listener, to),
-                Port::Udp(socket) => udp::carry(&socket, to),
+                Port::Udp(socket) => udp::carry(&socket, to, stack),
             };
             thread::Builder::new().name(format!("publish {program}")).spawn(carry)?;
         }

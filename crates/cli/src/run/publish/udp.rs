@@ -6,7 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use estab::Stack;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use stack::SocketEntry;
 
 use super::{AGAIN, AT_ONCE, PATIENCE};
 
@@ -19,9 +21,10 @@ const AT_A_TIME: usize = 64;
 /// The longest datagram, and more.
 const LONGEST: usize = 65_536;
 
-/// Carries datagrams both ways.
-pub(super) fn carry(host: &UdpSocket, to: SocketAddr) {
-    let mut clients = Clients { to, all: Vec::new(), buffer: vec![0; LONGEST] };
+/// Carries datagrams both ways between `host` and PROGRAM, which is at `to` of `stack`.
+pub(super) fn carry(host: &UdpSocket, to: SocketAddr, stack: Stack) {
+    let mut clients =
+        Clients { to, stack, listened: false, all: Vec::new(), buffer: vec![0; LONGEST] };
     loop {
         if clients.turn(host).is_err() {
             thread::sleep(AGAIN);
@@ -32,6 +35,9 @@ pub(super) fn carry(host: &UdpSocket, to: SocketAddr) {
 struct Clients {
     /// PROGRAM.
     to: SocketAddr,
+    stack: Stack,
+    /// It has a socket there, or had one.
+    listened: bool,
     all: Vec<Client>,
     buffer: Vec<u8>,
 }
@@ -40,12 +46,9 @@ struct Client {
     address: SocketAddr,
     /// Connected to PROGRAM's port.
     socket: UdpSocket,
-    begun: Instant,
     used: Instant,
-    /// What it sent last, while PROGRAM may not listen yet.
-    last: Vec<u8>,
-    /// That was refused, and is sent again then.
-    again: Option<Instant>,
+    /// What it sent last, while PROGRAM has no socket yet.
+    early: Option<Vec<u8>>,
 }
 
 impl Clients {
@@ -56,9 +59,7 @@ impl Clients {
         for index in answers {
             self.all[index].answer(host, &mut self.buffer, now);
         }
-        for client in &mut self.all {
-            client.send_again(now);
-        }
+        self.send_early(now);
         self.all.retain(|client| now.saturating_duration_since(client.used) < IDLE);
         for _ in 0..if of_host { AT_A_TIME } else { 0 } {
             match host.recv_from(&mut self.buffer) {
@@ -76,7 +77,7 @@ impl Clients {
         let sockets = std::iter::once(host).chain(self.all.iter().map(|client| &client.socket));
         let mut entries: Vec<_> =
             sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        let wait = if self.all.iter().any(|client| client.again.is_some()) { AGAIN } else { IDLE };
+        let wait = if self.all.iter().any(|client| client.early.is_some()) { AGAIN } else { IDLE };
         let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
         poll(&mut entries, Some(&wait))?;
         let is_ready = |entry: &PollFd<'_>| !entry.revents().is_empty();
@@ -92,8 +93,29 @@ impl Clients {
             Some(index) => index,
             None => self.add(client, now)?,
         };
-        self.all[index].ask(&self.buffer[..length], now);
+        let (client, datagram) = (&mut self.all[index], &self.buffer[..length]);
+        client.used = now;
+        client.early = Some(datagram.to_owned());
+        self.send_early(now);
         Ok(())
+    }
+
+    /// Sends what has waited for PROGRAM's first socket, or has not to.
+    fn send_early(&mut self, now: Instant) {
+        let mut early = self.all.iter_mut().filter(|client| client.early.is_some()).peekable();
+        if early.peek().is_none() {
+            return;
+        }
+        let is_it =
+            |entry: &SocketEntry| entry.protocol == "udp" && entry.local.port() == self.to.port();
+        self.listened = self.listened || self.stack.sockets().iter().any(is_it);
+        for client in early {
+            if self.listened {
+                client.send();
+            } else if now.saturating_duration_since(client.used) >= PATIENCE {
+                client.early = None;
+            }
+        }
     }
 
     /// A new client, in the place of who was silent for the longest time when there are many.
@@ -107,24 +129,17 @@ impl Clients {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(self.to)?;
         socket.set_nonblocking(true)?;
-        let client =
-            Client { address, socket, begun: now, used: now, last: Vec::new(), again: None };
-        self.all.push(client);
+        self.all.push(Client { address, socket, used: now, early: None });
         Ok(self.all.len() - 1)
     }
 }
 
 impl Client {
-    fn ask(&mut self, datagram: &[u8], now: Instant) {
-        self.used = now;
-        self.again = None;
-        self.last.clear();
-        if self.is_early(now) {
-            self.last.extend_from_slice(datagram);
-        }
-        // An error is that of the datagram before, told once; this one was not sent then.
-        if self.socket.send(datagram).is_err_and(|error| is_refusal(&error)) {
-            let _ = self.socket.send(datagram);
+    fn send(&mut self) {
+        let Some(datagram) = self.early.take() else { return };
+        // A refusal is that of the datagram before, told once; this one was not sent then.
+        if self.socket.send(&datagram).is_err_and(|error| is_refusal(&error)) {
+            let _ = self.socket.send(&datagram);
         }
     }
 
@@ -136,23 +151,10 @@ impl Client {
                     self.used = now;
                     let _ = host.send_to(&buffer[..length], self.address);
                 }
-                Err(error) if is_refusal(&error) => {
-                    self.again = (self.is_early(now) && !self.last.is_empty()).then(|| now + AGAIN);
-                }
+                Err(error) if is_refusal(&error) => {}
                 Err(_) => return,
             }
         }
-    }
-
-    /// PROGRAM may listen by now.
-    fn send_again(&mut self, now: Instant) {
-        if self.again.take_if(|again| *again <= now).is_some() {
-            let _ = self.socket.send(&self.last);
-        }
-    }
-
-    fn is_early(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.begun) < PATIENCE
     }
 }
 
