@@ -152,6 +152,9 @@ pub struct Config {
     /// How many groups one UDP socket may be in. 20, Linux's `igmp_max_memberships`: each is looked
     /// through for every datagram to a group.
     pub groups_per_socket: usize,
+    /// How many sources a UDP socket may name for one group, to hear it from them or not to. 64, Linux's
+    /// `mld_max_msf`: the smallest link of IPv6 carries a report of them.
+    pub sources_per_group: usize,
     /// The receive buffer of a TCP socket that set none. From 128 KiB, Linux's `tcp_rmem`, so that
     /// the first round trips of slow start fit, to its 6 MiB: 480 Mbit/s over 100 ms.
     pub receive_buffer: BufferRange,
@@ -222,6 +225,7 @@ impl Default for Config {
             packet_limit: 256,
             icmp_errors_per_second: 1000,
             groups_per_socket: 20,
+            sources_per_group: 64,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
             send_buffer_short_path: 1 << 20,

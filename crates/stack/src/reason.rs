@@ -148,6 +148,7 @@ reasons! {
         MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
         IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
         NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";
+        SourceFiltered: "for a group that nobody here hears from this source", "RFC 9776 3.1";
         NdpConflict: "somebody else says that it has our address", "RFC 4862 5.4.4";
         NdpTentative: "about an address that is not ours yet", "RFC 4862 5.4.3";
         NdpNotForUs: "neighbour discovery about other hosts", "RFC 4861 7.2.5";

@@ -14,6 +14,7 @@ use crate::ip::InterfaceId;
 use crate::ip::autoconf::{LINK_LOCAL, Lease, MAX_DELAY};
 use crate::ip::interfaces::{AddressState, Assigned, Interfaces};
 use crate::ip::ndp::{Message, message};
+use crate::ip::source_filter::Filter;
 use crate::reason::Sent;
 use crate::shared::Shared;
 
@@ -53,7 +54,7 @@ impl Interfaces {
             return;
         }
         self.autoconf.active = true;
-        self.autoconf.groups.joined(shared, id, ipv6::solicited_node(address).into());
+        self.autoconf.groups.came_or_went(shared, id, ipv6::solicited_node(address).into());
         if added.state == AddressState::Tentative {
             let mut nonce = [0; 6];
             self.autoconf.random.fill_bytes(&mut nonce);
@@ -75,9 +76,10 @@ impl Interfaces {
         let autoconf = &mut self.autoconf;
         autoconf.probes.retain(|probe| (probe.interface, probe.address) != (id, address));
         autoconf.leases.retain(|lease| (lease.interface, lease.address) != (id, address));
-        let group = ipv6::solicited_node(address);
-        if self.ethernet_address(id).is_some() && !self.is_in_group(id, group) {
-            self.autoconf.groups.left(shared, id, group.into());
+        let group = ipv6::solicited_node(address).into();
+        if self.ethernet_address(id).is_some() && self.group_filter(id, group) != Filter::EVERYBODY
+        {
+            self.autoconf.groups.came_or_went(shared, id, group);
         }
     }
 

@@ -21,7 +21,9 @@
 //! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
 //! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
 //! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
-//! | `groups` | which groups we are in, and when routers are told | RFC 9776 5, RFC 9777 6 |
+//! | `groups` | which groups we are in, and that routers are told | RFC 9776 5, RFC 9777 6 |
+//! | `source_filter` | from which sources they are heard | RFC 9776 3, RFC 3678 4.1 |
+//! | `group_talk`, `group_record` | when what is told; how much of it one report holds | RFC 9776 5, 4.2 |
 //! | `igmp`, `mld` | how they are told | RFC 9776, RFC 9777 |
 
 mod arp;
@@ -29,6 +31,8 @@ mod autoconf;
 mod dad;
 mod fragment;
 mod gateway;
+mod group_record;
+mod group_talk;
 mod groups;
 mod igmp;
 mod input;
@@ -50,6 +54,7 @@ mod router;
 mod scope;
 mod shortcut;
 mod source;
+mod source_filter;
 mod temporary;
 
 use core::net::IpAddr;
@@ -64,6 +69,8 @@ pub(crate) use path::plausible_mtu;
 pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Route};
 pub(crate) use scope::{with_scope, without_scope};
+pub(crate) use source_filter::Filter;
+pub use source_filter::SourceChange;
 
 /// An interface of a stack; number 0 is its loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
