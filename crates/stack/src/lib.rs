@@ -81,7 +81,9 @@ mod transmit;
 mod udp;
 mod while_busy;
 
-pub use config::{BufferRange, Config, KeepAlive, MtuDiscovery, RtoLimits, TcpOptions, UdpOptions};
+pub use config::{
+    BufferRange, Config, DEFAULT_TTL, KeepAlive, MtuDiscovery, RtoLimits, TcpOptions, UdpOptions,
+};
 pub use counters::Counters;
 pub use dhcp::{DhcpChange, DhcpLease};
 pub use error::Error;

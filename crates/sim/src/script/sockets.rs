@@ -246,7 +246,7 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
         "TCP_MAXSEG" if value == 0 => options.max_segment = None,
         "TCP_MAXSEG" if !MAX_SEGMENT.contains(&value) => return Err(wrong),
         "TCP_MAXSEG" => options.max_segment = u16::try_from(value).ok(),
-        "IP_TTL" => options.ttl = u8::try_from(value).map_err(|_| wrong)?,
+        "IP_TTL" => options.ttl = Some(u8::try_from(value).map_err(|_| wrong)?),
         "IP_TOS" => options.traffic_class = u8::try_from(value).map_err(|_| wrong)?,
         _ => return Err(not_supported(format!("the option {name}")).into()),
     }
@@ -280,7 +280,7 @@ pub(super) fn get(options: &TcpOptions, first: &Config, name: &str) -> Result<i6
             let millis = options.user_timeout.unwrap_or_default().as_millis();
             i64::try_from(millis).unwrap_or(i64::MAX)
         }
-        "IP_TTL" => i64::from(options.ttl),
+        "IP_TTL" => i64::from(options.ttl.unwrap_or(stack::DEFAULT_TTL)),
         "IP_TOS" => i64::from(options.traffic_class),
         _ => return Err(not_supported(format!("the option {name}"))),
     })

@@ -11,8 +11,9 @@ use wire::time::Instant;
 
 use crate::event::AddressFate;
 use crate::ip::InterfaceId;
+use crate::ip::addresses::{AddressState, Assigned};
 use crate::ip::autoconf::{LINK_LOCAL, Lease, MAX_DELAY};
-use crate::ip::interfaces::{AddressState, Assigned, Interfaces};
+use crate::ip::interfaces::Interfaces;
 use crate::ip::ndp::{Message, message};
 use crate::ip::source_filter::Filter;
 use crate::reason::Sent;
@@ -99,7 +100,7 @@ impl Interfaces {
         if self.remove_address(shared, interface, address.into()).is_err() {
             return;
         }
-        self.autoconf.note(interface, address, AddressFate::Duplicate);
+        self.autoconf.note(interface, address.into(), AddressFate::Duplicate);
         match made.filter(|(_, tried, ..)| *tried < MAX_RETRIES) {
             Some((prefix, tried, lifetimes, true)) => {
                 // RFC 8981 3.4, step 7; without room for another there is none.
@@ -121,7 +122,7 @@ impl Interfaces {
         interface: InterfaceId,
         address: Ipv6Addr,
     ) {
-        self.autoconf.note(interface, address, AddressFate::Ready);
+        self.autoconf.note(interface, address.into(), AddressFate::Ready);
         if address.is_unicast_link_local() {
             let due = self.autoconf.soon(shared.now, MAX_DELAY);
             if let Some(link) = self.autoconf.link_mut(interface) {

@@ -191,14 +191,14 @@ impl Socket {
         interfaces: &Interfaces,
         source: Option<IpAddr>,
         destination: IpAddr,
-    ) -> Result<(Option<IpAddr>, u8, bool), Error> {
+    ) -> Result<(Option<IpAddr>, Option<u8>, bool), Error> {
         let Casting { broadcast, ttl, heard_here, interface, .. } = self.casting;
         if destination.is_multicast() {
             let source = match (source, interface) {
                 (None, Some(interface)) => interfaces.source_on(interface, destination),
                 _ => source,
             };
-            return Ok((source, ttl, heard_here));
+            return Ok((source, Some(ttl), heard_here));
         }
         if !interfaces.is_broadcast(destination) {
             return Ok((source, self.ttl, false));
