@@ -255,6 +255,12 @@ pub(crate) struct Run {
     /// No checksum and segmentation offload: every packet whole and complete.
     #[arg(long, help_heading = "The link")]
     pub(crate) no_offload: bool,
+    /// The stack is in this VLAN of the link (IEEE 802.1Q): its frames have the tag, and others are passed
+    /// over. For Ethernet; the kernel's side needs an interface of the VLAN, as `ip link add link estab0 name
+    /// estab0.7 type vlan id 7` makes it.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=4094),
+        help_heading = "The link")]
+    pub(crate) vlan: Option<u16>,
     /// Makes the impairments below repeatable.
     #[arg(long, value_name = "NUMBER", help_heading = "The link")]
     pub(crate) seed: Option<u64>,

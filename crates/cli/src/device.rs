@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use anyhow::{Context, bail};
 use link::netlink::Netlink;
 use link::{Capture, CaptureOptions, PacketSocket, QueueCapture};
-use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder};
+use link::{Impair, Impairment, Layer, Link, Loss, TunBuilder, Vlan};
 use wire::ipv6::MIN_MTU;
 
 use crate::arguments::Run;
@@ -181,9 +181,17 @@ pub(crate) fn wrap(queues: Vec<Box<dyn Link>>, run: &Run) -> anyhow::Result<Vec<
         };
         (seed..=u64::MAX).chain(0..).zip(queues).map(worse).collect()
     };
-    let Some(path) = &run.pcap else { return Ok(queues) };
-    let queues = QueueCapture::all(queues, capture_file(path)?, capture_options())?;
-    Ok(queues.into_iter().map(|queue| Box::new(queue) as Box<dyn Link>).collect())
+    let queues = match &run.pcap {
+        None => queues,
+        Some(path) => {
+            let queues = QueueCapture::all(queues, capture_file(path)?, capture_options())?;
+            queues.into_iter().map(|queue| Box::new(queue) as Box<dyn Link>).collect()
+        }
+    };
+    let Some(id) = run.vlan else { return Ok(queues) };
+    // Outermost, so that a capture shows the tags.
+    let tag = |queue| Ok(Box::new(Vlan::new(queue, id)?) as Box<dyn Link>);
+    queues.into_iter().map(tag).collect()
 }
 
 /// Writes what passes `link` to a pcapng file.

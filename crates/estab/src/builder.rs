@@ -485,9 +485,8 @@ fn add_interface(
             .map_err(|error| explain(error, &format!("{gateway} cannot be a gateway")))?;
     }
     if addressing.dhcp {
-        core.dhcp_start(wire::time::Instant::ZERO, id).map_err(|error| {
-            explain(error, "DHCP is for an Ethernet link with one queue, and takes port 68")
-        })?;
+        core.dhcp_start(wire::time::Instant::ZERO, id)
+            .map_err(|error| explain(error, "DHCP is for an Ethernet link, and takes port 68"))?;
     }
     if addressing.any {
         core.set_any_address(id, true).map_err(|error| explain(error, "not any address"))?;

@@ -308,12 +308,13 @@ macro_rules! stream_accessors {
             self.connection().change_options(|options| options.nodelay = nodelay)
         }
 
-        /// The time to live of packets sent (`IP_TTL`).
+        /// The time to live of packets sent (`IP_TTL`): 64 unless it was set. Over IPv6 what routers
+        /// advertise takes the place of that.
         ///
         /// # Errors
         /// `NetworkDown` when the stack has ended.
         pub fn ttl(&self) -> io::Result<u32> {
-            Ok(self.connection().options()?.ttl.into())
+            Ok(self.connection().options()?.ttl.unwrap_or(stack::DEFAULT_TTL).into())
         }
 
         /// Sets the time to live of packets sent (`IP_TTL`): 1 to 255.
@@ -322,7 +323,7 @@ macro_rules! stream_accessors {
         /// `InvalidInput` for another number, `NetworkDown` when the stack has ended.
         pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
             let ttl = $crate::connection::ttl_from(ttl)?;
-            self.connection().change_options(|options| options.ttl = ttl)
+            self.connection().change_options(|options| options.ttl = Some(ttl))
         }
 
         /// How closing treats what is not delivered yet (`SO_LINGER`).

@@ -1,11 +1,13 @@
 //! UDP as both socket families see it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use stack::{Error, SocketId, UdpId, UdpOptions, UdpReceived, UdpTransmit, Unreachable};
+use stack::{
+    Error, SocketId, SourceChange, UdpId, UdpOptions, UdpReceived, UdpTransmit, Unreachable,
+};
 use wire::time::Instant;
 
 use crate::Stack;
@@ -75,6 +77,26 @@ impl Datagrams {
         f: impl FnOnce(&stack::Stack, UdpId) -> Answer<T>,
     ) -> io::Result<T> {
         self.socket.call(|core, _| f(core, self.id))
+    }
+
+    pub(crate) fn change_source_v4(
+        &self,
+        change: SourceChange,
+        group: Ipv4Addr,
+        source: Ipv4Addr,
+        interface: Ipv4Addr,
+    ) -> io::Result<()> {
+        self.set(|core, id| core.udp_change_source_v4(id, change, group, source, interface))
+    }
+
+    pub(crate) fn change_source_v6(
+        &self,
+        change: SourceChange,
+        group: Ipv6Addr,
+        source: Ipv6Addr,
+        interface: u32,
+    ) -> io::Result<()> {
+        self.set(|core, id| core.udp_change_source_v6(id, change, group, source, interface))
     }
 
     pub(crate) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
@@ -229,7 +251,8 @@ macro_rules! datagram_accessors {
 
         /// Joins a group on the interface that has the address `interface`, an unspecified one leaving
         /// the choice to the routes; the routers of the link are told (RFC 9776). From then on it hears
-        /// what goes to the group and the socket's port there. Filters by source are not offered.
+        /// what goes to the group and the socket's port there, from whomever; for some sources only there
+        /// is [`join_source_v4`](Self::join_source_v4).
         ///
         /// # Errors
         /// `InvalidInput` when it is no group or the socket is one of IPv6, `AddrNotAvailable` when no
@@ -263,6 +286,126 @@ macro_rules! datagram_accessors {
         /// As [`leave_multicast_v4`](Self::leave_multicast_v4).
         pub fn leave_multicast_v6(&self, group: &Ipv6Addr, interface: u32) -> io::Result<()> {
             self.datagrams.set(|core, id| core.udp_leave_v6(id, *group, interface))
+        }
+
+        /// Joins a group for what `source` sends to it, on the interface that
+        /// [`join_multicast_v4`](Self::join_multicast_v4) takes (`IP_ADD_SOURCE_MEMBERSHIP`). Further
+        /// calls add further sources; what others send is not heard. The routers of the link are told,
+        /// and need not bring it.
+        ///
+        /// # Errors
+        /// `InvalidInput` when it is no group or no host, the socket is one of IPv6, or it blocks sources
+        /// of the group; `AddrNotAvailable` when no interface has the address or the source was joined
+        /// already; `QuotaExceeded` beyond [`Config::groups_per_socket`](crate::Config) and
+        /// `sources_per_group`; `NetworkDown` when the stack has ended.
+        pub fn join_source_v4(
+            &self,
+            group: Ipv4Addr,
+            source: Ipv4Addr,
+            interface: Ipv4Addr,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v4(stack::SourceChange::Join, group, source, interface)
+        }
+
+        /// Takes [`join_source_v4`](Self::join_source_v4) back; with its last source the group is left.
+        ///
+        /// # Errors
+        /// `AddrNotAvailable` when the source was not joined; else as
+        /// [`join_source_v4`](Self::join_source_v4).
+        pub fn leave_source_v4(
+            &self,
+            group: Ipv4Addr,
+            source: Ipv4Addr,
+            interface: Ipv4Addr,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v4(stack::SourceChange::Leave, group, source, interface)
+        }
+
+        /// Hears a group that was [joined](Self::join_multicast_v4) from this source no longer
+        /// (`IP_BLOCK_SOURCE`).
+        ///
+        /// # Errors
+        /// `InvalidInput` when the socket is not in the group, or in it for some sources only;
+        /// `AddrNotAvailable` when the source is blocked already; else as
+        /// [`join_source_v4`](Self::join_source_v4).
+        pub fn block_source_v4(
+            &self,
+            group: Ipv4Addr,
+            source: Ipv4Addr,
+            interface: Ipv4Addr,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v4(stack::SourceChange::Block, group, source, interface)
+        }
+
+        /// Hears a source that was [blocked](Self::block_source_v4) again.
+        ///
+        /// # Errors
+        /// `AddrNotAvailable` when it was not; else as [`block_source_v4`](Self::block_source_v4).
+        pub fn unblock_source_v4(
+            &self,
+            group: Ipv4Addr,
+            source: Ipv4Addr,
+            interface: Ipv4Addr,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v4(stack::SourceChange::Unblock, group, source, interface)
+        }
+
+        /// [`join_source_v4`](Self::join_source_v4) for IPv6, on the interface with this number; 0 leaves
+        /// the choice to the routes.
+        ///
+        /// # Errors
+        /// As [`join_source_v4`](Self::join_source_v4).
+        pub fn join_source_v6(
+            &self,
+            group: &Ipv6Addr,
+            source: &Ipv6Addr,
+            interface: u32,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v6(stack::SourceChange::Join, *group, *source, interface)
+        }
+
+        /// [`leave_source_v4`](Self::leave_source_v4) for IPv6.
+        ///
+        /// # Errors
+        /// As [`leave_source_v4`](Self::leave_source_v4).
+        pub fn leave_source_v6(
+            &self,
+            group: &Ipv6Addr,
+            source: &Ipv6Addr,
+            interface: u32,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v6(stack::SourceChange::Leave, *group, *source, interface)
+        }
+
+        /// [`block_source_v4`](Self::block_source_v4) for IPv6.
+        ///
+        /// # Errors
+        /// As [`block_source_v4`](Self::block_source_v4).
+        pub fn block_source_v6(
+            &self,
+            group: &Ipv6Addr,
+            source: &Ipv6Addr,
+            interface: u32,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v6(stack::SourceChange::Block, *group, *source, interface)
+        }
+
+        /// [`unblock_source_v4`](Self::unblock_source_v4) for IPv6.
+        ///
+        /// # Errors
+        /// As [`unblock_source_v4`](Self::unblock_source_v4).
+        pub fn unblock_source_v6(
+            &self,
+            group: &Ipv6Addr,
+            source: &Ipv6Addr,
+            interface: u32,
+        ) -> io::Result<()> {
+            self.datagrams.change_source_v6(
+                stack::SourceChange::Unblock,
+                *group,
+                *source,
+                interface,
+            )
         }
 
         /// Datagrams to groups leave by the interface that has this address (`IP_MULTICAST_IF`); an

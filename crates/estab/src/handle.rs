@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use link::Link;
-use stack::{Config, Counters, DhcpLease, InterfaceId, SocketEntry, State};
+use stack::{Config, Counters, SocketEntry, State};
 
 use crate::StackBuilder;
 use crate::activity::Activity;
@@ -21,7 +21,7 @@ use crate::shared::Shared;
 
 /// How often a graceful stop looks whether everything was delivered, and who waits for a lease whether
 /// it came.
-const DRAIN_POLL: Duration = Duration::from_millis(5);
+pub(crate) const DRAIN_POLL: Duration = Duration::from_millis(5);
 
 /// How long a stop waits until an address is given back to its DHCP server.
 const RELEASE_PATIENCE: Duration = Duration::from_millis(500);
@@ -93,15 +93,17 @@ impl Stack {
     /// Others may have the addresses then (RFC 2131 4.4.6). A server whose hardware address is not
     /// known any more is waited for a little.
     fn give_leases_back(&self) {
-        let first = self.holds[0].shared();
-        let mut leaving = first.call(|engine, now| {
-            engine.stack.dhcp_stop_all(now);
-            engine.stack.is_releasing_leases()
-        });
+        for shard in self.all() {
+            // One that has ended has given back nothing, and cannot any more.
+            let _ = shard.call(|engine, now| engine.stack.dhcp_stop_all(now));
+        }
+        let is_leaving = || {
+            let leaving = self.try_each(|engine| engine.stack.is_releasing_leases());
+            leaving.is_ok_and(|leaving| leaving.contains(&true))
+        };
         let until = Instant::now().checked_add(RELEASE_PATIENCE);
-        while matches!(leaving, Ok(true)) && until.is_some_and(|until| Instant::now() < until) {
+        while is_leaving() && until.is_some_and(|until| Instant::now() < until) {
             thread::sleep(DRAIN_POLL);
-            leaving = first.call(|engine, _| engine.stack.is_releasing_leases());
         }
     }
 
@@ -241,105 +243,9 @@ impl Stack {
         Err(io::Error::new(io::ErrorKind::NotFound, "no queue was attached to this stack"))
     }
 
-    /// What a DHCP server gave the first link's interface, while it has it ([`StackBuilder::dhcp`]).
-    #[must_use]
-    pub fn dhcp_lease(&self) -> Option<DhcpLease> {
-        let lease = self.holds[0].shared().call(|engine, _| {
-            engine.first_interface().and_then(|first| engine.stack.dhcp_lease(first).cloned())
-        });
-        lease.ok().flatten()
-    }
-
-    /// Waits until there is one, at most for `timeout`.
-    ///
-    /// # Errors
-    /// `TimedOut` when no server gave one in time, `NetworkDown` when the stack has ended.
-    pub fn wait_for_lease(&self, timeout: Duration) -> io::Result<DhcpLease> {
-        let deadline = Instant::now().checked_add(timeout);
-        loop {
-            self.rely_on_no_host();
-            if let Some(lease) = self.dhcp_lease() {
-                return Ok(lease);
-            }
-            if let Some(ended) = self.ended() {
-                return Err(ended);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "no DHCP server gave an address",
-                ));
-            }
-            thread::sleep(DRAIN_POLL);
-        }
-    }
-
-    /// Gives the address back to the DHCP server and stops asking.
-    /// [`stop_graceful`](Stack::stop_graceful) does so, too, but not [`stop`](Stack::stop): a lease that
-    /// nobody gave back ends by itself.
-    ///
-    /// # Errors
-    /// `InvalidInput` when no address was asked for, `NetworkDown` when the stack has ended.
-    pub fn release_lease(&self) -> io::Result<()> {
-        let release = |engine: &mut Engine, now| {
-            let first = engine.first_interface().ok_or(stack::Error::InvalidInput)?;
-            engine.stack.dhcp_stop(now, first)
-        };
-        self.holds[0].shared().call(release)?.map_err(from_stack)
-    }
-
-    /// The name servers that a DHCP server or routers told, in no order of preference between them; empty
-    /// after the end.
-    #[must_use]
-    pub fn dns_servers(&self) -> Vec<SocketAddr> {
-        self.holds[0].shared().call(|engine, _| engine.stack.dns_servers()).unwrap_or_default()
-    }
-
-    /// Gives one more address to the first link's interface, `prefix` bits of which are the
-    /// network's.
-    ///
-    /// # Errors
-    /// `InvalidInput` when it is no address for a host or the prefix is too long.
-    pub fn add_address(&self, address: IpAddr, prefix: u8) -> io::Result<()> {
-        self.command(|engine, interface| engine.stack.add_address(interface, address, prefix))
-    }
-
-    /// The addresses of the first link's interface, each with the length of its network's prefix: those
-    /// that it was given, and those that it [made](crate::StackBuilder::autoconfigure), also while it
-    /// still asks whether somebody else has them. Empty after the end.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
-        let of_first = |engine: &mut Engine| {
-            let interface = engine.first_interface();
-            interface.map_or(Vec::new(), |id| engine.stack.addresses(id).collect())
-        };
-        // The shards are alike.
-        self.try_each(of_first).unwrap_or_default().into_iter().next().unwrap_or_default()
-    }
-
-    /// Sends what is for no network of ours to `gateway`, through the first link.
-    ///
-    /// # Errors
-    /// `NetworkUnreachable` or `InvalidInput` when the gateway is in no network of ours.
-    pub fn set_gateway(&self, gateway: IpAddr) -> io::Result<()> {
-        self.command(|engine, interface| engine.stack.set_gateway(interface, gateway))
-    }
-
     /// This thread may be the one that runs the task which carries the frames.
-    fn rely_on_no_host(&self) {
+    pub(crate) fn rely_on_no_host(&self) {
         self.all().for_each(|shard| shard.lead.host_wakes());
-    }
-
-    /// Carries `f` out on each shard. They are alike, so it succeeds on all of them or on none.
-    fn command(
-        &self,
-        f: impl Fn(&mut Engine, InterfaceId) -> Result<(), stack::Error>,
-    ) -> io::Result<()> {
-        let done = self.try_each(|engine| {
-            let interface = engine.first_interface().ok_or(stack::Error::InvalidInput)?;
-            f(engine, interface)
-        })?;
-        done.into_iter().try_for_each(|done| done.map_err(from_stack))
     }
 
     pub(crate) fn new(shards: Shards) -> Self {
@@ -390,12 +296,12 @@ impl Stack {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Shared> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Shared> {
         self.holds.iter().map(|hold| &**hold.shared())
     }
 
     /// What `f` gives on each shard, in order.
-    fn try_each<T>(&self, f: impl Fn(&mut Engine) -> T) -> io::Result<Vec<T>> {
+    pub(crate) fn try_each<T>(&self, f: impl Fn(&mut Engine) -> T) -> io::Result<Vec<T>> {
         self.all().map(|shard| shard.call(|engine, _| f(engine))).collect()
     }
 }

@@ -165,6 +165,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod activity;
+mod addressing;
 mod block;
 pub mod blocking;
 mod builder;
@@ -209,9 +210,10 @@ pub use ping::{Pinger, Pong};
 pub use recording::Recording;
 pub use stack::tcp::congestion;
 pub use stack::{
-    BufferRange, Config, Counters, DhcpLease, Echo, EcnMode, KeepAlive, MtuDiscovery, MtuProbing,
-    NewFlow, OtherProtocols, PendingSyn, Refusal, RtoLimits, SocketEntry, State, TcpInfo,
-    TcpOptions, TraceEvent, UdpOptions, UdpReceived, UdpTransmit, Unreachable,
+    AddressChange, AddressFate, BufferRange, Config, Counters, DEFAULT_TTL, DhcpLease, Echo,
+    EcnMode, KeepAlive, MtuDiscovery, MtuProbing, NewFlow, OtherProtocols, PendingSyn, Refusal,
+    RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent, UdpOptions, UdpReceived,
+    UdpTransmit, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

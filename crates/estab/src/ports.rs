@@ -137,6 +137,11 @@ impl Ports {
         if attached { self.ports.pop() } else { None }
     }
 
+    /// The interfaces of all links.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = InterfaceId> + '_ {
+        self.ports.iter().map(|port| port.interface)
+    }
+
     /// The interface of the first link.
     pub(crate) fn first_interface(&self) -> Option<InterfaceId> {
         self.ports.first().map(|port| port.interface)

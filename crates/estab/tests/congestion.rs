@@ -185,7 +185,7 @@ fn options_that_make_no_sense_are_refused() {
     let world = World::new();
     let (client, _server) = connected(&world, 7, &TcpOptions::default());
     let wrong: [fn(&mut TcpOptions); 5] = [
-        |options| options.ttl = 0,
+        |options| options.ttl = Some(0),
         |options| options.max_segment = Some(0),
         |options| options.max_pacing_rate = Some(0),
         |options| options.rto.min = Duration::from_secs(1000),

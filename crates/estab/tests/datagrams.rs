@@ -76,6 +76,45 @@ fn echo_requests() {
     assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NetworkUnreachable);
 }
 
+/// `IP_ADD_SOURCE_MEMBERSHIP` and `IP_BLOCK_SOURCE`: a group that is heard from some.
+#[test]
+fn a_group_is_heard_from_some_sources() {
+    use std::net::Ipv4Addr;
+    let world = World::new();
+    let (group, any) = (Ipv4Addr::new(232, 1, 2, 3), Ipv4Addr::UNSPECIFIED);
+    let (source, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 1));
+    let hears = UdpSocket::bind(&world.server, "0.0.0.0:5000").unwrap();
+    let says = UdpSocket::bind(&world.client, "0.0.0.0:0").unwrap();
+    hears.set_read_timeout(Some(PATIENCE)).unwrap();
+    // What is said to the group, if it is heard before what is said to the host alone.
+    let is_heard = || {
+        let mut buffer = [0; 9];
+        let mut next = || hears.recv_from(&mut buffer).map(|(length, _)| buffer[..length].to_vec());
+        says.send_to(b"group", (group, 5000)).unwrap();
+        says.send_to(b"host", at(5000)).unwrap();
+        let heard = next().unwrap() == b"group";
+        assert!(!heard || next().unwrap() == b"host");
+        heard
+    };
+    let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(hears.block_source_v4(group, source, any)), ErrorKind::InvalidInput);
+    hears.join_source_v4(group, other, any).unwrap();
+    assert!(!is_heard());
+    hears.join_source_v4(group, source, any).unwrap();
+    assert_eq!(kind(hears.join_source_v4(group, source, any)), ErrorKind::AddrNotAvailable);
+    assert!(is_heard());
+    for source in [source, other] {
+        hears.leave_source_v4(group, source, any).unwrap();
+    }
+    assert!(!is_heard());
+    // Nothing of it is left: the group can be joined anew, for all but one.
+    hears.join_multicast_v4(group, any).unwrap();
+    hears.block_source_v4(group, source, any).unwrap();
+    assert!(!is_heard());
+    hears.unblock_source_v4(group, source, any).unwrap();
+    assert!(is_heard());
+}
+
 /// A group of both families between two stacks, with what `std::net::UdpSocket` calls it.
 #[test]
 fn a_group_is_joined_and_left() {

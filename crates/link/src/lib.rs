@@ -60,6 +60,7 @@ pub mod processes;
 pub mod split;
 mod sys;
 mod tun;
+pub mod vlan;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -75,6 +76,7 @@ pub use crate::netlink::Netlink;
 pub use crate::packet::PacketSocket;
 pub use crate::pair::{PairConfig, PairEnd, pair};
 pub use crate::tun::{Layer, Tun, TunBuilder};
+pub use crate::vlan::Vlan;
 
 /// Something that carries frames.
 ///

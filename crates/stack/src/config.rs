@@ -96,6 +96,10 @@ pub struct Config {
     /// before it is used. 3 (RFC 5227 1.1, PROBE_NUM), which takes four to seven seconds; with 0 it is
     /// used at once.
     pub dhcp_probes: u8,
+    /// Give up an address of IPv4 that the program gave when somebody else goes on claiming it (RFC 5227 2.4
+    /// (b)), instead of defending it for ever ((c)). Off: else who forges two packets takes it away. An
+    /// address from a DHCP server is always given up, for another.
+    pub give_up_addresses: bool,
     /// The secret that addresses make themselves with (RFC 7217 5). `None` derives one from the
     /// stack's seed, so that a host with another seed has other addresses; whoever wants the same
     /// ones each time keeps 16 random bytes.
@@ -152,6 +156,9 @@ pub struct Config {
     /// How many groups one UDP socket may be in. 20, Linux's `igmp_max_memberships`: each is looked
     /// through for every datagram to a group.
     pub groups_per_socket: usize,
+    /// How many sources a UDP socket may name for one group, to hear it from them or not to. 64, Linux's
+    /// `mld_max_msf`: the smallest link of IPv6 carries a report of them.
+    pub sources_per_group: usize,
     /// The receive buffer of a TCP socket that set none. From 128 KiB, Linux's `tcp_rmem`, so that
     /// the first round trips of slow start fit, to its 6 MiB: 480 Mbit/s over 100 ms.
     pub receive_buffer: BufferRange,
@@ -208,6 +215,7 @@ impl Default for Config {
             mtu_probe_interval: Duration::from_secs(600),
             duplicate_address_probes: 1,
             dhcp_probes: 3,
+            give_up_addresses: false,
             stable_secret: None,
             temporary_addresses: false,
             temporary_preferred: Duration::from_secs(24 * 3600),
@@ -222,6 +230,7 @@ impl Default for Config {
             packet_limit: 256,
             icmp_errors_per_second: 1000,
             groups_per_socket: 20,
+            sources_per_group: 64,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
             send_buffer_short_path: 1 << 20,
@@ -295,8 +304,9 @@ pub struct TcpOptions {
     /// `TCP_USER_TIMEOUT` (RFC 5482): give up when sent data stays unacknowledged for this long.
     /// `None` counts retries instead.
     pub user_timeout: Option<Duration>,
-    /// `IP_TTL`. 64 (RFC 1122 3.2.1.7).
-    pub ttl: u8,
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`. `None`, the default, is 64 (RFC 1122 3.2.1.7), or over IPv6 what
+    /// routers advertise (RFC 4861 6.3.4).
+    pub ttl: Option<u8>,
     /// `IP_TOS`: the DSCP, 0. The two bits of ECN belong to the stack, as on Linux.
     pub traffic_class: u8,
     /// `TCP_MAXSEG`: the largest segment to send and to ask for; `None` takes the link's MTU.
@@ -332,6 +342,10 @@ pub struct TcpOptions {
     pub congestion: ControllerFactory,
 }
 
+/// The TTL and hop limit of what is sent where neither a program nor a router says another (RFC 1122
+/// 3.2.1.7, IANA "IP TIME TO LIVE PARAMETER").
+pub const DEFAULT_TTL: u8 = 64;
+
 /// Makes a congestion controller for a connection with the given segment size in bytes.
 pub type ControllerFactory = fn(mss: u32) -> Box<dyn Controller>;
 
@@ -345,7 +359,7 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             user_timeout: None,
-            ttl: 64,
+            ttl: None,
             traffic_class: 0,
             max_segment: None,
             mtu_probing: MtuProbing::default(),
@@ -412,7 +426,7 @@ impl TcpOptions {
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let Self { ttl, max_segment, max_pacing_rate, rto, keepalive, .. } = self;
         let keepalive = keepalive.as_ref();
-        let wrong = *ttl == 0
+        let wrong = *ttl == Some(0)
             || *max_segment == Some(0)
             || *max_pacing_rate == Some(0)
             || rto.initial.is_zero()

@@ -77,6 +77,9 @@ pub enum AddressFate {
     Deprecated,
     /// Its time is over: it was taken away.
     Expired,
+    /// Somebody else claims it, and was told that it is ours (RFC 5227 2.4). Said at most once in ten
+    /// seconds.
+    Claimed,
 }
 
 /// Events on their way to the driver, one entry per socket however much happens to it.

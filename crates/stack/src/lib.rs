@@ -81,7 +81,9 @@ mod transmit;
 mod udp;
 mod while_busy;
 
-pub use config::{BufferRange, Config, KeepAlive, MtuDiscovery, RtoLimits, TcpOptions, UdpOptions};
+pub use config::{
+    BufferRange, Config, DEFAULT_TTL, KeepAlive, MtuDiscovery, RtoLimits, TcpOptions, UdpOptions,
+};
 pub use counters::Counters;
 pub use dhcp::{DhcpChange, DhcpLease};
 pub use error::Error;
@@ -89,7 +91,7 @@ pub use event::{AddressChange, AddressFate, Event, Ready, SocketId};
 pub use flow::{Family, FourTuple};
 pub use icmp::{IcmpReport, Refusal, Unreachable};
 pub use info::{Repair, SocketEntry, TcpInfo};
-pub use ip::InterfaceId;
+pub use ip::{InterfaceId, SourceChange};
 pub use packets::{Echo, OtherProtocols};
 pub use ping::PingReply;
 pub use shard::{Handover, Shard};

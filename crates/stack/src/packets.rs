@@ -2,7 +2,7 @@
 //!
 //! | what comes | setting | otherwise |
 //! |---|---|---|
-//! | ICMP echo requests of either family | [`Echo::HandOver`] | answered, or ignored and counted |
+//! | ICMP echo requests of either family | [`Echo::HandOver`] | answered, refused with ICMP, or ignored, and counted |
 //! | packets of protocols that are not spoken here | [`OtherProtocols::HandOver`] | refused with ICMP and counted |
 //!
 //! Handed over is what is for us, or for any address where that is [taken](Stack::set_any_address), whole
@@ -20,6 +20,7 @@ use wire::{ipv4, ipv6};
 
 use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
+use crate::icmp::{Problem, Unreachable};
 use crate::ip::{Incoming, InterfaceId, Interfaces, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -35,6 +36,9 @@ pub enum Echo {
     Answer,
     /// They are dropped and counted: the host does not answer.
     Ignore,
+    /// Their sender is told by an ICMP error that there is no way: the error counts against
+    /// [`Config::icmp_errors_per_second`](crate::Config).
+    Refuse(Unreachable),
     /// The program gets them, and answers or forwards them as it likes.
     HandOver,
 }
@@ -98,6 +102,13 @@ impl Stack {
         self.packets.unsent += 1;
         self.packets.outgoing.push_back(parked);
         Ok(())
+    }
+
+    /// Its sender is told that there is no way to whom it asked for an echo.
+    pub(crate) fn refuse_echo(&mut self, packet: Incoming, what: Unreachable) {
+        let problem = Problem::Refused(what);
+        self.icmp.report(&mut self.shared, &self.interfaces, &packet, problem);
+        self.discard(packet.received.frame, Dropped::EchoRefused);
     }
 
     /// The program gets a packet.

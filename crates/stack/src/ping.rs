@@ -40,9 +40,6 @@ fn longest_payload(address: IpAddr) -> usize {
     65_535 - header - icmpv4::HEADER_LEN
 }
 
-/// The TTL of requests (RFC 1122 3.2.1.7).
-const TTL: u8 = 64;
-
 /// What came back for an echo request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PingReply {
@@ -76,7 +73,7 @@ pub(crate) struct Pings {
 struct Socket {
     identifier: u16,
     local: Option<IpAddr>,
-    ttl: u8,
+    ttl: Option<u8>,
     replies: VecDeque<PingReply>,
     /// Requests that wait for the link or for a neighbour.
     unsent: usize,
@@ -90,7 +87,7 @@ pub(crate) struct Parked {
     source: Option<IpAddr>,
     destination: IpAddr,
     sequence: u16,
-    ttl: u8,
+    ttl: Option<u8>,
     /// The message; over IPv6 its checksum is made when its source is known.
     message: FrameBuf,
 }
@@ -146,7 +143,8 @@ impl Stack {
         Ok(())
     }
 
-    /// The TTL of the requests that are sent from now on: 64 unless it is set. Who answers with
+    /// The TTL of the requests that are sent from now on: that of [`TcpOptions::ttl`] unless it is set. Who
+    /// answers with
     /// [`IcmpReport::expired`] tells how far they come.
     ///
     /// # Errors
@@ -156,7 +154,7 @@ impl Stack {
         if ttl == 0 {
             return Err(Error::InvalidInput);
         }
-        socket.ttl = ttl;
+        socket.ttl = Some(ttl);
         Ok(())
     }
 
@@ -249,7 +247,7 @@ impl Pings {
                 source: route.source,
                 destination: request.destination,
                 protocol: protocol_for(request.destination),
-                ttl: request.ttl,
+                ttl: request.ttl.unwrap_or(route.hop.ttl),
                 traffic_class: 0,
                 dont_fragment: false,
                 identification,
@@ -348,7 +346,7 @@ impl Pings {
         Ok(self.sockets.insert(Socket {
             identifier,
             local,
-            ttl: TTL,
+            ttl: None,
             replies: VecDeque::new(),
             unsent: 0,
             pending: Pending::default(),

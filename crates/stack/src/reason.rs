@@ -93,7 +93,7 @@ reasons! {
         TimeWaitAck: "TIME-WAIT: their FIN came again, our ACK was lost", "RFC 9293 3.6";
         ResetNobody: "nobody listens here", "RFC 9293 3.10.7.1";
         ResetRefused: "the program decided to refuse the connection", "RFC 9293 3.10.7.2";
-        UnreachableRefused: "the program decided to refuse the flow as unreachable", "RFC 792";
+        UnreachableRefused: "the program decided to refuse this as unreachable", "RFC 792";
         ResetListen: "an ACK without a connection", "RFC 9293 3.10.7.2";
         ResetHandshake: "the handshake acknowledges something never sent", "RFC 9293 3.5.2";
         ResetHalfOpen: "an old connection's segment in a new handshake", "RFC 9293 3.5.2";
@@ -138,6 +138,7 @@ reasons! {
         MalformedFrame: "malformed Ethernet frame", "RFC 894";
         UnknownEtherType: "an EtherType that is not spoken here", "RFC 1122 2.3.1";
         NotOurEthernetAddress: "for another station", "RFC 894";
+        OtherVlan: "for a VLAN, which this link is not", "IEEE 802.1Q 6.9";
         MalformedArp: "malformed ARP packet", "RFC 826";
         UnknownInterface: "from an interface that this stack does not have", "Stack::handle_frame";
         ArpConflict: "an ARP packet in which somebody else claims our address", "RFC 5227 2.4";
@@ -148,6 +149,7 @@ reasons! {
         MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
         IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
         NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";
+        SourceFiltered: "for a group that nobody here hears from this source", "RFC 9776 3.1";
         NdpConflict: "somebody else says that it has our address", "RFC 4862 5.4.4";
         NdpTentative: "about an address that is not ours yet", "RFC 4862 5.4.3";
         NdpNotForUs: "neighbour discovery about other hosts", "RFC 4861 7.2.5";
@@ -179,6 +181,7 @@ reasons! {
         IcmpIgnored: "an ICMP message that needs no answer", "RFC 1122 3.2.2";
         IcmpRateLimited: "too many ICMP answers: this one is withheld", "RFC 1812 4.3.2.8";
         EchoIgnored: "echo requests are to be ignored", "Config::echo";
+        EchoRefused: "echo requests are to be refused", "Config::echo";
         PacketQueueFull: "too many packets wait to be handed over", "Config::packet_limit";
         MalformedUdp: "malformed UDP header", "RFC 768";
         UdpChecksum: "wrong UDP checksum", "RFC 1122 4.1.3.4";

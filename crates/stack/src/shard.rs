@@ -13,6 +13,7 @@
 //! | other ICMP | whoever received it | any shard can answer |
 //! | IGMP, listener discovery | everybody | each shard speaks for its own sockets |
 //! | ARP, neighbour discovery | everybody; who received it answers | each shard knows its neighbours itself |
+//! | what a DHCP server says | by the client's port, like all of UDP | one shard asks, and tells the others |
 //! | a fragment | by addresses and identification | it tells no ports; whole, it goes on to its owner |
 //!
 //! The queue that a frame comes from is the kernel's choice, and its steering is a hint. Who gets
@@ -20,7 +21,9 @@
 //! driver's affair. What a shard opens itself is its own from the start: it takes only ports and
 //! identifiers whose owner it is.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::hash::Hasher;
 use core::net::{IpAddr, SocketAddr};
 
@@ -29,16 +32,21 @@ use wire::ethernet::{self, EtherType};
 use wire::frame::{FrameBuf, Medium, ReceiveMeta};
 use wire::icmpv4::{self, kind};
 use wire::ip::{Outline, Protocol};
-use wire::time::Instant;
+use wire::time::{Duration, Instant};
 use wire::{icmpv6, ipv4, ipv6, tcp, udp};
 
 use crate::binding::Binding;
+use crate::dhcp::News;
 use crate::error::Error;
 use crate::flow::FourTuple;
 use crate::ip::{Came, InterfaceId};
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::stack::Stack;
+
+/// When what a shard had no room for is told to it again: by then it will have looked at some of what
+/// it has.
+const TELL_AGAIN: Duration = Duration::from_millis(10);
 
 /// Which of the shards of a host a stack is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,7 +78,7 @@ impl Shard {
     }
 }
 
-/// A frame on its way to the shard that it belongs to.
+/// A frame on its way to the shard that it belongs to, or what all shards are to know.
 #[derive(Clone, Debug)]
 pub struct Handover {
     /// The shard's number.
@@ -81,6 +89,8 @@ pub struct Handover {
     packet: Option<Came>,
     frame: FrameBuf,
     meta: ReceiveMeta,
+    /// It is no frame, but what its sender learned for all shards.
+    news: Option<Box<News>>,
 }
 
 /// Whose a packet is.
@@ -101,6 +111,9 @@ pub(crate) struct Steering {
     hash: OwnerHash,
     /// Frames for other shards, oldest first.
     handovers: VecDeque<Handover>,
+    /// News for which another shard had no room: it is told again, then.
+    untold: Vec<Handover>,
+    tell_again: Option<Instant>,
     /// The frame at hand came to another shard, which answers it.
     overhears: bool,
 }
@@ -113,6 +126,8 @@ impl Steering {
             shard,
             hash: OwnerHash { key, count: shard.count },
             handovers: VecDeque::new(),
+            untold: Vec::new(),
+            tell_again: None,
             overhears: false,
         }
     }
@@ -146,7 +161,7 @@ impl Steering {
         }
         match self.hash.of_frame(medium, &frame) {
             Owner::Shard(to) if to != self.shard.index => {
-                self.keep(shared, Handover { to, interface, packet: None, frame, meta });
+                self.keep(shared, Handover::of_frame(to, interface, None, frame, meta));
                 None
             }
             Owner::Shard(_) | Owner::Anybody => Some(frame),
@@ -154,7 +169,7 @@ impl Steering {
                 let Shard { index, count } = self.shard;
                 for to in (0..count).filter(|to| *to != index) {
                     let frame = FrameBuf::copy_from(&frame);
-                    self.keep(shared, Handover { to, interface, packet: None, frame, meta });
+                    self.keep(shared, Handover::of_frame(to, interface, None, frame, meta));
                 }
                 Some(frame)
             }
@@ -175,7 +190,7 @@ impl Steering {
         }
         match self.hash.of_packet(&frame) {
             Some(to) if to != self.shard.index => {
-                self.keep(shared, Handover { to, interface, packet: Some(came), frame, meta });
+                self.keep(shared, Handover::of_frame(to, interface, Some(came), frame, meta));
                 None
             }
             _ => Some(frame),
@@ -188,6 +203,27 @@ impl Steering {
             self.handovers.push_back(handover);
         } else {
             refuse(shared, handover);
+        }
+    }
+
+    /// What all other shards are to know. It is never lost, whatever waits for them.
+    pub(crate) fn tell(&mut self, shared: &mut Shared, news: &News) {
+        let Shard { index, count } = self.shard;
+        for to in (0..count).filter(|to| *to != index) {
+            shared.counters.count_handed_over();
+            self.handovers.push_back(Handover::of_news(to, news.clone()));
+        }
+    }
+
+    /// When [`Steering::tell_again`] has something to do.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.tell_again
+    }
+
+    /// Tells what there was no room for.
+    pub(crate) fn tell_again(&mut self, now: Instant) {
+        if self.tell_again.take_if(|due| *due <= now).is_some() {
+            self.handovers.extend(self.untold.drain(..));
         }
     }
 
@@ -236,7 +272,10 @@ impl Stack {
     pub fn handle_handover(&mut self, now: Instant, handover: Handover) {
         self.shared.set_time(now);
         self.shared.counters.count_taken_over();
-        let Handover { interface, packet, frame, meta, .. } = handover;
+        let Handover { interface, packet, frame, meta, news, .. } = handover;
+        if let Some(news) = news {
+            return self.hear_news(*news);
+        }
         if let Some(came) = packet {
             return self.packet_arrives(interface, frame, meta, came);
         }
@@ -245,6 +284,7 @@ impl Stack {
             // Who received it answers it.
             Some((Medium::Ethernet(ours), true)) => {
                 self.interfaces.arp_overheard(&mut self.shared, interface, ours, &frame);
+                self.give_up_contested();
                 self.shared.recycle(frame);
             }
             Some((medium, false)) => {
@@ -258,8 +298,15 @@ impl Stack {
         }
     }
 
-    /// The owner of a frame has no room for it: it is lost, as on a full link.
+    /// The owner of a frame has no room for it: it is lost, as on a full link. What all shards are to know is
+    /// told again a little later.
     pub fn handle_refused_handover(&mut self, handover: Handover) {
+        if handover.news.is_some() {
+            let steering = &mut self.steering;
+            steering.untold.push(handover);
+            steering.tell_again = Some(self.shared.now.after(TELL_AGAIN));
+            return;
+        }
         refuse(&mut self.shared, handover);
     }
 
@@ -283,6 +330,24 @@ impl Stack {
     #[must_use]
     pub fn owner_of_udp_port(&self, port: u16) -> u16 {
         self.steering.hash.of_number(Protocol::UDP, port)
+    }
+}
+
+impl Handover {
+    fn of_frame(
+        to: u16,
+        interface: InterfaceId,
+        packet: Option<Came>,
+        frame: FrameBuf,
+        meta: ReceiveMeta,
+    ) -> Self {
+        Self { to, interface, packet, frame, meta, news: None }
+    }
+
+    fn of_news(to: u16, news: News) -> Self {
+        let (interface, meta) = (InterfaceId::LOOPBACK, ReceiveMeta::default());
+        let news = Some(Box::new(news));
+        Self { to, interface, packet: None, frame: FrameBuf::default(), meta, news }
     }
 }
 

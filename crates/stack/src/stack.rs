@@ -128,6 +128,7 @@ impl Stack {
         if self.interfaces.is_configuring() {
             self.dhcp_timeout();
             self.resolvers_timeout();
+            self.steering.tell_again(self.shared.now);
         }
         self.give_up_fragments();
         self.udp.handle_timeout(&mut self.shared);
@@ -285,7 +286,7 @@ impl Stack {
         if !self.interfaces.is_configuring() {
             return None;
         }
-        [self.dhcp_due(), self.resolvers_due()].into_iter().flatten().min()
+        [self.dhcp_due(), self.resolvers_due(), self.steering.due()].into_iter().flatten().min()
     }
 
     /// The next packet of the protocols that seldom have one.

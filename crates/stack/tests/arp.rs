@@ -213,6 +213,9 @@ fn lies_and_nonsense_are_dropped() {
     host.drops(&request((group, THEM)), Dropped::MalformedArp);
     host.drops(&request((EthernetAddress::BROADCAST, THEM)), Dropped::MalformedArp);
     host.drops(&request((THEIR_HARDWARE, SUBNET_BROADCAST)), Dropped::MalformedArp);
+    // Who claims to be us is told better (RFC 5227 2.4), and not answered.
+    host.arrives(&request((THEIR_HARDWARE, US)));
+    assert_eq!(parse_arp(&host.sends_one()).1.sender_protocol, US);
     host.drops(&request((THEIR_HARDWARE, US)), Dropped::ArpConflict);
     let unknown = arp_frame(Operation(9), (THEIR_HARDWARE, THEM), (OUR_HARDWARE, US));
     host.drops(&unknown, Dropped::MalformedArp);

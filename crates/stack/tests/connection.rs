@@ -227,7 +227,7 @@ fn a_port_can_be_listened_on_while_a_connection_with_it_opens(family: Family) {
 
 /// RFC 9293 3.9.1.9 and 3.9.2, MUST-48 and MUST-49: from the first packet to the reset.
 fn every_packet_has_the_ip_fields_that_the_program_set(family: Family) {
-    let options = TcpOptions { ttl: 7, traffic_class: 0xb8, ..TcpOptions::default() };
+    let options = TcpOptions { ttl: Some(7), traffic_class: 0xb8, ..TcpOptions::default() };
     let mut pair = Pair::over(family, plain());
     let address = family.b(80);
     let listener = pair.b.stack.listen(pair.now, address, 1, options.clone()).unwrap();

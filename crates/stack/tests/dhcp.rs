@@ -138,6 +138,35 @@ fn an_address_that_somebody_has_is_declined() {
     }
 }
 
+/// RFC 5227 2.4 (b): an address in use is defended once, and then given up for another.
+#[test]
+fn an_address_that_somebody_goes_on_claiming_is_declined() {
+    let mut host = asking(Config { dhcp_probes: 0, ..Config::default() });
+    given(&mut host);
+    host.sends();
+    let target = (EthernetAddress::UNSPECIFIED, THEM);
+    let claim = arp_frame(Operation::REQUEST, (THEIR_HARDWARE, US), target);
+    host.arrives(&claim);
+    assert_eq!(parse_arp(&host.sends_one()).1.sender_protocol, US);
+    assert!(host.stack.is_local(US.into()));
+    host.later_millis(1000);
+    host.arrives(&claim);
+    let decline = parse_broadcast(&host.sends_one());
+    assert_eq!(decline.kind, MessageType::DECLINE);
+    assert_eq!(decline.options.requested_address, Some(US));
+    assert!(!host.stack.is_local(US.into()));
+    assert!(passes(&mut host, 9).is_empty(), "RFC 2131 3.1 (5): ten seconds");
+    given_again(&mut host);
+}
+
+/// It asks again, and is given the address again.
+fn given_again(host: &mut Host) {
+    host.later_millis(1000);
+    given(host);
+    host.sends();
+    assert!(host.stack.is_local(US.into()));
+}
+
 #[test]
 fn a_lease_that_ends_takes_everything_with_it() {
     let mut host = asking(Config { dhcp_probes: 0, ..Config::default() });

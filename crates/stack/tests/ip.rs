@@ -205,8 +205,28 @@ fn frames_for_other_stations_and_of_other_types_are_dropped() {
     let bytes = echo(&asked(), b"x");
     host.drops(&frame_to(other, EtherType::IPV4, &bytes), Dropped::NotOurEthernetAddress);
     host.drops(&frame(EtherType::IPV6, &bytes), Dropped::MalformedIp);
-    host.drops(&frame(EtherType::VLAN, &bytes), Dropped::UnknownEtherType);
+    host.drops(&frame(EtherType(0x88cc), &bytes), Dropped::UnknownEtherType);
     host.drops(&frame(EtherType::IPV4, &bytes)[..13], Dropped::MalformedFrame);
+}
+
+/// IEEE 802.1Q 6.9: a tag that says a priority and no VLAN is none; all others are for somebody else.
+#[test]
+fn a_frame_with_a_priority_alone_is_taken() {
+    let mut host = Host::tap();
+    host.arrives(&arp_reply());
+    let packet = echo(&asked(), b"x");
+    let tagged = |bits: [u8; 2]| {
+        let tag = [&bits[..], &EtherType::IPV4.0.to_be_bytes(), &packet].concat();
+        frame(EtherType::VLAN, &tag)
+    };
+    for priority in [0x00, 0x20, 0xf0] {
+        host.arrives(&tagged([priority, 0]));
+        host.sends_one();
+    }
+    host.drops(&tagged([0, 7]), Dropped::OtherVlan);
+    host.drops(&frame(EtherType::VLAN, &[0, 0, 8]), Dropped::MalformedFrame);
+    let stacked = [&[0, 0, 0x81, 0][..], &[0, 0, 8, 0], &packet].concat();
+    host.drops(&frame(EtherType::VLAN, &stacked), Dropped::MalformedFrame);
 }
 
 #[test]

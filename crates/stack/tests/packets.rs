@@ -3,12 +3,12 @@
 mod host;
 
 use estab_stack::reason::{Dropped, Sent};
-use estab_stack::{Config, Echo, Error, Event, OtherProtocols, Ready, SocketId};
+use estab_stack::{Config, Echo, Error, Event, OtherProtocols, Ready, SocketId, Unreachable};
 use host::*;
 use wire::ethernet::EtherType;
 use wire::frame::Medium;
 use wire::ip::Protocol;
-use wire::{checksum, ipv4, ipv6};
+use wire::{checksum, icmpv4, icmpv6, ipv4, ipv6};
 
 /// Stream Control Transmission Protocol.
 const SCTP: Protocol = Protocol(132);
@@ -32,6 +32,32 @@ fn echo_requests_are_ignored_where_that_is_wanted() {
     host.drops(&echo_v4(), Dropped::EchoIgnored);
     host.drops(&echo_v6(), Dropped::EchoIgnored);
     assert_eq!(host.stack.poll_packet(), None);
+}
+
+/// To whatever address they go, with the error of each family; not more of them than of all errors.
+#[test]
+fn echo_requests_are_refused_where_that_is_wanted() {
+    let echo_setting = Echo::Refuse(Unreachable::Host);
+    let mut host = v6::with(Config { echo: echo_setting, ..Config::default() });
+    host.stack.set_any_address(host.interface, true).unwrap();
+    let far = echo(&ipv4::Header { destination: FAR, ..header(Protocol::ICMP) }, b"ping");
+    host.arrives(&far);
+    let bytes = host.sends_one();
+    let (ip, icmp, quoted) = parse_icmp(&bytes);
+    assert_eq!((ip.source, ip.destination), (FAR, THEM));
+    let code = icmpv4::UnreachableCode::HOST;
+    assert_eq!(icmp, icmpv4::Header::DestinationUnreachable { code, next_hop_mtu: 0 });
+    assert_eq!(quoted, far);
+    host.arrives(&echo_v6());
+    let bytes = host.sends_one();
+    let (_, icmp, _) = v6::parse_icmp(&bytes);
+    let code = icmpv6::UnreachableCode::ADDRESS;
+    assert_eq!(icmp, icmpv6::Header::DestinationUnreachable { code });
+    for _ in 0..2000 {
+        host.arrives(&far);
+    }
+    assert!(host.sends().len() < 1200 && host.dropped(Dropped::IcmpRateLimited) > 800);
+    assert_eq!(host.dropped(Dropped::EchoRefused), 2002);
 }
 
 #[test]

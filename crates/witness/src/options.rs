@@ -136,7 +136,7 @@ fn set(options: &mut TcpOptions, level: i32, name: i32, value: &[u8]) -> Result<
         }
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => return Err(libc::EINVAL),
         (libc::IPPROTO_IP, libc::IP_TTL) => {
-            options.ttl = u8::try_from(value).map_err(|_| libc::EINVAL)?;
+            options.ttl = Some(u8::try_from(value).map_err(|_| libc::EINVAL)?);
         }
         (libc::IPPROTO_IP, libc::IP_TOS) => {
             options.traffic_class = u8::try_from(value).map_err(|_| libc::EINVAL)?;
@@ -173,7 +173,7 @@ fn get(options: &TcpOptions, config: &Config, level: i32, name: i32) -> Result<V
             name.resize(16, 0);
             return Ok(name);
         }
-        (libc::IPPROTO_IP, libc::IP_TTL) => i32::from(options.ttl),
+        (libc::IPPROTO_IP, libc::IP_TTL) => i32::from(options.ttl.unwrap_or(stack::DEFAULT_TTL)),
         (libc::IPPROTO_IP, libc::IP_TOS) => i32::from(options.traffic_class),
         _ => return Err(libc::ENOPROTOOPT),
     };

@@ -20,6 +20,7 @@ mod redirect;
 mod redis;
 mod traceroute;
 mod udp_segments;
+mod vlan;
 pub(crate) mod way;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -167,6 +168,7 @@ fn all() -> Vec<Case> {
         multicast::cases(),
         half_close::cases(),
         udp_segments::cases(),
+        vlan::cases(),
         fetch::pages(),
         program::cases(),
     ]

@@ -122,7 +122,7 @@ impl Socket {
         let settings = self.settings.ip;
         match option {
             IP_TTL if udp => of_int(settings.ttl.into()),
-            IP_TTL => of_int(self.settings.tcp(network).ttl.into()),
+            IP_TTL => of_int(self.settings.tcp(network).ttl.unwrap_or(estab::DEFAULT_TTL).into()),
             IP_TOS if !udp => of_int(self.settings.tcp(network).traffic_class.into()),
             IP_TOS => of_int(settings.class.into()),
             IP_MTU_DISCOVER if udp => {
@@ -263,7 +263,7 @@ impl Socket {
                 self.settings.ip.ttl = ttl;
                 udp.set(|udp| udp.set_ttl(ttl.into()))
             }
-            Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = ttl),
+            Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = Some(ttl)),
         }
     }
 

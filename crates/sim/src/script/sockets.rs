@@ -247,7 +247,7 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
         "TCP_MAXSEG" if !MAX_SEGMENT.contains(&value) => return Err(wrong),
         "TCP_MAXSEG" => options.max_segment = u16::try_from(value).ok(),
         "IPV6_V6ONLY" => options.only_v6 = value != 0,
-        "IP_TTL" => options.ttl = u8::try_from(value).map_err(|_| wrong)?,
+        "IP_TTL" => options.ttl = Some(u8::try_from(value).map_err(|_| wrong)?),
         "IP_TOS" => options.traffic_class = u8::try_from(value).map_err(|_| wrong)?,
         _ => return Err(not_supported(format!("the option {name}")).into()),
     }
@@ -282,7 +282,7 @@ pub(super) fn get(options: &TcpOptions, first: &Config, name: &str) -> Result<i6
             i64::try_from(millis).unwrap_or(i64::MAX)
         }
         "IPV6_V6ONLY" => i64::from(options.only_v6),
-        "IP_TTL" => i64::from(options.ttl),
+        "IP_TTL" => i64::from(options.ttl.unwrap_or(stack::DEFAULT_TTL)),
         "IP_TOS" => i64::from(options.traffic_class),
         _ => return Err(not_supported(format!("the option {name}"))),
     })

@@ -213,9 +213,12 @@ impl Client {
         }
     }
 
-    /// Somebody else has the address that was given to us (RFC 2131 4.4.1, RFC 5227 2.1.1).
+    /// Somebody else has the address that was given to us (RFC 2131 4.4.1, RFC 5227 2.1.1), or claims the
+    /// one that we have (2.4).
     pub(super) fn handle_conflict(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let State::Probing { lease, .. } = &self.state else { return };
+        let held = self.held.as_ref().map(|held| &held.lease);
+        let lease = if let State::Probing { lease, .. } = &self.state { Some(lease) } else { held };
+        let Some(lease) = lease else { return };
         let (address, server) = (lease.address, lease.server);
         let mut message = self.message(MessageType::DECLINE, now);
         message.options.requested_address = Some(address);

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `client` | the state machine: what to ask, when, and what an answer means |
 //! | this one | what carries it out: a UDP socket, ARP, addresses and routes |
+//! | `news` | what the shard that asks tells the others |
 //! | `resolvers` | the name servers that routers and DHCP servers of both families tell |
 
 mod client;
+mod news;
 mod resolvers;
 
 use alloc::collections::VecDeque;
@@ -25,6 +27,7 @@ use wire::time::{Duration, Instant};
 use wire::{ipv4, udp};
 
 use crate::UdpId;
+use crate::config::DEFAULT_TTL;
 use crate::error::Error;
 use crate::ip::{InterfaceId, LinkHeader};
 use crate::reason::{Dropped, Sent};
@@ -33,6 +36,7 @@ use crate::trace::What;
 use crate::transmit::{Body, HeaderBuf, Packet};
 
 use client::{Action, Client};
+pub(crate) use news::News;
 pub(crate) use resolvers::Resolvers;
 
 /// How many changes wait to be fetched. The oldest are lost beyond that.
@@ -80,7 +84,8 @@ pub struct DhcpChange {
 /// The clients of a stack.
 #[derive(Debug)]
 pub(crate) struct Dhcp {
-    socket: UdpId,
+    /// What the clients send from; `None` where another shard has them.
+    socket: Option<UdpId>,
     rng: ChaCha12Rng,
     links: Vec<Link>,
     /// Messages to everybody on a link.
@@ -91,48 +96,56 @@ pub(crate) struct Dhcp {
 #[derive(Debug)]
 struct Link {
     interface: InterfaceId,
-    client: Client,
+    /// `None`: another shard has it, and tells what becomes of it.
+    client: Option<Client>,
+    lease: Option<DhcpLease>,
     /// What it took from the server and gives back.
     taken: Option<(Ipv4Addr, Option<Ipv4Addr>)>,
     /// It said that it needs the address no longer, and goes when that is sent.
     leaving: bool,
 }
 
+impl Dhcp {
+    fn new(rng: &mut impl Rng) -> Self {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let (links, broadcasts, changes) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        Self { socket: None, rng: ChaCha12Rng::from_seed(seed), links, broadcasts, changes }
+    }
+}
+
 /// Addresses from a DHCP server.
 impl Stack {
     /// Gets an address for `interface` from a DHCP server, with a route to its network and one through
     /// its routers (the first, and the others where it is dead), and keeps it for as long as the server prolongs it;
-    /// [`Stack::poll_dhcp_change`] tells. The UDP port 68 is taken for that.
+    /// [`Stack::poll_dhcp_change`] tells. The UDP port 68 is taken for that. Of several shards the one that
+    /// owns the port asks, and tells the others: it is to be called on each of them.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for an interface that is no Ethernet link, and for one of several shards;
-    /// [`Error::AddressInUse`] when somebody else has port 68.
+    /// [`Error::InvalidInput`] for an interface that is no Ethernet link; [`Error::AddressInUse`] when
+    /// somebody else has port 68.
     pub fn dhcp_start(&mut self, now: Instant, interface: InterfaceId) -> Result<(), Error> {
         self.shared.set_time(now);
-        let hardware = self.interfaces.ethernet_address(interface);
-        let hardware = hardware.filter(|_| self.shard().count() == 1);
-        let hardware = hardware.ok_or(Error::InvalidInput)?;
-        if self.dhcp.is_none() {
+        let hardware = self.interfaces.ethernet_address(interface).ok_or(Error::InvalidInput)?;
+        let asks = self.steering.owns_udp_port(CLIENT_PORT);
+        if asks && self.dhcp.as_ref().is_none_or(|dhcp| dhcp.socket.is_none()) {
             let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), CLIENT_PORT);
             let socket = self.udp_bind(local)?;
-            let mut seed = [0; 32];
-            self.interfaces.discovery_rng().fill_bytes(&mut seed);
-            let (rng, links) = (ChaCha12Rng::from_seed(seed), Vec::new());
-            let (broadcasts, changes) = (VecDeque::new(), VecDeque::new());
-            self.dhcp =
-                Some(alloc::boxed::Box::new(Dhcp { socket, rng, links, broadcasts, changes }));
+            self.dhcp_mut().socket = Some(socket);
         }
         self.interfaces.begin_configuring();
-        let Some(dhcp) = &mut self.dhcp else { return Ok(()) };
-        if dhcp.links.iter().all(|link| link.interface != interface) {
-            let client = Client::new(hardware, self.shared.config.dhcp_probes, self.shared.now);
-            dhcp.links.push(Link { interface, client, taken: None, leaving: false });
+        let (probes, now) = (self.shared.config.dhcp_probes, self.shared.now);
+        let links = &mut self.dhcp_mut().links;
+        if links.iter().all(|link| link.interface != interface) {
+            let client = asks.then(|| Client::new(hardware, probes, now));
+            links.push(Link { interface, client, lease: None, taken: None, leaving: false });
         }
         Ok(())
     }
 
     /// Gives the address of `interface` back to its server and stops asking (RFC 2131 4.4.6). The address
-    /// goes once that is sent.
+    /// goes once that is sent. Of several shards it is the one that asks which does so, whatever is said
+    /// to the others.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when no client runs there.
@@ -142,8 +155,9 @@ impl Stack {
         let dhcp = self.dhcp.as_mut().ok_or(Error::InvalidInput)?;
         let link = dhcp.links.iter_mut().find(|link| link.interface == interface);
         let link = link.ok_or(Error::InvalidInput)?;
+        let Some(client) = &mut link.client else { return Ok(()) };
         link.leaving = true;
-        if let Some(action) = link.client.release(now, &mut dhcp.rng) {
+        if let Some(action) = client.release(now, &mut dhcp.rng) {
             self.carry_out(interface, action);
         }
         Ok(())
@@ -170,7 +184,7 @@ impl Stack {
     #[must_use]
     pub fn dhcp_lease(&self, interface: InterfaceId) -> Option<&DhcpLease> {
         let links = &self.dhcp.as_ref()?.links;
-        links.iter().find(|link| link.interface == interface)?.client.lease()
+        links.iter().find(|link| link.interface == interface)?.lease.as_ref()
     }
 
     /// The next change of a lease. Beyond 64 the oldest are lost.
@@ -182,7 +196,7 @@ impl Stack {
     #[must_use]
     pub fn dns_servers(&self) -> Vec<SocketAddr> {
         let links = self.dhcp.iter().flat_map(|dhcp| &dhcp.links);
-        let leases = links.filter_map(|link| link.client.lease());
+        let leases = links.filter_map(|link| link.lease.as_ref());
         let v4 = leases.flat_map(|lease| &lease.dns_servers);
         let mut all: Vec<SocketAddr> = Vec::new();
         let v4 = v4.map(|&server| SocketAddr::new(server.into(), 53));
@@ -202,7 +216,8 @@ impl Stack {
 
     /// When [`Stack::dhcp_timeout`] has something to do.
     pub(crate) fn dhcp_due(&self) -> Option<Instant> {
-        self.dhcp.as_ref()?.links.iter().filter_map(|link| link.client.due()).min()
+        let clients = self.dhcp.as_ref()?.links.iter().filter_map(|link| link.client.as_ref());
+        clients.filter_map(Client::due).min()
     }
 
     /// Looks at what came, and gives the next message for everybody on a link.
@@ -216,7 +231,7 @@ impl Stack {
     }
 
     fn read_dhcp_messages(&mut self) {
-        let Some(socket) = self.dhcp.as_ref().map(|dhcp| dhcp.socket) else { return };
+        let Some(socket) = self.dhcp.as_ref().and_then(|dhcp| dhcp.socket) else { return };
         let now = self.shared.now;
         let mut buffer = [0; LONGEST_MESSAGE];
         while let Ok((length, _)) = self.udp_receive_from(socket, &mut buffer) {
@@ -244,12 +259,32 @@ impl Stack {
         });
     }
 
+    /// Somebody else goes on claiming `address`: where it was lent, it is given up for another. Whether it
+    /// was.
+    pub(crate) fn dhcp_address_claimed(
+        &mut self,
+        interface: InterfaceId,
+        address: Ipv4Addr,
+    ) -> bool {
+        if self.taken(interface).is_none_or(|(taken, _)| taken != address) {
+            return false;
+        }
+        let now = self.shared.now;
+        self.for_each_client(|client, _, actions| {
+            if client.lease().is_some_and(|lease| lease.address == address) {
+                client.handle_conflict(now, actions);
+            }
+        });
+        true
+    }
+
     /// Who gave its address back goes when the message is on its way.
     fn finish_leaving(&mut self) {
         let Some(dhcp) = &self.dhcp else { return };
         let leaving: Vec<_> =
             dhcp.links.iter().filter(|link| link.leaving).map(|link| link.interface).collect();
-        if leaving.is_empty() || self.udp.is_sending(dhcp.socket) {
+        let sends = dhcp.socket.is_some_and(|socket| self.udp.is_sending(socket));
+        if leaving.is_empty() || sends {
             return;
         }
         for interface in leaving {
@@ -267,8 +302,9 @@ impl Stack {
         let Some(dhcp) = &mut self.dhcp else { return };
         let mut all = Vec::new();
         for link in dhcp.links.iter_mut().filter(|link| !link.leaving) {
+            let Some(client) = &mut link.client else { continue };
             let mut actions = Vec::new();
-            f(&mut link.client, &mut dhcp.rng, &mut actions);
+            f(client, &mut dhcp.rng, &mut actions);
             all.extend(actions.into_iter().map(|action| (link.interface, action)));
         }
         all.into_iter().for_each(|(interface, action)| self.carry_out(interface, action));
@@ -281,20 +317,30 @@ impl Stack {
                 dhcp.broadcasts.push_back((interface, message, source));
             }
             Action::Unicast(message, server) => {
-                let (id, now) = (dhcp.socket, self.shared.now);
+                let (Some(id), now) = (dhcp.socket, self.shared.now) else { return };
                 let to = SocketAddr::new(server.into(), SERVER_PORT);
                 // Without a way to the server it is asked again, or all are.
                 let _ = self.udp_send_to(now, id, &message.to_bytes(), to);
             }
             Action::Probe(address) => self.interfaces.probe_v4(interface, address),
-            Action::Bind(lease) => self.bind_lease(interface, lease),
-            Action::Unbind => self.unbind_lease(interface),
+            Action::Bind(lease) => {
+                self.tell_shards(&News::Lease(interface, Some(lease.clone())));
+                if self.bind_lease(interface, lease.clone()) {
+                    self.interfaces.announce_v4(interface, lease.address);
+                }
+            }
+            Action::Unbind => {
+                self.tell_shards(&News::Lease(interface, None));
+                self.unbind_lease(interface);
+            }
         }
     }
 
-    fn bind_lease(&mut self, interface: InterfaceId, lease: DhcpLease) {
+    /// What the server gave is ours. Whether the address is new.
+    fn bind_lease(&mut self, interface: InterfaceId, lease: DhcpLease) -> bool {
         let router = lease.routers.first().copied();
         let taken = Some((lease.address, router));
+        let mut is_new = false;
         if self.taken(interface) != taken {
             self.give_back(interface);
             // The program may have given the interface the same address: then it stays the program's.
@@ -305,10 +351,11 @@ impl Stack {
                     let _ = self.add_gateway(interface, (*other).into());
                 }
                 self.set_taken(interface, Some((lease.address, routed)));
-                self.interfaces.announce_v4(interface, lease.address);
+                is_new = true;
             }
         }
         self.note_change(DhcpChange { interface, lease: Some(lease) });
+        is_new
     }
 
     fn unbind_lease(&mut self, interface: InterfaceId) {
@@ -338,6 +385,8 @@ impl Stack {
 
     fn note_change(&mut self, change: DhcpChange) {
         let Some(dhcp) = &mut self.dhcp else { return };
+        let of_interface = dhcp.links.iter_mut().filter(|link| link.interface == change.interface);
+        of_interface.for_each(|link| link.lease.clone_from(&change.lease));
         if dhcp.changes.len() >= CHANGES_LIMIT {
             dhcp.changes.pop_front();
         }
@@ -368,7 +417,7 @@ impl Stack {
             source,
             destination,
             protocol: Protocol::UDP,
-            ttl: self.shared.config.tcp.ttl,
+            ttl: self.shared.config.tcp.ttl.unwrap_or(DEFAULT_TTL),
             traffic_class: 0,
             identification: 0,
             dont_fragment: true,

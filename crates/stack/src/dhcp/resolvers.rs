@@ -10,6 +10,7 @@ use wire::dhcpv6::{self, CLIENT_PORT, Message, MessageType, SERVER_PORT, option}
 use wire::ethernet::EthernetAddress;
 use wire::time::{Duration, Instant};
 
+use super::News;
 use crate::UdpId;
 use crate::ip::{InterfaceId, with_scope};
 use crate::reason::Dropped;
@@ -85,6 +86,14 @@ impl Resolvers {
         }
     }
 
+    /// A DHCP server told these for an interface, and no others any more.
+    pub(super) fn told(&mut self, interface: InterfaceId, servers: &[Ipv6Addr], until: Instant) {
+        self.known.retain(|known| !(known.by_dhcp && known.interface == interface));
+        for &server in servers {
+            self.learn(interface, server, Some(until), true);
+        }
+    }
+
     /// The servers, as a program sends to them.
     pub(super) fn servers(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let address = |known: &Known| {
@@ -151,7 +160,7 @@ impl Stack {
     fn begin_request(&mut self, interface: InterfaceId) {
         if self.interfaces.resolvers.socket.is_none() {
             let local = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), CLIENT_PORT);
-            // The program, or another shard, has the port: then it sees to it.
+            // The program has the port, and sees to it; or another shard, which tells what it hears.
             let Ok(socket) = self.udp_bind(local) else { return };
             self.interfaces.resolvers.socket = Some(socket);
         }
@@ -199,10 +208,9 @@ impl Stack {
         request.answered = true;
         request.due = now.after(refresh.max(LEAST_REFRESH));
         let (interface, until) = (request.interface, request.due.after(LEAST_REFRESH));
-        resolvers.known.retain(|known| !(known.by_dhcp && known.interface == interface));
-        for &server in &message.dns_servers {
-            resolvers.learn(interface, server, Some(until), true);
-        }
+        resolvers.told(interface, &message.dns_servers, until);
+        let servers = message.dns_servers.iter().copied().take(LIMIT).collect();
+        self.tell_shards(&News::Resolvers(interface, servers, until.since(now)));
     }
 }
 

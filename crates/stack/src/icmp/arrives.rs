@@ -7,7 +7,7 @@ use wire::icmpv4::{self, Header, Quoted, Timestamps, kind};
 use wire::ip::Protocol;
 use wire::ipv4;
 
-use super::{IcmpError, Reply, TTL};
+use super::{IcmpError, Reply};
 use crate::FourTuple;
 use crate::ip::Incoming;
 use crate::packets::Echo;
@@ -64,6 +64,7 @@ impl Stack {
         match self.shared.config.echo {
             Echo::Answer => {}
             Echo::Ignore => return self.discard(packet.received.frame, Dropped::EchoIgnored),
+            Echo::Refuse(what) => return self.refuse_echo(packet, what),
             Echo::HandOver => return self.hand_over(packet),
         }
         let options = self.recorded(&packet);
@@ -74,7 +75,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
-            ttl: TTL,
+            ttl: None,
             options,
             message,
             kind: "ICMP echo reply",
@@ -119,7 +120,7 @@ impl Stack {
             source: packet.received.destination,
             destination: packet.received.source,
             traffic_class: packet.received.traffic_class,
-            ttl: TTL,
+            ttl: None,
             options: wire::ipv4::Options::NONE,
             message,
             kind: "ICMP timestamp reply",

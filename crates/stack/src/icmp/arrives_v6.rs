@@ -7,7 +7,7 @@ use wire::icmpv6::{self, Header, Quoted, kind};
 use wire::ip::Protocol;
 
 use super::arrives::{About, Quote};
-use super::{IcmpError, Reply, TTL};
+use super::{IcmpError, Reply};
 use crate::ip::Incoming;
 use crate::packets::Echo;
 use crate::reason::{Dropped, Sent};
@@ -85,6 +85,7 @@ impl Stack {
         match self.shared.config.echo {
             Echo::Answer => {}
             Echo::Ignore => return self.discard(packet.received.frame, Dropped::EchoIgnored),
+            Echo::Refuse(what) => return self.refuse_echo(packet, what),
             Echo::HandOver => return self.hand_over(packet),
         }
         let mut message = packet.received.frame;
@@ -94,7 +95,7 @@ impl Stack {
             source: from.into(),
             destination: source.into(),
             traffic_class: packet.received.traffic_class,
-            ttl: TTL,
+            ttl: None,
             options: wire::ipv4::Options::NONE,
             message,
             kind: "ICMPv6 echo reply",

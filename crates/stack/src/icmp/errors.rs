@@ -11,7 +11,7 @@ use wire::ip::Protocol;
 use wire::ipv6::Answer;
 use wire::time::{Duration, Instant};
 
-use super::{Icmp, Reply, TTL};
+use super::{Icmp, Reply, Unreachable};
 use crate::ip::{Incoming, InterfaceId, Interfaces};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
@@ -42,6 +42,8 @@ pub(crate) enum Problem {
     },
     /// Something in or behind the headers of IPv6 makes no sense.
     Headers(Answer),
+    /// The program wants it to be refused.
+    Refused(Unreachable),
 }
 
 impl Icmp {
@@ -82,7 +84,7 @@ impl Icmp {
             } else {
                 0
             },
-            ttl: TTL,
+            ttl: None,
             options: wire::ipv4::Options::NONE,
             message: FrameBuf::from(message),
             kind,
@@ -105,6 +107,7 @@ impl Problem {
             Problem::Headers(Answer { pointer, .. }) => {
                 Header::ParameterProblem { code: 0, pointer: u8::try_from(pointer).unwrap_or(0) }
             }
+            Problem::Refused(what) => unreachable(what.code()),
         }
     }
 
@@ -123,6 +126,7 @@ impl Problem {
             Problem::Parameter { pointer } => {
                 parameter(ParameterCode::ERRONEOUS_FIELD, u32::from(pointer))
             }
+            Problem::Refused(what) => what.header_v6(),
         }
     }
 
@@ -132,6 +136,7 @@ impl Problem {
             Problem::ProtocolUnreachable => "ICMP protocol unreachable",
             Problem::ReassemblyTimeout => "ICMP time exceeded",
             Problem::Parameter { .. } | Problem::Headers(_) => "ICMP parameter problem",
+            Problem::Refused(_) => "ICMP unreachable",
         }
     }
 
@@ -142,6 +147,7 @@ impl Problem {
             Problem::ProtocolUnreachable | Problem::Parameter { .. } | Problem::Headers(_) => {
                 "ICMPv6 parameter problem"
             }
+            Problem::Refused(_) => "ICMPv6 unreachable",
         }
     }
 
@@ -151,6 +157,7 @@ impl Problem {
             Problem::ProtocolUnreachable => Sent::ProtocolUnreachable,
             Problem::ReassemblyTimeout => Sent::ReassemblyTimeExceeded,
             Problem::Parameter { .. } | Problem::Headers(_) => Sent::ParameterProblem,
+            Problem::Refused(_) => Sent::UnreachableRefused,
         }
     }
 }

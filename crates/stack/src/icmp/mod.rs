@@ -40,9 +40,6 @@ pub use refusal::{Refusal, Unreachable};
 
 use errors::TokenBucket;
 
-/// The TTL and hop limit of our answers (RFC 1122 3.2.1.7, IANA "IP TIME TO LIVE PARAMETER").
-const TTL: u8 = 64;
-
 /// A stack's ICMP, its echo sockets aside.
 #[derive(Debug)]
 pub(crate) struct Icmp {
@@ -64,8 +61,8 @@ pub(crate) struct Reply {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) traffic_class: u8,
-    /// TTL or hop limit.
-    pub(crate) ttl: u8,
+    /// TTL or hop limit; `None` is what the way has.
+    pub(crate) ttl: Option<u8>,
     /// What is recorded on the way, over IPv4.
     pub(crate) options: ipv4::Options,
     /// The message with its checksum.
@@ -175,7 +172,7 @@ fn emit(
         source: reply.source,
         destination: reply.destination,
         protocol: protocol_for(reply.destination),
-        ttl: reply.ttl,
+        ttl: reply.ttl.unwrap_or(route.hop.ttl),
         traffic_class: reply.traffic_class,
         dont_fragment: false,
         identification: interfaces.identification(&route, reply.destination),

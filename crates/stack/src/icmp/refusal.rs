@@ -9,7 +9,7 @@ use wire::tcp::{Flags, Options, Timestamps};
 use wire::{icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 
 use super::errors::ERROR_TRAFFIC_CLASS;
-use super::{Icmp, Reply, TTL, protocol_for};
+use super::{Icmp, Reply, protocol_for};
 use crate::FourTuple;
 use crate::ip::InterfaceId;
 use crate::reason::{Dropped, Sent};
@@ -105,7 +105,7 @@ impl Icmp {
             traffic_class: if to.is_ipv4() { ERROR_TRAFFIC_CLASS } else { 0 },
             message: FrameBuf::from(message),
             kind: if to.is_ipv4() { "ICMP unreachable" } else { "ICMPv6 unreachable" },
-            ttl: TTL,
+            ttl: None,
             options: wire::ipv4::Options::NONE,
             reason: Sent::UnreachableRefused,
         };
@@ -126,7 +126,7 @@ impl Unreachable {
         bytes
     }
 
-    fn code(self) -> icmpv4::UnreachableCode {
+    pub(super) fn code(self) -> icmpv4::UnreachableCode {
         use icmpv4::UnreachableCode;
         match self {
             Self::Network => UnreachableCode::NETWORK,
@@ -137,7 +137,7 @@ impl Unreachable {
         }
     }
 
-    fn header_v6(self) -> icmpv6::Header {
+    pub(super) fn header_v6(self) -> icmpv6::Header {
         use icmpv6::{ParameterCode, UnreachableCode};
         let code = match self {
             Self::Network => UnreachableCode::NO_ROUTE,

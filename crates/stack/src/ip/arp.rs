@@ -38,6 +38,9 @@ impl Interfaces {
             self.note_probed(interface, &packet);
         }
         if let Some(reason) = self.objection_to(&packet, interface, ours) {
+            if reason == Dropped::ArpConflict {
+                self.address_claimed(shared, interface, ours, &packet, true);
+            }
             return shared.drop_packet(None, reason);
         }
         let for_us = self.has_address(interface, packet.target_protocol.into());
@@ -52,7 +55,7 @@ impl Interfaces {
     }
 
     /// Another shard received an ARP packet, and answers it where it asks: there is only something to
-    /// learn from it.
+    /// learn from it, of others and of who has our addresses.
     pub(crate) fn arp_overheard(
         &mut self,
         shared: &mut Shared,
@@ -64,8 +67,15 @@ impl Interfaces {
             wire::ethernet::View::new(frame).map(|view| arp::Packet::parse(view.payload()));
         // What is wrong with it was counted where it came.
         let Some(Ok(packet)) = packet else { return };
-        if self.objection_to(&packet, interface, ours).is_none() {
-            self.learn_from(shared, interface, &packet);
+        if !self.probed.is_empty() {
+            self.note_probed(interface, &packet);
+        }
+        match self.objection_to(&packet, interface, ours) {
+            None => drop(self.learn_from(shared, interface, &packet)),
+            Some(Dropped::ArpConflict) => {
+                self.address_claimed(shared, interface, ours, &packet, false);
+            }
+            Some(_) => {}
         }
     }
 

@@ -15,9 +15,10 @@ use wire::time::{Duration, Instant};
 use crate::error::Error;
 use crate::event::{AddressChange, AddressFate};
 use crate::ip::InterfaceId;
+use crate::ip::addresses::AddressState;
 use crate::ip::dad::Probe;
 use crate::ip::groups::Groups;
-use crate::ip::interfaces::{AddressState, Interfaces};
+use crate::ip::interfaces::Interfaces;
 use crate::ip::neighbor::REACHABLE_TIME;
 use crate::ip::opaque::opaque_address;
 use crate::ip::prefix::Prefix;
@@ -61,6 +62,8 @@ pub(super) struct Link {
     pub(super) interface: InterfaceId,
     /// What routers say that the link takes (RFC 4861 4.6.4).
     pub(super) mtu: Option<u16>,
+    /// The hop limit that they advertise for what is sent (RFC 4861 6.3.2, CurHopLimit).
+    pub(super) hop_limit: Option<u8>,
     /// How often routers were asked, and when they are again.
     pub(super) solicitation: Option<(u8, Instant)>,
     /// The router that the default route leads through.
@@ -146,6 +149,11 @@ impl Autoconf {
         self.links.iter().find(|link| link.interface == interface)?.mtu
     }
 
+    /// The hop limit that routers advertise.
+    pub(super) fn hop_limit(&self, interface: InterfaceId) -> Option<u8> {
+        self.links.iter().find(|link| link.interface == interface)?.hop_limit
+    }
+
     /// Whether a question with these options is one of ours that came back.
     pub(super) fn is_our_probe(&self, options: &Options<'_>) -> bool {
         let nonce = options.iter().find_map(|option| match option {
@@ -169,11 +177,11 @@ impl Autoconf {
         self.links.iter_mut().find(|link| link.interface == interface)
     }
 
-    pub(super) fn note(&mut self, interface: InterfaceId, address: Ipv6Addr, fate: AddressFate) {
+    pub(super) fn note(&mut self, interface: InterfaceId, address: IpAddr, fate: AddressFate) {
         if self.changes.len() >= CHANGES_LIMIT {
             self.changes.pop_front();
         }
-        self.changes.push_back(AddressChange { interface, address: address.into(), fate });
+        self.changes.push_back(AddressChange { interface, address, fate });
     }
 }
 
@@ -204,7 +212,13 @@ impl Interfaces {
             return Ok(());
         }
         self.autoconf.active = true;
-        let link = Link { interface, mtu: None, solicitation: None, default_router: None };
+        let link = Link {
+            interface,
+            mtu: None,
+            hop_limit: None,
+            solicitation: None,
+            default_router: None,
+        };
         self.autoconf.links.push(link);
         match self.link_local(interface) {
             None => self.make_address(shared, interface, LINK_LOCAL, 0).map(|_| ()),
@@ -280,12 +294,12 @@ impl Interfaces {
         for (interface, address) in old {
             if self.has_address(interface, address.into()) {
                 self.set_state(interface, address.into(), AddressState::Deprecated);
-                self.autoconf.note(interface, address, AddressFate::Deprecated);
+                self.autoconf.note(interface, address.into(), AddressFate::Deprecated);
             }
         }
         for (interface, address) in gone {
             if self.remove_address(shared, interface, address.into()).is_ok() {
-                self.autoconf.note(interface, address, AddressFate::Expired);
+                self.autoconf.note(interface, address.into(), AddressFate::Expired);
             }
         }
         let routers = self.autoconf.routers.iter().filter(|router| router.until <= now);

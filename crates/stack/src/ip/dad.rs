@@ -11,9 +11,11 @@ use wire::time::Instant;
 
 use crate::event::AddressFate;
 use crate::ip::InterfaceId;
+use crate::ip::addresses::{AddressState, Assigned};
 use crate::ip::autoconf::{LINK_LOCAL, Lease, MAX_DELAY};
-use crate::ip::interfaces::{AddressState, Assigned, Interfaces};
+use crate::ip::interfaces::Interfaces;
 use crate::ip::ndp::{Message, message};
+use crate::ip::source_filter::Filter;
 use crate::reason::Sent;
 use crate::shared::Shared;
 
@@ -53,7 +55,7 @@ impl Interfaces {
             return;
         }
         self.autoconf.active = true;
-        self.autoconf.groups.joined(shared, id, ipv6::solicited_node(address).into());
+        self.autoconf.groups.came_or_went(shared, id, ipv6::solicited_node(address).into());
         if added.state == AddressState::Tentative {
             let mut nonce = [0; 6];
             self.autoconf.random.fill_bytes(&mut nonce);
@@ -75,9 +77,10 @@ impl Interfaces {
         let autoconf = &mut self.autoconf;
         autoconf.probes.retain(|probe| (probe.interface, probe.address) != (id, address));
         autoconf.leases.retain(|lease| (lease.interface, lease.address) != (id, address));
-        let group = ipv6::solicited_node(address);
-        if self.ethernet_address(id).is_some() && !self.is_in_group(id, group) {
-            self.autoconf.groups.left(shared, id, group.into());
+        let group = ipv6::solicited_node(address).into();
+        if self.ethernet_address(id).is_some() && self.group_filter(id, group) != Filter::EVERYBODY
+        {
+            self.autoconf.groups.came_or_went(shared, id, group);
         }
     }
 
@@ -97,7 +100,7 @@ impl Interfaces {
         if self.remove_address(shared, interface, address.into()).is_err() {
             return;
         }
-        self.autoconf.note(interface, address, AddressFate::Duplicate);
+        self.autoconf.note(interface, address.into(), AddressFate::Duplicate);
         match made.filter(|(_, tried, ..)| *tried < MAX_RETRIES) {
             Some((prefix, tried, lifetimes, true)) => {
                 // RFC 8981 3.4, step 7; without room for another there is none.
@@ -119,7 +122,7 @@ impl Interfaces {
         interface: InterfaceId,
         address: Ipv6Addr,
     ) {
-        self.autoconf.note(interface, address, AddressFate::Ready);
+        self.autoconf.note(interface, address.into(), AddressFate::Ready);
         if address.is_unicast_link_local() {
             let due = self.autoconf.soon(shared.now, MAX_DELAY);
             if let Some(link) = self.autoconf.link_mut(interface) {

@@ -7,7 +7,8 @@ use core::net::IpAddr;
 
 use crate::error::Error;
 use crate::ip::InterfaceId;
-use crate::ip::interfaces::{Interfaces, is_link_local_host};
+use crate::ip::addresses::is_link_local_host;
+use crate::ip::interfaces::Interfaces;
 use crate::ip::prefix::Prefix;
 use crate::stack::Stack;
 

@@ -8,10 +8,10 @@ use wire::frame::{FrameBuf, TransmitMeta};
 use wire::igmp::{self, Message, Record};
 use wire::ip::Protocol;
 use wire::ipv4::{self, Ipv4Option};
-use wire::membership::RecordKind;
 use wire::time::Duration;
 
-use crate::ip::groups::{Due, Question};
+use crate::ip::group_record::{GroupRecord, Sizes, pack};
+use crate::ip::group_talk::{Due, Query};
 use crate::ip::interfaces::Interfaces;
 use crate::ip::output::LinkHeader;
 use crate::ip::{Incoming, InterfaceId};
@@ -24,8 +24,9 @@ use crate::transmit::{Body, HeaderBuf, Packet};
 /// header.
 const BEFORE_RECORDS: usize = ipv4::MIN_HEADER_LEN + 4 + igmp::HEADER_LEN;
 
-/// The length of a record without sources in bytes.
+/// The lengths of a record without sources, and of a source, in bytes.
 const RECORD_LEN: usize = 8;
+const SOURCE_LEN: usize = 4;
 
 /// A message about groups on its way to the link.
 #[derive(Debug)]
@@ -64,8 +65,10 @@ impl Interfaces {
         }
         match parsed {
             Message::Query(query) => {
-                let question = Question {
+                let sources = query.v3.map_or(&[][..], |v3| v3.sources);
+                let question = Query {
                     group: (!query.group.is_unspecified()).then_some(query.group.into()),
+                    sources: sources.iter().map(|&octets| Ipv4Addr::from(octets).into()).collect(),
                     version: query.version(),
                     max_response: Duration::from_millis(query.max_response_time().into()),
                 };
@@ -77,7 +80,7 @@ impl Interfaces {
                 Ok(())
             }
             Message::ReportV1 { group } | Message::ReportV2 { group } => {
-                self.autoconf.groups.overheard(shared.now, interface, group.into());
+                self.membership_overheard(shared, interface, group.into());
                 Ok(())
             }
             Message::Leave { .. } | Message::Report(_) | Message::Unknown { .. } => {
@@ -93,19 +96,16 @@ impl Interfaces {
         if due.version < 3 {
             return self.report_old(due, &ours);
         }
-        self.report_records(interface, &due.changes);
-        let asked = if due.general { &ours } else { &due.specific };
-        let state = asked.iter().filter(|group| ours.contains(group));
-        let state: Vec<_> = state.map(|&group| (group, RecordKind::IS_EXCLUDE)).collect();
-        self.report_records(interface, &state);
+        self.report_records(interface, self.changed_records(due));
+        self.report_records(interface, self.answers(due, &ours));
     }
 
     /// A message for each group, which goes to the group itself; of version 1 nobody says that he
     /// leaves (RFC 9776 7.2.1, RFC 2236 3).
     fn report_old(&mut self, due: &Due, ours: &[IpAddr]) {
-        let joins = due.changes.iter().filter(|(_, kind)| *kind == RecordKind::TO_EXCLUDE);
-        let asked = due.specific.iter().filter(|group| ours.contains(group));
-        for group in joins.map(|(group, _)| group).chain(asked) {
+        let changed = due.changes.iter().map(|(group, _)| group);
+        let asked = due.specific.iter().map(|(group, _)| group);
+        for group in changed.clone().chain(asked).filter(|group| ours.contains(group)) {
             let IpAddr::V4(group) = *group else { continue };
             let message = match due.version {
                 1 => Message::ReportV1 { group },
@@ -113,19 +113,22 @@ impl Interfaces {
             };
             self.push_report(due.interface, group, &message);
         }
-        let leaves = due.changes.iter().filter(|(_, kind)| *kind == RecordKind::TO_INCLUDE);
-        for (group, _) in leaves.filter(|_| due.version == 2) {
+        let left = changed.filter(|group| due.version == 2 && !ours.contains(group));
+        for group in left {
             let IpAddr::V4(group) = *group else { continue };
             self.push_report(due.interface, igmp::ALL_ROUTERS, &Message::Leave { group });
         }
     }
 
-    fn report_records(&mut self, interface: InterfaceId, said: &[(IpAddr, RecordKind)]) {
+    fn report_records(&mut self, interface: InterfaceId, records: Vec<GroupRecord>) {
         let mtu = self.capabilities(interface).map_or(0, |link| usize::from(link.mtu));
-        let at_once = (mtu.saturating_sub(BEFORE_RECORDS) / RECORD_LEN).max(1);
-        for said in said.chunks(at_once) {
-            let records = said.iter().filter_map(|&(group, kind)| match group {
-                IpAddr::V4(group) => Some(Record { kind, group, sources: &[] }),
+        let room = mtu.saturating_sub(BEFORE_RECORDS);
+        let sizes = Sizes { room, record: RECORD_LEN, source: SOURCE_LEN };
+        for report in pack(records, sizes) {
+            let sources: Vec<Vec<[u8; 4]>> = report.iter().map(octets_of_sources).collect();
+            let records = report.iter().zip(&sources);
+            let records = records.filter_map(|(record, sources)| match record.group {
+                IpAddr::V4(group) => Some(Record { kind: record.kind, group, sources }),
                 IpAddr::V6(_) => None,
             });
             let mut bytes = alloc::vec![0; igmp::report_len(records.clone())];
@@ -191,6 +194,14 @@ impl Interfaces {
         let meta = TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() };
         Some(Packet { interface, header_len: end, body: Body::Frame(FrameBuf::from(bytes)), meta })
     }
+}
+
+fn octets_of_sources(record: &GroupRecord) -> Vec<[u8; 4]> {
+    let sources = record.sources.iter().filter_map(|source| match source {
+        IpAddr::V4(source) => Some(source.octets()),
+        IpAddr::V6(_) => None,
+    });
+    sources.collect()
 }
 
 fn name_of(message: &Message<'_>) -> &'static str {

@@ -95,6 +95,9 @@ impl Stack {
         if header.destination != ours && !to_group {
             return self.discard(frame, Dropped::NotOurEthernetAddress);
         }
+        if header.ethertype == EtherType::VLAN {
+            return self.tagged_arrives(interface, frame, meta);
+        }
         frame.advance(header.encoded_len());
         let came = if to_group { Came::ToLinkGroup } else { Came::ToUs };
         match header.ethertype {
@@ -107,9 +110,30 @@ impl Stack {
             }
             EtherType::ARP => {
                 self.interfaces.arp_arrives(&mut self.shared, interface, ours, &frame);
+                self.give_up_contested();
                 self.shared.recycle(frame);
             }
             _ => self.discard(frame, Dropped::UnknownEtherType),
+        }
+    }
+
+    /// A frame with a tag. One that says no more than a priority is in no VLAN (IEEE 802.1Q 6.9.1): it is
+    /// looked at anew without it.
+    fn tagged_arrives(&mut self, interface: InterfaceId, mut frame: FrameBuf, meta: ReceiveMeta) {
+        const ADDRESSES: usize = 12;
+        let tag = match ethernet::Tagged::parse(&frame) {
+            Ok((tagged, _)) => tagged.tag,
+            Err(_) => return self.discard(frame, Dropped::MalformedFrame),
+        };
+        if tag.is_none_or(|tag| !tag.is_priority_only()) {
+            return self.discard(frame, Dropped::OtherVlan);
+        }
+        frame.copy_within(..ADDRESSES, ethernet::Tag::LEN);
+        frame.advance(ethernet::Tag::LEN);
+        if self.steering.is_alone() {
+            self.frame_arrives(interface, frame, meta);
+        } else {
+            self.frame_arrives_at_shard(interface, frame, meta);
         }
     }
 

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
 use wire::ipv6;
-use wire::membership::RecordKind;
 use wire::mld::{self, Message, Record};
 use wire::time::Duration;
 
-use crate::ip::groups::{Due, Question, is_never_told};
+use crate::ip::group_record::{GroupRecord, Sizes, pack};
+use crate::ip::group_talk::{Due, Query};
+use crate::ip::groups::is_never_told;
 use crate::ip::interfaces::Interfaces;
 use crate::ip::{Incoming, InterfaceId, ndp};
 use crate::reason::{Dropped, Sent};
@@ -19,8 +20,9 @@ use crate::shared::Shared;
 /// What a packet has before the records of a report, in bytes: IPv6, router alert, the report's header.
 const BEFORE_RECORDS: usize = ipv6::HEADER_LEN + 8 + 8;
 
-/// The length of a record without sources in bytes.
+/// The lengths of a record without sources, and of a source, in bytes.
 const RECORD_LEN: usize = 20;
+const SOURCE_LEN: usize = 16;
 
 impl Interfaces {
     /// A router asks who listens, or in version 1 somebody says that he does.
@@ -41,8 +43,10 @@ impl Interfaces {
         let message = Message::parse(&ip, alert, &packet.received.frame);
         match message.map_err(|_| Dropped::MalformedMld)? {
             Message::Query(query) => {
-                let question = Question {
+                let sources = query.v2.map_or(&[][..], |v2| v2.sources);
+                let question = Query {
                     group: (!query.group.is_unspecified()).then_some(query.group.into()),
+                    sources: mld::addresses(sources).map(IpAddr::V6).collect(),
                     version: if query.v2.is_some() { 2 } else { 1 },
                     max_response: Duration::from_millis(query.max_response_time().into()),
                 };
@@ -52,7 +56,7 @@ impl Interfaces {
                 groups.asked(shared, random, interface, false, question, &ours);
             }
             Message::ReportV1 { group } => {
-                self.autoconf.groups.overheard(shared.now, interface, group.into());
+                self.membership_overheard(shared, interface, group.into());
             }
             Message::Done { .. } | Message::Report(_) => return Err(Dropped::IcmpIgnored),
         }
@@ -65,31 +69,23 @@ impl Interfaces {
         if due.version == 1 {
             return self.report_v1(due, &ours);
         }
-        self.report(due.interface, &due.changes);
-        let asked = if due.general { &ours } else { &due.specific };
-        let state = asked.iter().filter(|group| ours.contains(group));
-        let state: Vec<_> = state.map(|&group| (group, RecordKind::IS_EXCLUDE)).collect();
-        self.report(due.interface, &state);
+        self.report(due.interface, self.changed_records(due));
+        self.report(due.interface, self.answers(due, &ours));
     }
 
     /// A message for each group, which goes to the group itself (RFC 2710 3).
     fn report_v1(&mut self, due: &Due, ours: &[IpAddr]) {
-        for &(group, kind) in &due.changes {
-            let IpAddr::V6(group) = group else { continue };
-            match kind {
-                RecordKind::TO_INCLUDE => self.say(
-                    due.interface,
-                    ipv6::group::ALL_ROUTERS,
-                    &Message::Done { group },
-                    "ICMPv6 listener done",
-                ),
-                _ => self.report_one(due.interface, group),
-            }
-        }
-        for group in due.specific.iter().filter(|group| ours.contains(group)) {
+        let changed = due.changes.iter().map(|(group, _)| group);
+        let asked = due.specific.iter().map(|(group, _)| group);
+        for group in changed.clone().chain(asked).filter(|group| ours.contains(group)) {
             if let IpAddr::V6(group) = *group {
                 self.report_one(due.interface, group);
             }
+        }
+        for group in changed.filter(|group| !ours.contains(group)) {
+            let IpAddr::V6(group) = *group else { continue };
+            let done = Message::Done { group };
+            self.say(due.interface, ipv6::group::ALL_ROUTERS, &done, "ICMPv6 listener done");
         }
     }
 
@@ -97,20 +93,20 @@ impl Interfaces {
         self.say(interface, group, &Message::ReportV1 { group }, "ICMPv6 listener report");
     }
 
-    fn report(&mut self, interface: InterfaceId, said: &[(IpAddr, RecordKind)]) {
+    fn report(&mut self, interface: InterfaceId, mut records: Vec<GroupRecord>) {
         let mtu = self.capabilities(interface).map_or(0, |link| usize::from(link.mtu));
-        let records: Vec<_> = said
-            .iter()
-            .filter_map(|&(group, kind)| match group {
-                IpAddr::V6(group) if self.speaks_for(group) => {
-                    Some(Record { kind, group, sources: &[] })
-                }
-                _ => None,
-            })
-            .collect();
-        for records in records.chunks((mtu.saturating_sub(BEFORE_RECORDS) / RECORD_LEN).max(1)) {
-            let mut bytes = alloc::vec![0; mld::report_len(records.iter().copied())];
-            mld::emit_report(records.iter().copied(), &mut bytes);
+        let room = mtu.saturating_sub(BEFORE_RECORDS);
+        records.retain(|record| self.speaks_for(record.group));
+        let sizes = Sizes { room, record: RECORD_LEN, source: SOURCE_LEN };
+        for report in pack(records, sizes) {
+            let sources: Vec<Vec<[u8; 16]>> = report.iter().map(octets_of_sources).collect();
+            let records = report.iter().zip(&sources);
+            let records = records.filter_map(|(record, sources)| match record.group {
+                IpAddr::V6(group) => Some(Record { kind: record.kind, group, sources }),
+                IpAddr::V4(_) => None,
+            });
+            let mut bytes = alloc::vec![0; mld::report_len(records.clone())];
+            mld::emit_report(records, &mut bytes);
             self.send(interface, ipv6::group::ALL_MLDV2_ROUTERS, bytes, "ICMPv6 listener report");
         }
     }
@@ -123,7 +119,7 @@ impl Interfaces {
         kind: &'static str,
     ) {
         let (Message::ReportV1 { group } | Message::Done { group }) = *message else { return };
-        if self.speaks_for(group) {
+        if self.speaks_for(group.into()) {
             let mut bytes = alloc::vec![0; message.encoded_len()];
             message.emit(&mut bytes);
             self.send(interface, to, bytes, kind);
@@ -155,7 +151,8 @@ impl Interfaces {
     }
 
     /// Of several shards one speaks for our addresses, and each for its sockets.
-    fn speaks_for(&self, group: Ipv6Addr) -> bool {
+    fn speaks_for(&self, group: IpAddr) -> bool {
+        let IpAddr::V6(group) = group else { return false };
         let asks_for_us = group == ipv6::solicited_node(group);
         !(self.autoconf.is_silent() && asks_for_us)
     }
@@ -176,4 +173,12 @@ impl Interfaces {
         }
         groups
     }
+}
+
+fn octets_of_sources(record: &GroupRecord) -> Vec<[u8; 16]> {
+    let sources = record.sources.iter().filter_map(|source| match source {
+        IpAddr::V6(source) => Some(source.octets()),
+        IpAddr::V4(_) => None,
+    });
+    sources.collect()
 }

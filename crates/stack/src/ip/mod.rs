@@ -8,27 +8,37 @@
 //! | `reassembly` | fragments become datagrams again | RFC 791 3.2, RFC 5722 |
 //! | `fragment` | datagrams become fragments | RFC 791 3.2, RFC 6864 |
 //! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
-//! | `interfaces` | interfaces and their addresses | RFC 1122 3.3.4 |
+//! | `interfaces` | the interfaces, and what belongs to all of them | RFC 1122 3.3.4 |
+//! | `addresses` | their addresses | RFC 1122 3.3.4, RFC 4862 2 |
+//! | `next_hop` | the first step of a packet | RFC 1122 2.3.2 |
+//! | `mss_clamp` | segments that are clamped | |
 //! | `route` | which way a packet goes | RFC 1122 3.3.1 |
 //! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
 //! | `path` | what the ways to destinations take | RFC 1191, RFC 8201 |
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
 //! | `arp` | requests, replies, and what is learned from them | RFC 826 |
-//! | `probe_v4` | whether somebody else has an address of IPv4 | RFC 5227 |
+//! | `probe_v4` | whether somebody else has an address of IPv4 | RFC 5227 2.1 |
+//! | `defence` | keeping it when somebody else claims it | RFC 5227 2.4 |
 //! | `ndp` | the same for IPv6 | RFC 4861 7 |
 //! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2, RFC 4861 7.3 |
 //! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
 //! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
 //! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
-//! | `groups` | which groups we are in, and when routers are told | RFC 9776 5, RFC 9777 6 |
+//! | `groups` | which groups we are in, and that routers are told | RFC 9776 5, RFC 9777 6 |
+//! | `source_filter` | from which sources they are heard | RFC 9776 3, RFC 3678 4.1 |
+//! | `group_talk`, `group_record` | when what is told; how much of it one report holds | RFC 9776 5, 4.2 |
 //! | `igmp`, `mld` | how they are told | RFC 9776, RFC 9777 |
 
+mod addresses;
 mod arp;
 mod autoconf;
 mod dad;
+mod defence;
 mod fragment;
 mod gateway;
+mod group_record;
+mod group_talk;
 mod groups;
 mod igmp;
 mod input;
@@ -36,8 +46,10 @@ mod input_v6;
 mod interfaces;
 pub(crate) mod keyed;
 mod mld;
+mod mss_clamp;
 mod ndp;
 mod neighbor;
+mod next_hop;
 mod opaque;
 mod output;
 mod path;
@@ -50,6 +62,7 @@ mod router;
 mod scope;
 mod shortcut;
 mod source;
+mod source_filter;
 mod temporary;
 
 use core::net::IpAddr;
@@ -62,8 +75,10 @@ pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
 pub(crate) use path::plausible_mtu;
 pub(crate) use reassembly::Reassembly;
-pub(crate) use route::{Hop, Route};
+pub(crate) use route::{Hop, Offload, Route};
 pub(crate) use scope::{with_scope, without_scope};
+pub(crate) use source_filter::Filter;
+pub use source_filter::SourceChange;
 
 /// An interface of a stack; number 0 is its loopback.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

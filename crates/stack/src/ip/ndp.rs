@@ -12,7 +12,8 @@ use wire::ipv6;
 use wire::ndp::{self, Header, NdpOption, Options};
 
 use crate::icmp::Reply;
-use crate::ip::interfaces::{AddressState, Interfaces};
+use crate::ip::addresses::AddressState;
+use crate::ip::interfaces::Interfaces;
 use crate::ip::neighbor::Advertised;
 use crate::ip::output::LinkHeader;
 use crate::ip::{Incoming, InterfaceId};
@@ -138,7 +139,7 @@ impl Interfaces {
             source: target.into(),
             destination: destination.into(),
             traffic_class: 0,
-            ttl: ndp::HOP_LIMIT,
+            ttl: Some(ndp::HOP_LIMIT),
             options: wire::ipv4::Options::NONE,
             message: FrameBuf::from(bytes),
             kind: "ICMPv6 neighbour advertisement",

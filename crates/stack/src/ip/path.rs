@@ -9,7 +9,9 @@ use core::net::IpAddr;
 use wire::ipv6;
 use wire::time::Instant;
 
+use crate::ip::InterfaceId;
 use crate::ip::interfaces::Interfaces;
+use crate::ip::route::Route;
 use crate::shared::Shared;
 
 /// Less than this is never believed of a way over IPv4, as RFC 879's 576 bytes always work: who forges
@@ -104,6 +106,34 @@ impl Interfaces {
         if current.is_ok_and(|current| mtu < current) {
             self.paths.lower(shared, destination, mtu);
         }
+    }
+
+    /// The largest packet of the family of `destination` on the link of `interface`, which takes
+    /// `link_mtu` bytes.
+    pub(super) fn link_mtu(
+        &self,
+        interface: InterfaceId,
+        link_mtu: u16,
+        destination: IpAddr,
+    ) -> u16 {
+        match destination {
+            IpAddr::V4(_) => link_mtu,
+            IpAddr::V6(_) => {
+                self.autoconf.link_mtu(interface).map_or(link_mtu, |mtu| mtu.min(link_mtu))
+            }
+        }
+    }
+
+    /// The largest packet that the first link of a way takes, whatever is known of the others.
+    pub(crate) fn mtu_of_link(&self, route: &Route) -> u16 {
+        let interface = route.hop.interface;
+        let link = self.capabilities(interface).map_or(u16::MAX, |link| link.mtu);
+        self.link_mtu(interface, link, route.source)
+    }
+
+    /// The largest packet that the way to `destination` takes, over a link that takes `link_mtu` bytes.
+    pub(super) fn path_mtu(&self, link_mtu: u16, destination: IpAddr) -> u16 {
+        self.paths.mtu(destination).map_or(link_mtu, |path| path.min(link_mtu))
     }
 }
 

@@ -3,11 +3,15 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use wire::frame::Capabilities;
+
+use crate::config::DEFAULT_TTL;
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::interfaces::Interfaces;
-use crate::ip::prefix::Prefix;
+use crate::ip::prefix::{Prefix, bits_of};
 use crate::ip::scope::is_mapped;
+use crate::stack::Stack;
 
 /// How many routes a stack keeps for each family. A host has one or two per interface; 1024 is far
 /// beyond what somebody types, and keeps the walk over the table short.
@@ -34,12 +38,34 @@ pub(crate) struct Hop {
     /// What TCP announces its largest segment by: the link's MTU, whatever is known of the way (RFC 1191
     /// 3.1), or less where segments are clamped.
     pub(crate) segment_mtu: u16,
-    /// The link completes transport checksums.
-    pub(crate) checksum: bool,
-    /// The link cuts super-segments.
-    pub(crate) segmentation: bool,
+    /// The TTL or hop limit of what is sent where the program says none.
+    pub(crate) ttl: u8,
+    /// What the link does of a packet's work.
+    pub(crate) offload: Offload,
     /// The generation of the addresses and routes that this follows from.
     pub(crate) generation: u32,
+}
+
+/// What a link does of a packet's work, each with what stands before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Offload {
+    /// Nothing.
+    Nothing,
+    /// It completes transport checksums.
+    Checksum,
+    /// It cuts super-segments.
+    Segmentation,
+}
+
+impl Offload {
+    fn of(link: Capabilities) -> Self {
+        match (link.checksum, link.segmentation) {
+            // Who cuts makes the checksums of the pieces.
+            (true, true) => Self::Segmentation,
+            (true, false) => Self::Checksum,
+            (false, _) => Self::Nothing,
+        }
+    }
 }
 
 /// One line of the routing table.
@@ -117,6 +143,43 @@ impl RouteTable {
     }
 }
 
+/// Routes.
+impl Stack {
+    /// Sends what the first `prefix_len` bits of `network` hold over `interface`: to the hosts
+    /// themselves, or through `gateway`. Of all routes the longest prefix counts; one to the same
+    /// destinations over the same interface is replaced.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for a gateway of the other family or of our own, a `prefix_len` over
+    /// 32 or 128, the loopback, or an interface of another stack; [`Error::LimitReached`] beyond 1024
+    /// routes of a family.
+    pub fn add_route(
+        &mut self,
+        interface: InterfaceId,
+        network: IpAddr,
+        prefix_len: u8,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        if prefix_len > bits_of(network) {
+            return Err(Error::InvalidInput);
+        }
+        self.interfaces.add_route(interface, Prefix::new(network, prefix_len), gateway)
+    }
+
+    /// Takes a route away, through whomever it leads.
+    ///
+    /// # Errors
+    /// [`Error::NetworkUnreachable`] when there is none.
+    pub fn remove_route(
+        &mut self,
+        interface: InterfaceId,
+        network: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), Error> {
+        self.interfaces.remove_route(interface, Prefix::new(network, prefix_len))
+    }
+}
+
 impl Interfaces {
     /// The way to `destination`, from `source` where the caller has bound one.
     ///
@@ -156,8 +219,8 @@ impl Interfaces {
             next_hop,
             mtu: self.path_mtu(link_mtu, destination),
             segment_mtu: self.clamped(interface, link_mtu, destination),
-            checksum: link.checksum,
-            segmentation: link.segmentation,
+            ttl: self.usual_ttl(interface, destination),
+            offload: Offload::of(link),
             generation: self.generation(),
         };
         Ok(Route { source, hop })
@@ -171,11 +234,17 @@ impl Interfaces {
             next_hop: destination,
             mtu: u16::MAX,
             segment_mtu: u16::MAX,
-            checksum: true,
-            segmentation: false,
+            ttl: DEFAULT_TTL,
+            offload: Offload::Checksum,
             generation: self.generation(),
         };
         Route { source, hop }
+    }
+
+    /// RFC 4861 6.3.4: over IPv6 what routers of the link advertise.
+    fn usual_ttl(&self, interface: InterfaceId, destination: IpAddr) -> u8 {
+        let advertised = self.autoconf.hop_limit(interface);
+        advertised.filter(|_| destination.is_ipv6()).unwrap_or(DEFAULT_TTL)
     }
 
     fn next_hop(
@@ -206,6 +275,33 @@ impl Interfaces {
             );
             interface.filter(|_| group).map(|interface| (interface, destination))
         })
+    }
+
+    fn add_route(
+        &mut self,
+        id: InterfaceId,
+        prefix: Prefix,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let known = self.capabilities(id).is_some() && id != InterfaceId::LOOPBACK;
+        let mixed = gateway.is_some_and(|gateway| gateway.is_ipv4() != prefix.is_v4());
+        let own = gateway.is_some_and(|gateway| gateway.is_unspecified() || self.is_local(gateway));
+        if !known || mixed || own {
+            return Err(Error::InvalidInput);
+        }
+        self.routes.add(prefix, gateway, id)?;
+        self.changed();
+        Ok(())
+    }
+
+    fn remove_route(&mut self, id: InterfaceId, prefix: Prefix) -> Result<(), Error> {
+        self.spare_gateways.forget(prefix, id);
+        let through_gateway = self.routes.remove(prefix, true, id);
+        if !through_gateway && !self.routes.remove(prefix, false, id) {
+            return Err(Error::NetworkUnreachable);
+        }
+        self.changed();
+        Ok(())
     }
 }
 

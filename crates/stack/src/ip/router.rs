@@ -9,8 +9,9 @@ use wire::ndp::{self, Header, INFINITE, NdpOption, Options, Preference, PrefixIn
 use wire::time::{Duration, Instant};
 
 use crate::ip::InterfaceId;
+use crate::ip::addresses::AddressState;
 use crate::ip::autoconf::{LINK_LOCAL, Lease};
-use crate::ip::interfaces::{AddressState, Interfaces};
+use crate::ip::interfaces::Interfaces;
 use crate::ip::ndp::{Message, message, source_address};
 use crate::ip::prefix::Prefix;
 use crate::reason::{Dropped, Sent};
@@ -71,6 +72,9 @@ impl Interfaces {
         }
         let lifetime = Duration::from_secs(router.router_lifetime.into());
         self.router_lives(shared, interface, source, router.preference, lifetime);
+        if router.hop_limit != 0 {
+            self.set_hop_limit(interface, router.hop_limit);
+        }
         if router.reachable_time != 0 {
             self.set_reachable_time(router.reachable_time);
         }
@@ -222,6 +226,15 @@ impl Interfaces {
             let _ = self.routes.add(Prefix::ALL_V6, Some(router.into()), interface);
         }
         self.changed();
+    }
+
+    /// RFC 4861 6.3.4: what is sent over the link is to come so far.
+    fn set_hop_limit(&mut self, interface: InterfaceId, hop_limit: u8) {
+        let Some(link) = self.autoconf.link_mut(interface) else { return };
+        if link.hop_limit != Some(hop_limit) {
+            link.hop_limit = Some(hop_limit);
+            self.changed();
+        }
     }
 
     /// RFC 4861 6.3.4: between half and one and a half of what the router says.

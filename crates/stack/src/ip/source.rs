@@ -4,7 +4,8 @@ use core::cmp::Ordering;
 use core::net::{IpAddr, Ipv6Addr};
 
 use crate::ip::InterfaceId;
-use crate::ip::interfaces::{Assigned, Interfaces};
+use crate::ip::addresses::Assigned;
+use crate::ip::interfaces::Interfaces;
 use crate::ip::prefix::common_bits;
 
 /// Addresses of IPv6 are good for a part of the network (RFC 4007, RFC 6724 3.1).

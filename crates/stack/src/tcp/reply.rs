@@ -23,7 +23,7 @@ pub(crate) struct Reply {
     pub(crate) window: u16,
     pub(crate) options: Options,
     /// `IP_TTL` and `IP_TOS`: those of the connection that it speaks for, else the defaults.
-    pub(crate) ttl: u8,
+    pub(crate) ttl: Option<u8>,
     pub(crate) traffic_class: u8,
     pub(crate) reason: Sent,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Reply {
 impl Reply {
     fn bare(tuple: FourTuple, seq: Seq, ack: Seq, flags: Flags, reason: Sent) -> Self {
         let options = Options::default();
-        Self { tuple, seq, ack, flags, window: 0, options, ttl: 64, traffic_class: 0, reason }
+        Self { tuple, seq, ack, flags, window: 0, options, ttl: None, traffic_class: 0, reason }
     }
 
     /// RFC 9293 3.5.2 and 3.10.7.1: the reset that `seg` deserves, made so that the peer accepts

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     fn with_ttl(ttl: u8) -> TcpOptions {
-        TcpOptions { ttl, ..TcpOptions::default() }
+        TcpOptions { ttl: Some(ttl), ..TcpOptions::default() }
     }
 
     #[test]
@@ -54,7 +54,7 @@ mod tests {
     fn a_program_that_never_sets_the_same_twice_fills_nothing() {
         let mut shared = SharedOptions::default();
         for ttl in 1..=255 {
-            assert_eq!(shared.share(with_ttl(ttl)).ttl, ttl);
+            assert_eq!(shared.share(with_ttl(ttl)).ttl, Some(ttl));
         }
         assert_eq!(shared.0.len(), REMEMBERED);
     }

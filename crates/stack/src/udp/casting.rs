@@ -1,23 +1,25 @@
 //! Datagrams to groups and to everybody on a link: which sockets hear them, and how they are sent
 //! (RFC 1112 6 and 7, RFC 1122 4.1.3.6, RFC 3493 5.2).
 //!
-//! A socket hears a group on the interface where it joined it itself, not because another socket did
+//! How groups are joined is the affair of `membership`. A socket hears a group on the interface where it joined it itself, not because another socket did
 //! (Linux's `IP_MULTICAST_ALL` off). Several sockets that [share](Stack::udp_bind_shared) a port hear
 //! each such datagram, all of them.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wire::frame::{FrameBuf, ReceiveChecksum, ReceiveMeta};
 use wire::udp;
 
 use super::Udp;
 use super::arrives::keep;
-use super::socket::{Datagram, Outgoing, Role, Socket};
+use super::socket::{Datagram, Outgoing, Socket};
 use crate::config::UdpOptions;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
-use crate::ip::{Came, Envelope, Incoming, InterfaceId, Interfaces, LinkHeader, is_never_told};
+use crate::ip::{
+    Came, Envelope, Filter, Incoming, InterfaceId, Interfaces, LinkHeader, is_never_told,
+};
 use crate::reason::Dropped;
 use crate::shared::Shared;
 use crate::stack::Stack;
@@ -37,9 +39,18 @@ pub(super) struct Casting {
     heard_here: bool,
     /// Where it sends to groups.
     interface: Option<InterfaceId>,
-    joined: Vec<(InterfaceId, IpAddr)>,
+    pub(super) joined: Vec<Joined>,
     /// Others may have its port, too.
     pub(super) shared: bool,
+}
+
+/// A group that the socket is in.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) interface: InterfaceId,
+    pub(super) group: IpAddr,
+    /// From whom it hears it.
+    pub(super) filter: Filter,
 }
 
 impl Default for Casting {
@@ -61,63 +72,6 @@ impl Stack {
     /// Those of [`Stack::udp_bind`].
     pub fn udp_bind_shared(&mut self, local: SocketAddr) -> Result<UdpId, Error> {
         self.udp_bind_with(local, UdpOptions { shared: true, ..UdpOptions::default() })
-    }
-
-    /// Joins a group of IPv4 on the interface that has the address `interface`; when that is unspecified,
-    /// on the one that a route to the group leads to. Routers are told (RFC 9776).
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] when it is no group, or the socket is of the other family or a flow;
-    /// [`Error::AddressNotAvailable`] when no interface has the address, or it is the loopback;
-    /// [`Error::AddressInUse`] when it has joined there already; [`Error::LimitReached`] beyond
-    /// `Config::groups_per_socket`; [`Error::NoSuchSocket`] when the socket is closed.
-    pub fn udp_join_v4(
-        &mut self,
-        id: UdpId,
-        group: Ipv4Addr,
-        interface: Ipv4Addr,
-    ) -> Result<(), Error> {
-        let interface = self.interface_for_group(interface.into(), group.into())?;
-        self.join(id, group.into(), interface)
-    }
-
-    /// Joins a group of IPv6 on the interface with the number `interface`
-    /// ([`InterfaceId::scope_id`]); when that is 0, on the one that a route to the group leads to.
-    /// Routers are told (RFC 9777).
-    ///
-    /// # Errors
-    /// As for [`Stack::udp_join_v4`].
-    pub fn udp_join_v6(&mut self, id: UdpId, group: Ipv6Addr, interface: u32) -> Result<(), Error> {
-        let interface = self.numbered_interface(interface, group.into())?;
-        self.join(id, group.into(), interface)
-    }
-
-    /// Leaves a group that the socket joined with the same arguments.
-    ///
-    /// # Errors
-    /// [`Error::AddressNotAvailable`] when it has not; [`Error::NoSuchSocket`] when the socket is closed.
-    pub fn udp_leave_v4(
-        &mut self,
-        id: UdpId,
-        group: Ipv4Addr,
-        interface: Ipv4Addr,
-    ) -> Result<(), Error> {
-        let interface = self.interface_for_group(interface.into(), group.into())?;
-        self.leave(id, group.into(), interface)
-    }
-
-    /// The same for IPv6.
-    ///
-    /// # Errors
-    /// As for [`Stack::udp_leave_v4`].
-    pub fn udp_leave_v6(
-        &mut self,
-        id: UdpId,
-        group: Ipv6Addr,
-        interface: u32,
-    ) -> Result<(), Error> {
-        let interface = self.numbered_interface(interface, group.into())?;
-        self.leave(id, group.into(), interface)
     }
 
     /// `IP_MULTICAST_IF`: datagrams to groups leave by the interface that has this address; an
@@ -210,63 +164,6 @@ impl Stack {
         Ok(self.udp.socket(id)?.casting.broadcast)
     }
 
-    fn join(&mut self, id: UdpId, group: IpAddr, interface: InterfaceId) -> Result<(), Error> {
-        let limit = self.shared.config.groups_per_socket;
-        let socket = self.udp.socket_mut(id)?;
-        let family = socket.bound.hears_family_of(group);
-        if !group.is_multicast() || !family || !matches!(socket.role, Role::Bound) {
-            return Err(Error::InvalidInput);
-        }
-        let joined = &mut socket.casting.joined;
-        if joined.contains(&(interface, group)) {
-            return Err(Error::AddressInUse);
-        }
-        if joined.len() >= limit {
-            return Err(Error::LimitReached);
-        }
-        self.interfaces.join_group(&self.shared, interface, group)?;
-        joined.push((interface, group));
-        Ok(())
-    }
-
-    fn leave(&mut self, id: UdpId, group: IpAddr, interface: InterfaceId) -> Result<(), Error> {
-        let joined = &mut self.udp.socket_mut(id)?.casting.joined;
-        let place = joined.iter().position(|other| *other == (interface, group));
-        joined.swap_remove(place.ok_or(Error::AddressNotAvailable)?);
-        self.interfaces.leave_group(&self.shared, interface, group);
-        Ok(())
-    }
-
-    /// A socket was closed.
-    pub(super) fn leave_all(&mut self, socket: &mut Socket) {
-        for (interface, group) in core::mem::take(&mut socket.casting.joined) {
-            self.interfaces.leave_group(&self.shared, interface, group);
-        }
-    }
-
-    fn interface_for_group(&self, address: IpAddr, group: IpAddr) -> Result<InterfaceId, Error> {
-        if !group.is_multicast() {
-            return Err(Error::InvalidInput);
-        }
-        let found = match address.is_unspecified() {
-            true => self.interfaces.route(None, group).ok().map(|route| route.hop.interface),
-            false => self.interfaces.interface_of(address),
-        };
-        found.ok_or(Error::AddressNotAvailable)
-    }
-
-    fn numbered_interface(&self, number: u32, group: IpAddr) -> Result<InterfaceId, Error> {
-        match number {
-            0 => self.interface_for_group(Ipv6Addr::UNSPECIFIED.into(), group),
-            number => self.with_number(number).ok_or(Error::AddressNotAvailable),
-        }
-    }
-
-    fn with_number(&self, number: u32) -> Option<InterfaceId> {
-        let interface = u8::try_from(number).ok().map(InterfaceId)?;
-        self.interfaces.capabilities(interface).map(|_| interface)
-    }
-
     /// Our own sockets hear what was sent to groups and to everybody.
     pub(crate) fn echo_datagrams(&mut self) {
         while let Some((interface, frame)) = self.udp.echoes.pop_front() {
@@ -280,6 +177,13 @@ impl Stack {
     }
 }
 
+impl Casting {
+    pub(super) fn joined(&self, interface: InterfaceId, group: IpAddr) -> Option<&Joined> {
+        let is_it = |joined: &&Joined| (joined.interface, joined.group) == (interface, group);
+        self.joined.iter().find(is_it)
+    }
+}
+
 impl Socket {
     /// Where a datagram to a group comes from, with what TTL, and whether it may go at all.
     pub(super) fn casts(
@@ -287,14 +191,14 @@ impl Socket {
         interfaces: &Interfaces,
         source: Option<IpAddr>,
         destination: IpAddr,
-    ) -> Result<(Option<IpAddr>, u8, bool), Error> {
+    ) -> Result<(Option<IpAddr>, Option<u8>, bool), Error> {
         let Casting { broadcast, ttl, heard_here, interface, .. } = self.casting;
         if destination.is_multicast() {
             let source = match (source, interface) {
                 (None, Some(interface)) => interfaces.source_on(interface, destination),
                 _ => source,
             };
-            return Ok((source, ttl, heard_here));
+            return Ok((source, Some(ttl), heard_here));
         }
         if !interfaces.is_broadcast(destination) {
             return Ok((source, self.ttl, false));
@@ -302,13 +206,20 @@ impl Socket {
         if broadcast { Ok((source, self.ttl, true)) } else { Err(Error::PermissionDenied) }
     }
 
-    /// Whether a datagram to a group, or to everybody, is for this socket.
-    fn hears(&self, interface: InterfaceId, flow: &FourTuple) -> bool {
+    /// Whether the socket wants to hear what goes to the group from this source; in what everybody is
+    /// in, a socket that did not say so hears everybody.
+    fn hears_from(&self, interface: InterfaceId, flow: &FourTuple) -> bool {
+        let joined = self.casting.joined(interface, flow.local.ip());
+        joined.is_none_or(|joined| joined.filter.accepts(flow.remote.ip()))
+    }
+
+    /// Whether a datagram to a group, or to everybody, is for this socket, if it hears its source.
+    fn is_addressed(&self, interface: InterfaceId, flow: &FourTuple) -> bool {
         let (group, bound) = (flow.local.ip(), self.local.ip());
         let addressed = bound.is_unspecified() || bound == group;
         let joined = !group.is_multicast()
             || is_never_told(group)
-            || self.casting.joined.contains(&(interface, group));
+            || self.casting.joined(interface, group).is_some();
         addressed && joined && self.remote.is_none_or(|remote| remote == flow.remote)
     }
 }
@@ -324,12 +235,17 @@ impl Udp {
         length: usize,
     ) {
         let interface = packet.received.interface;
-        let hears = |id: &UdpId| self.sockets.get(*id).is_some_and(|s| s.hears(interface, flow));
-        let hearers: Vec<UdpId> = self.ports.find_all(flow.local).filter(hears).collect();
+        let is = |id: &UdpId, what: fn(&Socket, InterfaceId, &FourTuple) -> bool| {
+            self.sockets.get(*id).is_some_and(|socket| what(socket, interface, flow))
+        };
+        let addressed = self.ports.find_all(flow.local).filter(|id| is(id, Socket::is_addressed));
+        let mut hearers: Vec<UdpId> = addressed.collect();
+        let nobody = if hearers.is_empty() { Dropped::UdpNobody } else { Dropped::SourceFiltered };
+        hearers.retain(|id| is(id, Socket::hears_from));
         packet.received.frame.truncate(udp::HEADER_LEN + length);
         packet.received.frame.advance(udp::HEADER_LEN);
         let Some((last, others)) = hearers.split_last() else {
-            shared.drop_packet(Some(*flow), Dropped::UdpNobody);
+            shared.drop_packet(Some(*flow), nobody);
             return shared.recycle(packet.received.frame);
         };
         for id in others {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ports` | which socket has which address and port |
 //! | `casting` | groups and broadcasts: who hears them, and how they are sent |
+//! | `membership` | joining groups, for all sources or for some |
 //! | `flows` | who takes datagrams to any address, and the flows that come of it |
 //! | `socket` | one socket: what it received, what it will send |
 //! | `user`, `message` | the calls of the program; those that carry several datagrams |
@@ -13,6 +14,7 @@
 mod arrives;
 mod casting;
 mod flows;
+mod membership;
 mod message;
 mod output;
 mod ports;

@@ -13,7 +13,7 @@ use super::socket::{Outgoing, Socket};
 use crate::config::MtuDiscovery;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
-use crate::ip::{Envelope, InterfaceId, Interfaces, LinkHeader, Route, Waiter};
+use crate::ip::{Envelope, InterfaceId, Interfaces, LinkHeader, Offload, Route, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
@@ -72,7 +72,7 @@ impl Udp {
                 Some(others) => self.returned.push_front(Parked { id, datagram: others }),
                 None => self.release_room(shared, id, &datagram.payload),
             }
-            if datagram.ttl == 0 {
+            if datagram.ttl == Some(0) {
                 // To a group, and the program keeps it on this host.
                 shared.recycle(datagram.payload);
                 continue;
@@ -173,7 +173,7 @@ fn envelope(
         source,
         destination: destination.ip(),
         protocol: Protocol::UDP,
-        ttl: datagram.ttl,
+        ttl: datagram.ttl.unwrap_or(route.hop.ttl),
         traffic_class: datagram.traffic_class,
         // What a link cuts has numbers of its choice (RFC 6864 4.1).
         dont_fragment: datagram.segment_size.is_some() || whole,
@@ -188,8 +188,10 @@ fn does_link_cut(route: &Route, datagram: &Outgoing, size: NonZeroU16) -> bool {
     let ip =
         if route.source.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
     let packet_len = ip + udp::HEADER_LEN + usize::from(size.get());
-    let able = route.hop.segmentation && route.hop.checksum;
-    able && packet_len <= usize::from(route.hop.mtu) && !datagram.heard_here && datagram.ttl > 0
+    let able = route.hop.offload >= Offload::Segmentation;
+    able && packet_len <= usize::from(route.hop.mtu)
+        && !datagram.heard_here
+        && datagram.ttl != Some(0)
 }
 
 fn emit(
@@ -266,7 +268,8 @@ fn fill_checksum(
         u32::try_from(length).unwrap_or(u32::MAX),
     );
     let field = udp::CHECKSUM_OFFSET..udp::CHECKSUM_OFFSET + 2;
-    if let (true, Ok(start)) = (route.hop.checksum, u16::try_from(start)) {
+    let completes = route.hop.offload >= Offload::Checksum;
+    if let (true, Ok(start)) = (completes, u16::try_from(start)) {
         header[field].copy_from_slice(&pseudo.partial().to_be_bytes());
         return TransmitChecksum::Partial { start, offset: 6 };
     }

@@ -27,7 +27,8 @@ pub(super) struct Socket {
     pub(super) local: SocketAddr,
     /// The only one it hears, and the one whom `send` sends to.
     pub(super) remote: Option<SocketAddr>,
-    pub(super) ttl: u8,
+    /// What the program wants; else what the way has.
+    pub(super) ttl: Option<u8>,
     pub(super) mtu_discovery: MtuDiscovery,
     /// What ICMP said about a datagram of a connected socket.
     pub(super) error: Option<Error>,
@@ -104,7 +105,7 @@ pub(crate) struct Outgoing {
     pub(super) source: Option<IpAddr>,
     pub(super) source_port: u16,
     pub(super) destination: SocketAddr,
-    pub(super) ttl: u8,
+    pub(super) ttl: Option<u8>,
     /// DSCP and ECN.
     pub(super) traffic_class: u8,
     /// Where the payload is that of several datagrams: how long each is but the last.
@@ -116,7 +117,7 @@ pub(crate) struct Outgoing {
 }
 
 impl Socket {
-    pub(super) fn new(bound: Binding, ttl: u8) -> Self {
+    pub(super) fn new(bound: Binding, ttl: Option<u8>) -> Self {
         Self {
             bound,
             local: bound.local,

@@ -186,7 +186,7 @@ impl Stack {
             source,
             source_port: local.port(),
             destination: remote,
-            ttl: message.ttl.unwrap_or(ttl),
+            ttl: message.ttl.or(ttl),
             traffic_class,
             segment_size: segment_size.filter(|size| payload.len() > usize::from(size.get())),
             heard_here,
@@ -269,7 +269,8 @@ impl Stack {
         Ok(self.udp.socket_mut(id)?.report.take())
     }
 
-    /// `IP_TTL`: the TTL of what is sent from now on; 64 unless set.
+    /// `IP_TTL`: the TTL of what is sent from now on; that of [`TcpOptions::ttl`](crate::TcpOptions) unless
+    /// set.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for 0 (RFC 1122 3.2.1.7: must not be sent);
@@ -279,7 +280,7 @@ impl Stack {
         if ttl == 0 {
             return Err(Error::InvalidInput);
         }
-        socket.ttl = ttl;
+        socket.ttl = Some(ttl);
         Ok(())
     }
 

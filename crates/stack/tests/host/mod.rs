@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the helpers")]
 
+pub(crate) mod router;
+pub(crate) mod shards;
 pub(crate) mod v6;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -106,7 +106,7 @@ const _: () = assert!(size_of::<HalfOpen>() <= 64);
 pub(crate) struct SynAck {
     pub(crate) tuple: FourTuple,
     pub(crate) segment: Header,
-    pub(crate) ttl: u8,
+    pub(crate) ttl: Option<u8>,
     pub(crate) traffic_class: u8,
     pub(crate) reason: Sent,
 }

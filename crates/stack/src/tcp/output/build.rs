@@ -6,7 +6,7 @@ use wire::ip::Protocol;
 use wire::tcp::{Flags, Header, Options, SackBlocks};
 use wire::time::Instant;
 
-use crate::ip::{Envelope, Hop, Interfaces, LinkHeader};
+use crate::ip::{Envelope, Hop, Interfaces, LinkHeader, Offload};
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
@@ -231,7 +231,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) tuple: FourTuple,
     pub(super) route: &'a Hop,
     pub(super) link: LinkHeader,
-    pub(super) ttl: u8,
+    /// What the program wants; else what the way has.
+    pub(super) ttl: Option<u8>,
     pub(super) traffic_class: u8,
 }
 
@@ -253,7 +254,7 @@ impl Outgoing<'_> {
             source,
             destination,
             protocol: Protocol::TCP,
-            ttl: self.ttl,
+            ttl: self.ttl.unwrap_or(self.route.ttl),
             traffic_class: self.traffic_class,
             dont_fragment: true,
             identification: 0,
@@ -268,7 +269,7 @@ impl Outgoing<'_> {
         let pseudo = checksum::pseudo_header(source, destination, Protocol::TCP, counted);
         let field = at + CHECKSUM_OFFSET..at + CHECKSUM_OFFSET + 2;
         header.0[field].copy_from_slice(&pseudo.partial().to_be_bytes());
-        let offloaded = self.route.checksum;
+        let offloaded = self.route.offload >= Offload::Checksum;
         if !offloaded && text.is_none() {
             complete_checksum(&mut header.0[at..at + tcp_len], &[]);
         }

@@ -3,6 +3,7 @@
 use wire::tcp::Flags;
 use wire::time::Instant;
 
+use crate::ip::Offload;
 use crate::reason::{Sent, Withheld};
 use crate::shared::Shared;
 use crate::tcp::connection::Connection;
@@ -347,7 +348,7 @@ impl Connection {
     pub(crate) fn largest_transmission(&self) -> u32 {
         let size = self.payload_limit();
         // A duplicate is reported once, so not by a segment that will be several (RFC 2883 4).
-        if !self.route.segmentation || self.rcv.work.report.duplicate_waits() {
+        if self.route.offload < Offload::Segmentation || self.rcv.work.report.duplicate_waits() {
             return size;
         }
         // IP and TCP headers at their longest leave this for payload.
