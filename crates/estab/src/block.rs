@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::lead::{Leading, TRUST};
 use crate::poller::Poller;
-use crate::shared::{Next, Shared, lock};
+use crate::shared::{Shared, lock};
 
 /// Calls `poll` until it is ready, with a waker that ends this thread's wait; `None` when `timeout`
 /// passed first. It is asked at least once. Meanwhile this thread sleeps, or carries the frames.
@@ -56,24 +56,25 @@ fn lead(
     deadline: Option<Instant>,
 ) -> bool {
     loop {
-        match shared.turn_of_blocked(&mut leading.turner) {
-            Next::Go => {}
-            Next::StepDown => return true,
-            Next::End(why) => {
-                leading.turner.woken.wake();
-                shared.end(why);
-                return true;
-            }
-        }
+        let Some(turn) = shared.turn_of_blocked(&mut leading.turner) else { return true };
         let woken = leading.turner.woken.wake();
-        let limit = left(deadline);
-        if sleeper.is_woken() || limit.is_some_and(|limit| limit.is_zero()) {
+        if let Some(why) = turn.gone {
+            shared.end(why);
             return true;
         }
+        let limit = left(deadline);
         // One thread was woken, and waits again soon: it shall take its turns itself, or each of them
         // costs a change of threads. Several share what one turn brings them.
-        if woken == 1 && leading.may_rest() {
-            return false;
+        let rests = woken == 1 && leading.may_rest();
+        let looks = sleeper.is_woken() || limit.is_some_and(|limit| limit.is_zero());
+        if turn.found && turn.more && !rests && !looks {
+            continue;
+        }
+        if turn.defers {
+            shared.send_deferred();
+        }
+        if rests || looks {
+            return looks;
         }
         let Some(wait) = shared.prepare_wait() else { return true };
         if !sleeper.enter(&wait.poller) {

@@ -31,6 +31,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// For how long after a turn the calls of who polls may leave what they send to its next turn. Long
 /// enough to answer what one turn brings, and no time for a network.
 const LONGEST_DEFERRAL: Duration = Duration::from_micros(100);
+/// The same where other threads answer. They need longer, for a change of threads each; and the turn that
+/// sends is only as late as the core is busy that the one who leads waits for.
+const LONGEST_SHARED_DEFERRAL: Duration = Duration::from_millis(1);
 
 /// Everything of a running stack, or of one shard of it, but its thread.
 ///
@@ -68,8 +71,8 @@ pub(crate) struct Engine {
     sleeping_until: Option<Instant>,
     /// Until when was slept last.
     slept_until: Instant,
-    /// Who sends what its calls leave together, until when. A turn of somebody else ends it.
-    deferring: Option<(Here, Instant)>,
+    /// Whose calls leave what they send to the next turn, until when. A turn of the driver ends it.
+    deferring: Option<(Deferrers, Instant)>,
     /// How long the driver asks the links before it sleeps.
     pub(crate) busy: BusyPoll,
     pub(crate) activity: Activity,
@@ -122,16 +125,21 @@ impl Engine {
         batch.gone.map(Ended::LinkGone)
     }
 
-    /// A turn of a thread that polls. While links batch, what its calls left goes out together with what
-    /// is received, with one system call, and what follows from this turn goes with the next: the
-    /// thread is about to answer what came.
-    pub(crate) fn turn_of_poll(&mut self, now: Instant, woken: &mut Woken) -> PollTurn {
+    /// A turn of who leads and takes another one soon. While links batch, what calls left goes out
+    /// together with what is received, with one system call, and what follows from this turn goes with
+    /// the next: `deferrers` are about to answer what came.
+    pub(crate) fn turn_of_many(
+        &mut self,
+        now: Instant,
+        deferrers: Deferrers,
+        woken: &mut Woken,
+    ) -> ManyTurn {
         self.send(now, DRIVER_BUDGET);
         self.ports.let_batch(true);
         let batch = self.receive(now, woken);
         self.ports.flush(now);
-        self.deferring =
-            self.ports.is_batching().then(|| (Here::get(), now.after(LONGEST_DEFERRAL)));
+        let until = || now.after(deferrers.longest());
+        self.deferring = self.ports.is_batching().then(|| (deferrers, until()));
         if self.deferring.is_some() {
             self.announce(woken);
         } else {
@@ -139,7 +147,7 @@ impl Engine {
         }
         let more = batch.full || self.ports.expects_frames();
         let (found, defers) = (batch.frames > 0, self.deferring.is_some());
-        PollTurn { found, more, defers, gone: batch.gone.map(Ended::LinkGone) }
+        ManyTurn { found, more, defers, gone: batch.gone.map(Ended::LinkGone) }
     }
 
     /// From now on calls send what they leave to send. So does the one that says this.
@@ -167,9 +175,9 @@ impl Engine {
     /// must be kicked.
     pub(crate) fn call_done(&mut self, now: Instant, woken: &mut Woken) -> bool {
         let deferring = self.deferring.filter(|_| !self.recordings.any());
-        if deferring.is_some_and(|(who, until)| now < until && who == Here::get()) {
+        if deferring.is_some_and(|(who, until)| now < until && who.include_this_thread()) {
             self.announce(woken);
-            return false; // Who polls is not asleep.
+            return false; // Who takes that turn is not asleep.
         }
         self.settle(now, CALL_BUDGET, woken);
         self.record();
@@ -230,7 +238,7 @@ impl Engine {
     /// Who leads goes to sleep: until when.
     pub(crate) fn sleep(&mut self, now: Instant) -> Instant {
         if self.deferring.take().is_some() {
-            return Instant::ZERO; // A poll let go of the lead: what its calls left is to be sent.
+            return Instant::ZERO; // Who led let go: what calls left is to be sent.
         }
         let deadline = self.deadline();
         // A deadline that was moved back or cancelled since it was slept for is left standing: the
@@ -328,13 +336,38 @@ impl Engine {
     }
 }
 
-/// What a turn of a thread that polls came to.
-pub(crate) struct PollTurn {
+/// Whose calls leave what they send to the next turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Deferrers {
+    /// Those of this thread, which takes that turn when it has answered.
+    Only(Here),
+    /// Everybody's: the turn wakes the threads that answer, and the next one follows at once.
+    All,
+}
+
+impl Deferrers {
+    fn longest(self) -> Duration {
+        match self {
+            Self::Only(_) => LONGEST_DEFERRAL,
+            Self::All => LONGEST_SHARED_DEFERRAL,
+        }
+    }
+
+    fn include_this_thread(self) -> bool {
+        match self {
+            Self::Only(who) => who == Here::get(),
+            Self::All => true,
+        }
+    }
+}
+
+/// What a turn came to after which another one follows soon.
+pub(crate) struct ManyTurn {
     /// Frames came.
     pub(crate) found: bool,
     /// The next one can be expected to find some without waiting.
     pub(crate) more: bool,
-    /// Calls of this thread leave what they send to the next one.
+    /// Calls leave what they send to the next one.
     pub(crate) defers: bool,
     /// It was the last one, and why.
     pub(crate) gone: Option<Ended>,

@@ -78,7 +78,8 @@
 //! 1. It sends what the program's calls since the last turn left to send: data, and the
 //!    acknowledgments that found no data to travel with.
 //! 2. It sleeps until a frame comes, a timer is due or the given limit is over. It does not sleep
-//!    while an event waits or the device had more frames than the last turn took; with
+//!    while an event waits or the device had more frames than the last turn took, nor where the next
+//!    frame tends to be there already; with
 //!    [busy polling](crate::StackBuilder::busy_poll) it asks the device for a while before it sleeps.
 //! 3. It reads the clock: [`Inline::now`] stands until the next turn.
 //! 4. It receives up to a budget of frames, and fires the timers that are due.
@@ -151,6 +152,39 @@ pub struct Inline {
     /// A link is gone: nothing will come any more.
     ended: Option<Ended>,
     activity: Activity,
+    prompt: Prompt,
+}
+
+/// Whether the next frame tends to be there when the program is done with the last one.
+///
+/// Where both ends share a core the peer answers while our frame is still being written. Then reading at
+/// once saves the call that would only find that it need not sleep. Elsewhere it is in vain, and so it is
+/// done seldom.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prompt {
+    /// How often in a row it was not there.
+    vain: u8,
+}
+
+impl Prompt {
+    /// So often in a row it is looked in vain,
+    const PATIENCE: u8 = 4;
+    /// and then once in so many times.
+    const DOUBT: u8 = 16;
+
+    /// Whether to look before sleeping.
+    fn looks(&mut self) -> bool {
+        if self.vain < Self::PATIENCE {
+            return true;
+        }
+        self.vain += 1;
+        self.vain >= Self::PATIENCE + Self::DOUBT
+    }
+
+    /// It was looked.
+    fn learn(&mut self, found: bool) {
+        self.vain = if found { 0 } else { (self.vain + 1).min(Self::PATIENCE) };
+    }
 }
 
 impl Inline {
@@ -175,6 +209,7 @@ impl Inline {
             drain,
             ended: None,
             activity: Activity::default(),
+            prompt: Prompt::default(),
         }
     }
 
@@ -275,9 +310,11 @@ impl Inline {
 
     /// Waits for a frame, a deadline or the end of `limit`, and receives what there is then.
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<Batch> {
-        if self.ports.expects_frames() {
+        let looks = !self.busy.is_on() && self.prompt.looks();
+        if self.ports.expects_frames() || looks {
             // What there is to send goes out with this, too.
             let batch = self.receive();
+            self.prompt.learn(batch.frames > 0);
             if batch.frames > 0 || batch.gone.is_some() {
                 return Ok(batch);
             }
@@ -356,5 +393,31 @@ impl std::fmt::Debug for Inline {
             .field("ended", &self.ended)
             .field("activity", &self.activity)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `sleeps` begin with a look, where the next frame `is_there` or not.
+    fn looks(prompt: &mut Prompt, sleeps: usize, is_there: bool) -> usize {
+        let mut looks = 0;
+        for _ in 0..sleeps {
+            if prompt.looks() {
+                looks += 1;
+                prompt.learn(is_there);
+            }
+        }
+        looks
+    }
+
+    #[test]
+    fn looking_in_vain_is_given_up_and_tried_again_now_and_then() {
+        let mut prompt = Prompt::default();
+        assert_eq!(looks(&mut prompt, 100, true), 100);
+        assert_eq!(looks(&mut prompt, 4, false), 4);
+        assert_eq!(looks(&mut prompt, 1600, false), 100);
+        assert!(looks(&mut prompt, 100, true) >= 84, "and what pays is noticed");
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! Then nobody leads. Whoever waits next does, and that is most often the same thread, some
 //! microseconds later; waking another one each time would cost what was to be saved. The driver looks
-//! every [`WATCH`] whether somebody took a turn, and takes the lead when nobody did. While a thread
+//! from time to time ([`WATCH`]) whether somebody took a turn, and takes the lead when nobody did. While a thread
 //! leads that is asleep, so is the driver. A program that computes for longer between its calls makes
 //! the frames wait for a watch or two, and the driver learns from that: it leaves the lead alone less
 //! and less often.
@@ -27,9 +27,14 @@ use std::time::Duration;
 use crate::engine::Woken;
 use crate::shared::{Waited, lock};
 
-/// How often the driver looks whether somebody leads. It bounds how long a frame can wait while
-/// nobody does (twice this), and costs the driver some microseconds each time.
+/// How soon the driver looks whether somebody leads. When somebody did, it waits twice as long for the
+/// next look, up to [`LONGEST_WATCH`].
 const WATCH: Duration = Duration::from_millis(1);
+
+/// How long it waits at most between two looks, which bounds how long a frame can wait while nobody
+/// leads: twice this. A look is a timer's interrupt and a change of threads, 30 us in a virtual machine;
+/// once a millisecond it made two in a hundred round trips of a dialogue on its core three times as long.
+const LONGEST_WATCH: Duration = Duration::from_millis(8);
 
 /// For how long a thread that waits leaves the turns to a host that shows no sign of life.
 pub(crate) const TRUST: Duration = Duration::from_millis(2);
@@ -224,9 +229,11 @@ impl Lead {
     pub(crate) fn watch(&self) -> bool {
         let _ = self.driver.set(thread::current());
         let mut paid = false;
+        let mut interval = WATCH;
         loop {
             let before = self.passes.load(Ordering::SeqCst);
-            thread::park_timeout(WATCH);
+            thread::park_timeout(interval);
+            interval = (interval * 2).min(LONGEST_WATCH);
             if self.hurry.load(Ordering::SeqCst) {
                 return paid;
             }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use wire::time::Instant;
 
-use crate::engine::{Engine, PollTurn, Woken};
+use crate::engine::{Deferrers, Engine, ManyTurn, Woken};
 use crate::error::Ended;
+use crate::here::Here;
 use crate::lead::{Lead, Turner};
 use crate::owned::FramePool;
 use crate::poller::Poller;
@@ -49,12 +50,10 @@ enum Core {
     Dead(Ended),
 }
 
-/// What a turn leads to.
+/// What a turn of the driver leads to.
 pub(crate) enum Next {
     /// The next one.
     Go,
-    /// The driver is to go on.
-    StepDown,
     /// That was the last turn.
     End(Ended),
 }
@@ -228,28 +227,23 @@ impl Shared {
         }
     }
 
-    /// One turn of a thread that waits for a socket. What is the driver's is left to it.
-    pub(crate) fn turn_of_blocked(&self, turner: &mut Turner) -> Next {
-        let next = match &mut *self.lock() {
-            Core::Alive(engine) if engine.is_going_on() => {
-                self.begin_work();
-                let now = self.now();
-                self.take_turn(engine, now, turner).map_or(Next::Go, Next::End)
-            }
-            Core::Alive(_) | Core::Dead(_) => return Next::StepDown,
-        };
-        self.end_work(&mut turner.woken);
-        next
+    /// One turn of a thread that waits for a socket. `None`: what is left to do is the driver's.
+    pub(crate) fn turn_of_blocked(&self, turner: &mut Turner) -> Option<ManyTurn> {
+        self.turn_of_many(turner, Deferrers::All)
     }
 
-    /// One turn of a thread that polls.
-    pub(crate) fn turn_of_poll(&self, turner: &mut Turner) -> Option<PollTurn> {
+    /// One turn of a thread that polls. `None`: what is left to do is the driver's.
+    pub(crate) fn turn_of_poll(&self, turner: &mut Turner) -> Option<ManyTurn> {
+        self.turn_of_many(turner, Deferrers::Only(Here::get()))
+    }
+
+    fn turn_of_many(&self, turner: &mut Turner, deferrers: Deferrers) -> Option<ManyTurn> {
         let turn = match &mut *self.lock() {
             Core::Alive(engine) if engine.is_going_on() => {
                 self.begin_work();
                 let now = self.now();
                 self.begin_turn(engine, turner);
-                engine.turn_of_poll(now, &mut turner.woken)
+                engine.turn_of_many(now, deferrers, &mut turner.woken)
             }
             Core::Alive(_) | Core::Dead(_) => return None,
         };
@@ -257,7 +251,7 @@ impl Shared {
         Some(turn)
     }
 
-    /// What calls of this thread have left to the next turn is sent now.
+    /// What calls have left to the next turn is sent now.
     pub(crate) fn send_deferred(&self) {
         // On a stack that ended there is nothing to send.
         let _ = self.enter(|engine, _| engine.defer_no_more());

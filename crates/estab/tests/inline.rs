@@ -191,7 +191,7 @@ fn an_idle_stack_has_nothing_to_wake_for() {
         couple.settle();
     }
     assert_eq!((couple.client.deadline(), couple.server.deadline()), (None, None));
-    // One packet is one turn, and one sleep.
+    // One packet is one turn, and one sleep at most: it is there already, as is found out sooner or later.
     for _ in 0..20 {
         let before = couple.server.activity();
         let now = couple.client.now();
@@ -201,7 +201,7 @@ fn an_idle_stack_has_nothing_to_wake_for() {
         couple.server.turn(None).unwrap();
         let after = couple.server.activity();
         assert_eq!((after.received, after.turns), (before.received + 1, before.turns + 1));
-        assert_eq!((after.sleeps, after.polls), (before.sleeps + 1, before.polls));
+        assert!(after.sleeps <= before.sleeps + 1 && after.polls == before.polls, "{after:?}");
         couple.server.turn(NOT_AT_ALL).unwrap();
         couple.client.turn(None).unwrap();
         while couple.client.next_event().is_some() {}

@@ -517,6 +517,21 @@ impl Link for Keeps {
     }
 }
 
+/// Gives back what comes on the next `count` connections, with a thread for each, until their ends.
+fn serve_with_threads(listener: &TcpListener, count: usize) {
+    let serve = |mut stream: TcpStream| {
+        let mut bytes = [0; 3000];
+        while let Ok(count @ 1..) = stream.read(&mut bytes) {
+            stream.write_all(&bytes[..count]).unwrap();
+        }
+    };
+    let threads: Vec<_> = (0..count)
+        .map(|_| listener.accept().unwrap().0)
+        .map(|stream| thread::spawn(move || serve(stream)))
+        .collect();
+    threads.into_iter().for_each(join);
+}
+
 /// Every way to wait at once: two polls with the same listener, whose connections are each other's too,
 /// threads that block, datagrams, descriptors, wakers. Nothing is lost, or somebody waits in vain.
 fn stress(client: &Stack, server: &Stack) {
@@ -541,21 +556,7 @@ fn stress(client: &Stack, server: &Stack) {
             (thread, waker, registry)
         })
         .collect();
-    let threads = thread::spawn(move || {
-        let serve = |mut stream: TcpStream| {
-            let (mut bytes, mut rest) = ([0; 3000], Vec::new());
-            while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                rest.extend_from_slice(&bytes[..count]);
-                stream.write_all(&rest).unwrap();
-                rest.clear();
-            }
-        };
-        let threads: Vec<_> = (0..EACH)
-            .map(|_| blocked.accept().unwrap().0)
-            .map(|stream| thread::spawn(move || serve(stream)))
-            .collect();
-        threads.into_iter().for_each(join);
-    });
+    let threads = thread::spawn(move || serve_with_threads(&blocked, EACH));
     let disturbs = {
         let (registries, stop): (Vec<Registry>, _) =
             (polls.iter().map(|poll| poll.2.try_clone().unwrap()).collect(), Arc::clone(&stop));
@@ -604,6 +605,33 @@ fn what_a_link_batches_is_not_lost_either() {
     let server = Stack::builder().address([10, 0, 0, 2], 24).start(link).unwrap();
     stress(&client, &server);
     assert!(batched.load(Ordering::SeqCst) > 0, "it was asked to batch");
+    client.stop();
+    server.stop();
+}
+
+#[test]
+fn what_threads_leave_to_the_turn_of_another_is_sent() {
+    const CLIENTS: usize = 12;
+    let (here, there) = pair(PairConfig::ip(1500)).unwrap();
+    let client = common::host(here, 1);
+    let batched = Arc::new(AtomicUsize::new(0));
+    let link = Keeps::new(there, Arc::clone(&batched));
+    let server = Stack::builder().address([10, 0, 0, 2], 24).start(link).unwrap();
+    let listener = TcpListener::bind(&server, at(8)).unwrap();
+    // Several frames come in one turn as often as threads happen to run so.
+    for _ in 0..50 {
+        thread::scope(|scope| {
+            scope.spawn(|| serve_with_threads(&listener, CLIENTS));
+            for n in 0..CLIENTS {
+                let client = &client;
+                scope.spawn(move || ask(client, at(8), 100, 1 + 10 * n));
+            }
+        });
+        if batched.load(Ordering::SeqCst) > 100 {
+            break;
+        }
+    }
+    assert!(batched.load(Ordering::SeqCst) > 100, "answers of threads went together");
     client.stop();
     server.stop();
 }

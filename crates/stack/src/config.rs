@@ -166,8 +166,9 @@ pub struct Config {
     /// 16 KiB of `tcp_wmem` come to with the first window), to its 4 MiB.
     pub send_buffer: BufferRange,
     /// What such a send buffer may grow to however short the path is; beyond that, to eight times what
-    /// the path carries in its least round trip. 1 MiB, the second-level cache of a core: what waits
-    /// longer has left it when it is sent, and over a device of this host more waiting moves nothing.
+    /// the path carries in its least round trip. 512 KiB, half of the second-level cache of a core; the
+    /// other half is for the program's own buffer. What waits longer has left the cache when it is sent,
+    /// and over a device of this host more waiting moves nothing.
     pub send_buffer_short_path: usize,
     /// Datagrams' bytes a UDP socket queues for its reader. 208 KiB, Linux's `rmem_default`.
     pub udp_receive_buffer: usize,
@@ -233,7 +234,7 @@ impl Default for Config {
             sources_per_group: 64,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
-            send_buffer_short_path: 1 << 20,
+            send_buffer_short_path: 512 << 10,
             udp_receive_buffer: 208 << 10,
             udp_send_buffer: 208 << 10,
             trace_limit: 65_536,

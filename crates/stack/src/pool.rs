@@ -18,7 +18,7 @@ pub(crate) const LARGE_CHUNK: usize = 64 * 1024;
 const FRAME_LIMIT: usize = 256;
 /// How many small chunks of each kind are kept.
 const CHUNK_LIMIT: usize = 256;
-/// How many large chunks are kept: 8 MiB, what eight connections fill on a short path
+/// How many large chunks are kept: 8 MiB, twice what eight connections fill on a short path
 /// (`Config::send_buffer_short_path`). Each one beyond is a page fault for every 4 KiB that is sent.
 const LARGE_CHUNK_LIMIT: usize = 128;
 

@@ -113,7 +113,7 @@
 //!
 //! # When it is sent
 //!
-//! A call sends what it has to send before it returns, as everywhere in [`blocking`](crate::blocking), with one
+//! A call sends what it has to send before it returns, with one
 //! exception. Where turn after turn brings several small frames and the device can
 //! [batch](link::Batching), the answers to all of them go out with one system call, with the next call
 //! of [`Poll::poll`] by the same thread. That holds for 0.1 ms after `poll` has returned; a later call
@@ -128,7 +128,7 @@
 //! several threads do. Of a stack with [several shards](crate::StackBuilder::start_queues) each poll that has
 //! sockets on them leads its part: one poll all of them, as many as there are shards each one.
 //!
-//! While a thread is not in `poll`, frames wait for it for a millisecond or two; then the stack's own
+//! While a thread is not in `poll`, frames wait for it for some milliseconds; then the stack's own
 //! thread carries them until it is back. Where [tasks](crate::net) use the same stack, that thread always
 //! does, and wakes the poll.
 
