@@ -428,6 +428,29 @@ fn the_source_is_chosen_for_its_destination() {
     }
 }
 
+/// RFC 6724 4: "For all multicast and link-local destination addresses, the set of candidate source
+/// addresses MUST only include addresses assigned to interfaces belonging to the same link as the outgoing
+/// interface."
+#[test]
+fn what_goes_to_a_group_comes_from_an_address_of_its_link() {
+    let mut host = tun();
+    let second = host.stack.add_interface(wire::frame::Capabilities {
+        medium: wire::frame::Medium::Ip,
+        mtu: 1500,
+        checksum: false,
+        segmentation: false,
+    });
+    let near: Ipv6Addr = "fe80::5".parse().unwrap();
+    host.stack.add_address(second, near.into(), 64).unwrap();
+    host.sends();
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    host.stack.udp_set_multicast_interface_v6(id, second.scope_id()).unwrap();
+    let site: Ipv6Addr = "ff05::7".parse().unwrap();
+    host.stack.udp_send_to(host.now, id, b"x", at(site, 7)).unwrap();
+    let (ip, _) = parse_ip(&host.sends_one());
+    assert_eq!((ip.source, ip.destination), (near, site));
+}
+
 proptest! {
     /// No bytes of a peer make the stack panic, on either medium.
     #[test]

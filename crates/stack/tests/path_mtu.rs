@@ -17,6 +17,7 @@ use wire::{icmpv4, icmpv6, ipv4, ipv6};
 
 for_both_families! {
     a_narrow_way_is_found_and_what_was_lost_goes_again,
+    a_message_for_each_segment_has_each_sent_again_once,
     later_connections_know_the_way_until_it_is_forgotten,
     what_is_not_in_flight_is_not_believed,
 }
@@ -98,6 +99,30 @@ fn a_narrow_way_is_found_and_what_was_lost_goes_again(family: Family) {
     let headers = if family == Family::V4 { 40 } else { 60 };
     let info = pair.a.stack.info(client).unwrap();
     assert_eq!(info.snd_mss, 1300 - headers - 12);
+}
+
+/// RFC 1191 6.4, RFC 8201 5.4: "One MUST not retransmit in response to every Datagram Too Big message". A router
+/// says it once for each segment of a window, and each byte goes again once.
+fn a_message_for_each_segment_has_each_sent_again_once(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (client, _) = pair.connected();
+    pair.a.stack.write(pair.now, client, &[7; 10_000]).unwrap();
+    let window = pair.a.frames(pair.now);
+    assert!(window.len() > 5, "{}", window.len());
+    let mut again = 0;
+    for (packet, _) in &window {
+        if packet.len() <= 1300 {
+            continue;
+        }
+        let message = FrameBuf::copy_from(&too_big(family, packet, 1300));
+        let (now, interface) = (pair.now, pair.a.interface);
+        pair.a.stack.handle_frame(now, interface, message, ReceiveMeta::default());
+        let headers = if family == Family::V4 { 52 } else { 72 };
+        again +=
+            pair.a.frames(pair.now).iter().map(|(frame, _)| frame.len() - headers).sum::<usize>();
+    }
+    let longer = window.iter().filter(|(packet, _)| packet.len() > 1300).count();
+    assert!(again >= longer * 1200 && again <= 10_000, "{again} bytes went again");
 }
 
 /// RFC 1191 6.2, 6.3: kept for the destination, and forgotten after ten minutes.

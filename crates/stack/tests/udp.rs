@@ -35,6 +35,18 @@ fn a_datagram_comes_with_its_sender() {
     assert!(!host.stack.readiness(SocketId::Udp(id)).contains(Ready::READ));
 }
 
+/// RFC 768: "If not used, a value of zero is inserted." There is nobody to answer, and the stack does not.
+#[test]
+fn a_sender_without_a_port_is_shown_as_it_is() {
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(US, 7)).unwrap();
+    host.arrives(&to_us((0, 7), b"hello"));
+    assert_eq!(host.stack.udp_receive_from(id, &mut [0; 10]), Ok((5, v4(THEM, 0))));
+    let answer = host.stack.udp_send_to(host.now, id, b"!", v4(THEM, 0));
+    assert_eq!(answer, Err(Error::InvalidInput));
+    host.sends_nothing();
+}
+
 /// As with `recvfrom`: what does not fit into the buffer is lost, and the next call gets the next
 /// datagram.
 #[test]

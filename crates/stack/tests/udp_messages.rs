@@ -187,7 +187,7 @@ fn the_queue_is_charged_for_all_of_them(family: Family) {
     }
 }
 
-for_both_families!(
+for_both_families! {
     a_link_that_cuts_gets_one_frame,
     without_such_a_link_the_stack_cuts,
     several_at_once_are_read_one_by_one,
@@ -198,7 +198,7 @@ for_both_families!(
     a_hop_limit_is_told,
     one_by_one_with_all_that_is_beside,
     each_way_to_deal_with_the_path,
-);
+}
 
 /// `IP_PKTINFO` both ways: a socket on all addresses answers from the one that was asked.
 #[test]

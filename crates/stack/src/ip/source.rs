@@ -80,9 +80,9 @@ impl Interfaces {
     }
 
     /// RFC 6724 4: the addresses of the interface; those of others only where it has none that
-    /// reaches far enough.
+    /// reaches far enough, and never for groups.
     fn source_v6(&self, interface: InterfaceId, destination: Ipv6Addr) -> Option<Ipv6Addr> {
-        let far = Scope::of(destination) > Scope::LINK_LOCAL;
+        let far = Scope::of(destination) > Scope::LINK_LOCAL && !destination.is_multicast();
         let reaches = |own: &Candidate| !far || Scope::of(own.address) > Scope::LINK_LOCAL;
         let candidates = self.assigned(interface).filter_map(Candidate::of);
         best(candidates, destination)
@@ -226,7 +226,18 @@ mod tests {
 
     #[test]
     fn scopes_are_those_of_the_address() {
-        let table = [("fe80::1", 2), ("::1", 2), ("fec0::1", 5), ("2001::1", 14), ("ff08::1", 8)];
+        let table = [
+            ("fe80::1", 2),
+            ("::1", 2),
+            ("fec0::1", 5),
+            ("2001::1", 14),
+            ("ff08::1", 8),
+            // What holds an address of IPv4 (RFC 6724 3.3), and what is not defined yet (3.4).
+            ("::ffff:10.0.0.1", 14),
+            ("::10.0.0.1", 14),
+            ("2002:a00:1::1", 14),
+            ("4000::1", 14),
+        ];
         for (address, scope) in table {
             assert_eq!(Scope::of(address.parse().unwrap()), Scope(scope), "{address}");
         }

@@ -152,13 +152,30 @@ fn errors_of_ping(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// A server that resets its one connection when something was said.
+const RESET: &str = "
+import socket, struct, sys
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), family=family)
+connection, _ = server.accept()
+connection.recv(1)
+connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+connection.close()
+";
+
 /// One line and status 1 for what the network denies, 2 for what makes no sense.
 fn errors_of_nc(bench: &Bench) -> Result<()> {
     let script = r#"
         says() { [ "$1" = "$2" ] && [ "$(cat err)" = "estab: $3" ] || { cat err >&2; exit 3; }; }
         estab nc $kernel 9 < /dev/null 2> err && exit 4 || says $? 1 "$kernel_url:9: connection refused"
         estab nc -l 80 < /dev/null 2> err && exit 5 || says $? 1 'port 80: the address is in use'
-        estab nc $kernel 0 < /dev/null 2> err && exit 6 || says $? 2 "'0' is no port: 1 to 65535""#;
+        estab nc $kernel 0 < /dev/null 2> err && exit 6 || says $? 2 "'0' is no port: 1 to 65535"
+        python3 reset.py $kernel 81 & server=$!
+        listening 81
+        echo hello | estab nc $kernel 81 2> err && exit 7 ||
+            says $? 1 'the connection ended: connection reset by peer'
+        wait $server"#;
+    bench.write("reset.py", RESET)?;
     bench.lab(&["--serve", "http:80"], script)?;
     Ok(())
 }
