@@ -26,6 +26,14 @@ pub(super) fn handed_on() -> impl Iterator<Item = i32> {
     HANDED_ON.into_iter().filter(move |signal| !is_in(*signal, ignored))
 }
 
+/// A terminal does not stop this process from now on.
+pub(super) fn survive_the_terminal() -> std::io::Result<()> {
+    for signal in OF_THE_TERMINAL {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}
+
 /// The signals that came to this process, which none of them ends or stops. A handler does that, where
 /// ignoring would be inherited by PROGRAM.
 #[derive(Debug)]
