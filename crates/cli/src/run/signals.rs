@@ -59,10 +59,20 @@ impl Survived {
     }
 }
 
+/// Whether `signal` is on its way to this process: on a busy machine a handler may run late.
+pub(super) fn is_pending(signal: i32) -> bool {
+    is_in(signal, set_of_this_process("ShdPnd:"))
+}
+
 /// The set of ignored signals, a bit each.
 fn ignored() -> u64 {
+    set_of_this_process("SigIgn:")
+}
+
+/// A line of /proc/self/status (proc_pid_status(5)).
+fn set_of_this_process(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = status.lines().find_map(|line| line.strip_prefix(name));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
 }
 
@@ -84,6 +94,7 @@ mod tests {
     fn a_signal_that_came_is_told_once() {
         let survived = Survived::from_now_on().unwrap();
         signal_hook::low_level::raise(SIGUSR2).unwrap();
+        assert!(!is_pending(SIGUSR2));
         assert!(survived.came(SIGUSR2) && !survived.came(SIGUSR2) && !survived.came(SIGUSR1));
     }
 }
