@@ -3,9 +3,8 @@
 //! On the stack a port is taken when somebody listens or connects. What `bind` alone does, it does here:
 //! others get `EADDRINUSE`, and a SYN that comes still finds nobody.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -21,10 +20,11 @@ pub(crate) struct Sharing {
     pub(crate) port: bool,
 }
 
-/// All that is bound, of one protocol.
+/// All that TCP sockets of programs are bound to. A clone is the same one: the supervisors that serve
+/// programs with one stack share it, so that a port that is taken is refused where it is asked for.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bound {
-    entries: Rc<RefCell<Vec<Entry>>>,
+pub struct Bound {
+    entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Hold {
     number: u64,
     local: SocketAddr,
     sharing: Sharing,
-    entries: Rc<RefCell<Vec<Entry>>>,
+    entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 impl Bound {
@@ -59,7 +59,7 @@ impl Bound {
         first: u16,
         is_free: impl Fn(u16) -> bool,
     ) -> Result<Hold, Errno> {
-        let mut entries = self.entries.borrow_mut();
+        let mut entries = lock(&self.entries);
         let with_port = |port| Entry {
             number: entries.last().map_or(0, |last| last.number + 1),
             local: SocketAddr::new(local.ip(), port),
@@ -87,7 +87,7 @@ impl Bound {
             number: entry.number,
             local: entry.local,
             sharing,
-            entries: Rc::clone(&self.entries),
+            entries: Arc::clone(&self.entries),
         };
         entries.push(entry);
         Ok(hold)
@@ -108,7 +108,7 @@ impl Hold {
     /// # Errors
     /// `EADDRINUSE` when another one listens there that does not share the port.
     pub(crate) fn set_listens(&self, listens: bool) -> Result<(), Errno> {
-        let mut entries = self.entries.borrow_mut();
+        let mut entries = lock(&self.entries);
         let Some(place) = entries.iter().position(|entry| entry.number == self.number) else {
             return Ok(());
         };
@@ -124,9 +124,13 @@ impl Hold {
     }
 }
 
+fn lock(entries: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.entries.borrow_mut().retain(|entry| entry.number != self.number);
+        lock(&self.entries).retain(|entry| entry.number != self.number);
     }
 }
 

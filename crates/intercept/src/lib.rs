@@ -39,6 +39,7 @@ mod tcp_info;
 mod trace;
 mod udp;
 
+pub use bound::Bound;
 pub use filter::FilterOptions;
 pub use handle::Handle;
 pub use options::{FirstUse, Observer, Options};

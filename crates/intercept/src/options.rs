@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::bound::Bound;
 use crate::report::CallEvent;
 
 /// Who is shown each call ([`Options::trace`]).
@@ -26,6 +27,8 @@ pub struct Options {
     /// How many names and errors of finished connections are kept for programs that still have the
     /// descriptor, before it is looked who does. 4096.
     pub tombstones: usize,
+    /// What is bound already: the same for all supervisors of a stack. Alone, one has its own.
+    pub bound: Bound,
 }
 
 /// What programs do first with their sockets ([`Options::first_use`]).
@@ -45,6 +48,7 @@ impl Default for Options {
             trace: None,
             first_use: None,
             tombstones: 4096,
+            bound: Bound::default(),
         }
     }
 }

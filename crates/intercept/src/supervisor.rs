@@ -88,7 +88,7 @@ impl Supervisor {
             processes: Processes::default(),
             network,
             table: Table::default(),
-            bound: Bound::default(),
+            bound: options.bound.clone(),
             held: Held::default(),
             buffers: Buffers::default(),
             tracer,

@@ -75,7 +75,8 @@ pub(super) fn run(
     frame::write(client, &[ASKS])?;
     let [listener] = receive(client, LISTENER)?;
     let (observer, lines) = if wish.trace { traced() } else { (None, None) };
-    let options = Options { maps: wish.maps.clone(), trace: observer, ..Options::default() };
+    let (maps, bound) = (wish.maps.clone(), served.bound());
+    let options = Options { maps, trace: observer, bound, ..Options::default() };
     let waker = client.try_clone()?;
     let wake = move || {
         // Who waits for the client.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use intercept::{Handle, SocketUsers};
+use intercept::{Bound, Handle, SocketUsers};
 
 /// The supervisors that serve programs with one stack.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,7 @@ pub(crate) struct Served(Arc<Mutex<Handles>>);
 struct Handles {
     next: u64,
     known: Vec<(u64, Handle)>,
+    bound: Bound,
 }
 
 /// A supervisor at work: dropped at its end.
@@ -31,6 +32,11 @@ impl Served {
             handles.next
         });
         AtWork { served: self.clone(), number }
+    }
+
+    /// What their programs are bound to.
+    pub(crate) fn bound(&self) -> Bound {
+        self.handles(|handles| handles.bound.clone())
     }
 
     /// Every socket of every program.

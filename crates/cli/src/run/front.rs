@@ -25,6 +25,8 @@ pub(crate) fn run(arguments: &RunProgram) -> anyhow::Result<ExitCode> {
     command::check(&arguments.command)?;
     arguments.check()?;
     let signals = Signals::new(signals::handed_on())?;
+    // Init says when PROGRAM stops; a front that the terminal had stopped would hear it late, and stop anew.
+    signals::survive_the_terminal()?;
     let (job, jobs_end) = UnixStream::pair()?;
     let (mut runner, to_runner) = line::this_program_as("__runner")?;
     // As they were given: behind `estab run`.

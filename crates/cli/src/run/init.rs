@@ -8,7 +8,7 @@ use std::process::{Child, ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use link::Netlink;
@@ -23,7 +23,7 @@ use rustix::thread::CapabilitySet;
 
 use super::arguments::Prefixed;
 use super::line::{self, BEGIN, CONTINUED, END, LISTENER, News, SETUP};
-use super::signals::Survived;
+use super::signals::{Survived, is_pending};
 use super::{InitArguments, ProgramArguments, names};
 use crate::command::{hand_down, pid_of};
 
@@ -32,6 +32,9 @@ const INTERFACE: &str = "estab0";
 
 /// A signal for the whole job reaches this process within that time of the front.
 const SAME_SIGNAL: Duration = Duration::from_millis(5);
+
+/// What is on its way to this process has come within that time, unless it was started with it blocked.
+const HANDLED: Duration = Duration::from_secs(1);
 
 /// `estab __run-init`.
 pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
@@ -153,6 +156,10 @@ fn hand_signals_on(
                 continue;
             }
             thread::sleep(SAME_SIGNAL);
+            let until = Instant::now() + HANDLED;
+            while is_pending(signal.as_raw()) && Instant::now() < until {
+                thread::sleep(SAME_SIGNAL);
+            }
             if !survived.came(signal.as_raw()) {
                 let _ = kill_process(child, signal);
             }

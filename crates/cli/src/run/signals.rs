@@ -26,6 +26,14 @@ pub(super) fn handed_on() -> impl Iterator<Item = i32> {
     HANDED_ON.into_iter().filter(move |signal| !is_in(*signal, ignored))
 }
 
+/// A terminal does not stop this process from now on.
+pub(super) fn survive_the_terminal() -> std::io::Result<()> {
+    for signal in OF_THE_TERMINAL {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
+}
+
 /// The signals that came to this process, which none of them ends or stops. A handler does that, where
 /// ignoring would be inherited by PROGRAM.
 #[derive(Debug)]
@@ -51,10 +59,20 @@ impl Survived {
     }
 }
 
+/// Whether `signal` is on its way to this process: on a busy machine a handler may run late.
+pub(super) fn is_pending(signal: i32) -> bool {
+    is_in(signal, set_of_this_process("ShdPnd:"))
+}
+
 /// The set of ignored signals, a bit each.
 fn ignored() -> u64 {
+    set_of_this_process("SigIgn:")
+}
+
+/// A line of /proc/self/status (proc_pid_status(5)).
+fn set_of_this_process(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let set = status.lines().find_map(|line| line.strip_prefix(name));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
 }
 
@@ -76,6 +94,7 @@ mod tests {
     fn a_signal_that_came_is_told_once() {
         let survived = Survived::from_now_on().unwrap();
         signal_hook::low_level::raise(SIGUSR2).unwrap();
+        assert!(!is_pending(SIGUSR2));
         assert!(survived.came(SIGUSR2) && !survived.came(SIGUSR2) && !survived.came(SIGUSR1));
     }
 }

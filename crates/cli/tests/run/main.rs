@@ -277,17 +277,7 @@ fn an_ordinary_user_runs_it_with_a_device_and_without() {
 #[test]
 fn the_terminal_treats_a_run_as_it_treats_the_program() {
     let marker = format!("86409.{}", std::process::id());
-    let mut shell = Command::new("script")
-        .args(["-qfec", "bash --norc --noediting -i", "/dev/null"])
-        .env("ESTAB", ESTAB)
-        .env("PS1", "ready ")
-        .env_remove("ESTAB_CONTROL")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut keys = shell.stdin.take().unwrap();
-    let mut lines = Lines::of(shell.stdout.take().unwrap());
+    let (mut shell, mut keys, mut lines) = shell();
     let mut type_in = |text: &str| keys.write_all(text.as_bytes()).unwrap();
     let sleeps = || processes_named("sleep", &marker) == 1;
     type_in(&format!("\"$ESTAB\" run -- sleep {marker}\n"));
@@ -308,6 +298,38 @@ fn the_terminal_treats_a_run_as_it_treats_the_program() {
     type_in("echo status $? mine; exit\n");
     lines.until("status 5 mine");
     shell.wait().unwrap();
+}
+
+/// Who reads the terminal in the background is stopped by it, and goes on in the foreground.
+#[test]
+fn a_program_that_reads_in_the_background_waits() {
+    let (mut shell, mut keys, mut lines) = shell();
+    let mut type_in = |text: &str| keys.write_all(text.as_bytes()).unwrap();
+    type_in("\"$ESTAB\" run -- sed -u s/there/here/ &\n");
+    type_in("until jobs | grep Stopped; do sleep 0.02; done; fg; echo status $?\n");
+    lines.until("Stopped  ");
+    type_in("hello there\n");
+    lines.until("hello here");
+    type_in("\x04");
+    lines.until("status 0");
+    type_in("exit\n");
+    shell.wait().unwrap();
+}
+
+/// A shell in a terminal: what is typed, and what is shown.
+fn shell() -> (Child, std::process::ChildStdin, Lines) {
+    let mut shell = Command::new("script")
+        .args(["-qfec", "bash --norc --noediting -i", "/dev/null"])
+        .env("ESTAB", ESTAB)
+        .env("PS1", "ready ")
+        .env_remove("ESTAB_CONTROL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let keys = shell.stdin.take().unwrap();
+    let lines = Lines::of(shell.stdout.take().unwrap());
+    (shell, keys, lines)
 }
 
 #[test]

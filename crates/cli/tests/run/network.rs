@@ -25,6 +25,7 @@ fn programs() -> &'static str {
             ("../intercept/tests/programs", "client"),
             ("tests/run", "give"),
             ("tests/run", "echo-datagrams"),
+            ("tests/run", "keep-port"),
         ] {
             let mut compiler = Command::new("cc");
             compiler.arg(format!("{here}/{place}/{name}.c")).arg("-o").arg(directory.join(name));
@@ -300,6 +301,24 @@ fn a_lab_serves_two_programs_with_one_stack() {
     assert!(shown.contains("Hello from client from 10.77.0.2"), "{shown}");
     assert!(shown.contains("Hello from server"), "{shown}");
     assert!(stderr(&output).contains("from the accept queue"), "{}", stderr(&output));
+}
+
+/// A port that a program of another run has is refused when it is asked for.
+#[test]
+fn programs_of_one_lab_share_its_ports() {
+    let script = "\"$ESTAB\" run -- ./keep-port on > kept & first=$!
+        until grep -q bound kept; do sleep 0.02; done; rm kept
+        \"$ESTAB\" run -- ./keep-port || echo refused $?
+        kill $first; wait $first; \"$ESTAB\" run -- ./keep-port";
+    let output = Command::new(ESTAB)
+        .args(["lab", "--", "sh", "-c", &format!("cd '{}'; {script}", programs())])
+        .env("ESTAB", ESTAB)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (shown, said) = (stdout(&output), stderr(&output));
+    assert_eq!(shown, "refused 1\nbound\n", "{said}");
+    assert!(said.contains("bind: Address already in use"), "{said}");
 }
 
 #[test]
