@@ -266,7 +266,7 @@ impl Supervisor {
                 Ok(_) => udp.given.push_back(Given::Datagram(beside)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     udp.ungiven = Some((payload, beside));
-                    return;
+                    return self.await_room(key);
                 }
                 // It is closed, of which we hear at our end.
                 Err(_) => return,
