@@ -90,13 +90,14 @@ impl Poller {
         Ok(())
     }
 
-    /// Begins or ends to wait for what another one waits for, too.
-    pub(crate) fn nest(&self, other: &Self, on: bool) -> io::Result<()> {
+    /// Begins or ends to wait for the kicks of another one, too.
+    pub(crate) fn share_kicks(&self, other: &Self, on: bool) -> io::Result<()> {
         if on {
             let data = epoll::EventData::new_u64(INTERNAL);
-            epoll::add(&self.epoll, &other.epoll, data, epoll::EventFlags::IN)?;
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            epoll::add(&self.epoll, &other.kick, data, flags)?;
         } else {
-            epoll::delete(&self.epoll, &other.epoll)?;
+            epoll::delete(&self.epoll, &other.kick)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use link::{Batching, Link};
@@ -13,6 +13,7 @@ use wire::time::Instant;
 
 use crate::poller::{Interest, Poller};
 use crate::ports::Habit;
+use crate::ready::ReadyList;
 
 /// After an error of a link that may pass, it is left alone for this long, twice as long after
 /// the next one, and so on up to [`LONGEST_PAUSE`].
@@ -37,6 +38,9 @@ pub(crate) struct Port {
     is_full: bool,
     /// Where readiness is waited for.
     poller: Arc<Poller>,
+    /// Polls that wait for it, too, each on its own descriptor: one that waits for the other's wakes later,
+    /// and most often on another core.
+    lists: Vec<Weak<ReadyList>>,
     /// What is waited for now.
     interest: Interest,
     /// Set after an error that may pass: nothing is received before.
@@ -82,6 +86,7 @@ impl Port {
             batching: false,
             is_full: false,
             poller: Arc::clone(poller),
+            lists: Vec::new(),
             interest: Interest::Nothing,
             pause_until: None,
             next_pause: FIRST_PAUSE,
@@ -248,7 +253,28 @@ impl Port {
     fn show_interest(&mut self, wanted: Interest) -> io::Result<()> {
         if let Some(descriptor) = self.link.descriptor() {
             self.poller.change(descriptor, self.interest, wanted)?;
+            for list in self.lists.iter().filter_map(Weak::upgrade) {
+                list.own().change(descriptor, self.interest, wanted)?;
+            }
             self.interest = wanted;
+        }
+        Ok(())
+    }
+
+    /// Has the poll of `list` wait for what the driver waits for, too, or no more.
+    pub(crate) fn share_with(&mut self, list: &Arc<ReadyList>, on: bool) -> io::Result<()> {
+        let Some(descriptor) = self.link.descriptor() else { return Ok(()) };
+        let is_it = |known: &Weak<ReadyList>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(list));
+        let knew = self.lists.iter().any(is_it);
+        self.lists.retain(|known| known.strong_count() > 0 && !is_it(known));
+        let (from, to) = match (knew, on) {
+            (false, true) => (Interest::Nothing, self.interest),
+            (true, false) => (self.interest, Interest::Nothing),
+            (true, true) | (false, false) => (Interest::Nothing, Interest::Nothing),
+        };
+        list.own().change(descriptor, from, to)?;
+        if on {
+            self.lists.push(Arc::downgrade(list));
         }
         Ok(())
     }

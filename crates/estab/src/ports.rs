@@ -5,7 +5,7 @@
 
 use std::io::{Error, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use link::{Batching, Link};
 use stack::{HeaderBuf, InterfaceId, Stack};
@@ -14,6 +14,7 @@ use wire::time::Instant;
 
 use crate::poller::Poller;
 use crate::port::{Port, Received};
+use crate::ready::ReadyList;
 
 /// How many frames one turn receives from one link before programs get their chance.
 const RECEIVE_BUDGET: usize = 64;
@@ -32,6 +33,8 @@ pub(crate) struct Ports {
     more: bool,
     /// Whoever takes the turns flushes after receiving.
     may_batch: bool,
+    /// The polls that wait for the links.
+    lists: Vec<Weak<ReadyList>>,
     /// Lent to the stack for the headers of each packet.
     header: HeaderBuf,
     /// The next frame to receive into.
@@ -126,8 +129,22 @@ impl Ports {
             let why = "this is no queue of the stack's device: their capabilities differ";
             return Err(Error::new(ErrorKind::InvalidInput, why));
         };
-        self.ports.push(Port::new(interface, queue, poller)?);
+        let mut port = Port::new(interface, queue, poller)?;
+        for list in self.lists.iter().filter_map(Weak::upgrade) {
+            port.share_with(&list, true)?;
+        }
+        self.ports.push(port);
         Ok(())
+    }
+
+    /// Has the poll of `list` wait for the links, too, or no more.
+    pub(crate) fn share_with(&mut self, list: &Arc<ReadyList>, on: bool) -> std::io::Result<()> {
+        let is_it = |known: &Weak<ReadyList>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(list));
+        self.lists.retain(|known| known.strong_count() > 0 && !is_it(known));
+        if on {
+            self.lists.push(Arc::downgrade(list));
+        }
+        self.ports.iter_mut().try_for_each(|port| port.share_with(list, on))
     }
 
     /// Lets go of the queue that was attached last.

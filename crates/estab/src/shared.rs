@@ -11,6 +11,7 @@ use crate::here::Here;
 use crate::lead::{Lead, Turner};
 use crate::owned::FramePool;
 use crate::poller::Poller;
+use crate::ready::ReadyList;
 use crate::seats::Seats;
 use crate::shards::Exchange;
 
@@ -310,11 +311,16 @@ impl Shared {
         (self.until(wait.until), polls)
     }
 
-    /// Has `poller` wait for what wakes who leads, or no more.
-    pub(crate) fn nest_into(&self, poller: &Poller, on: bool) -> std::io::Result<()> {
-        let own = self.look(|engine| Arc::clone(&engine.poller));
-        // With the stack its descriptors are gone.
-        own.map_or(Ok(()), |own| poller.nest(&own, on))
+    /// Has the poll of `list` wait for what wakes who leads, or no more.
+    pub(crate) fn share_with(&self, list: &Arc<ReadyList>, on: bool) -> std::io::Result<()> {
+        match &mut *self.lock() {
+            Core::Alive(engine) => {
+                list.own().share_kicks(&engine.poller, on)?;
+                engine.ports.share_with(list, on)
+            }
+            // With the stack its descriptors are gone.
+            Core::Dead(_) => Ok(()),
+        }
     }
 
     /// Asks the driver for its last turn. A stack that the driver has left already ends here.

@@ -38,8 +38,10 @@ pub(crate) struct Network {
 /// What has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Happened {
-    /// A call has come, or all programs are gone.
+    /// A call has come.
     Notified,
+    /// All programs are gone, but perhaps not all of their calls.
+    CallersGone,
     /// Another thread asks something.
     Asked,
     /// Something happened to a socket on the stack: perhaps it has failed.
@@ -81,6 +83,7 @@ impl Network {
     ) -> io::Result<()> {
         self.poll.poll(&mut self.events, limit)?;
         into.extend(self.events.iter().map(|event| match event.token().0 {
+            NOTIFY if event.is_read_closed() => Happened::CallersGone,
             NOTIFY => Happened::Notified,
             INBOX => Happened::Asked,
             token if token & 1 == 0 => Happened::OnStack(key_of(token), event.is_error()),
@@ -93,10 +96,16 @@ impl Network {
         Ok(())
     }
 
-    /// Has our end of a socket's pair watched.
+    /// Has our end of a socket's pair watched for what the program writes.
     pub(crate) fn watch_pair(&self, key: Key, ours: &impl AsFd) -> io::Result<()> {
+        let name = Token(name_of(key) | 1);
+        self.poll.registry().register(&SourceFd(ours), name, Interest::READABLE)
+    }
+
+    /// Has it watched for room, too: there is some already, or there will be.
+    pub(crate) fn watch_for_room(&self, key: Key, ours: &impl AsFd) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&SourceFd(ours), Token(name_of(key) | 1), both)
+        self.poll.registry().reregister(&SourceFd(ours), Token(name_of(key) | 1), both)
     }
 
     fn watch<S: estab::blocking::poll::Source>(&self, key: Key, source: &S) -> io::Result<()> {

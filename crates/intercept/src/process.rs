@@ -153,8 +153,21 @@ pub(crate) fn write(thread: u32, address: u64, bytes: &[u8]) -> Result<(), Errno
     }
 }
 
+/// Writes a value and its length, each at its address, with one call.
+///
+/// # Errors
+/// `EFAULT` when they cannot all be written.
+pub(crate) fn write_both(thread: u32, parts: [(u64, &[u8]); 2]) -> Result<(), Errno> {
+    let length: usize = parts.iter().map(|(_, bytes)| bytes.len()).sum();
+    match memory::write_all(pid(thread)?, parts) {
+        Ok(count) if count == length => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::UnsafeCell;
     use std::os::fd::AsRawFd;
 
     use super::*;
@@ -193,5 +206,10 @@ mod tests {
         assert_eq!(read(me, bytes.as_ptr() as u64, 3).unwrap(), bytes);
         assert_eq!(read(me, 8, 3), Err(Errno::FAULT));
         assert_eq!(write(me, 8, &[1]), Err(Errno::FAULT));
+        let (value, length) = (UnsafeCell::new([0_u8; 4]), UnsafeCell::new([0_u8; 4]));
+        let [value, length] = [&value, &length].map(|place| place.get() as u64);
+        assert_eq!(write_both(me, [(value, &[7]), (length, &[1, 0, 0, 0])]), Ok(()));
+        assert_eq!((read(me, value, 4), read(me, length, 1)), (Ok(vec![7, 0, 0, 0]), Ok(vec![1])));
+        assert_eq!(write_both(me, [(value, &[7]), (8, &[1])]), Err(Errno::FAULT));
     }
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,16 +25,69 @@ const READ_SIZE: usize = 64 << 10;
 /// How many reads or writes one socket has in a turn before others have theirs.
 const ROUNDS: usize = 16;
 
+/// How much of a read is given to the stack with its buffer. Less is copied: the buffer is kept until all
+/// of it is acknowledged, and would be kept for less than half of its size.
+const WORTH_GIVING: usize = READ_SIZE / 2;
+
+/// How many buffers that the stack has given back are kept.
+const MOST_SPARE: usize = 64;
+
 /// What reads go into.
 #[derive(Debug)]
 pub(crate) struct Buffers {
     pub(crate) read: Box<[u8]>,
+    spare: Arc<Spare>,
+}
+
+/// Buffers that nobody has any more.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Box<[u8]>>>);
+
+/// The first bytes of a buffer, which comes back when it is dropped.
+struct Given {
+    buffer: Box<[u8]>,
+    length: usize,
+    spare: Arc<Spare>,
 }
 
 impl Default for Buffers {
     fn default() -> Self {
-        Self { read: vec![0; READ_SIZE].into_boxed_slice() }
+        Self { read: fresh(), spare: Arc::default() }
     }
+}
+
+fn fresh() -> Box<[u8]> {
+    vec![0; READ_SIZE].into_boxed_slice()
+}
+
+impl Buffers {
+    /// The first `length` bytes of what was read last, with their buffer. Reads go into another one from
+    /// now on.
+    fn give(&mut self, length: usize) -> Bytes {
+        let next = lock(&self.spare.0).pop().unwrap_or_else(fresh);
+        let buffer = std::mem::replace(&mut self.read, next);
+        Bytes::from_owner(Given { buffer, length, spare: Arc::clone(&self.spare) })
+    }
+}
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        let mut spare = lock(&self.spare.0);
+        if spare.len() < MOST_SPARE {
+            spare.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// No panic leaves a list of buffers half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a step from the program to the stack came to.
@@ -120,7 +174,7 @@ impl Supervisor {
             else {
                 return;
             };
-            match connected.step_out(ours, &mut self.buffers.read) {
+            match connected.step_out(ours, &mut self.buffers) {
                 Step::More => {}
                 Step::Wait => return,
                 Step::End => return self.written_all(key),
@@ -152,8 +206,9 @@ impl Supervisor {
             });
             match moved {
                 Moved::Bytes => {}
+                Moved::Nothing => return,
                 // Its buffer is full, or it is closed, of which we hear at our end.
-                Moved::Nothing | Moved::Refused => return,
+                Moved::Refused => return self.await_room(key),
                 Moved::End => {
                     connected.fin_given = true;
                     // A pair can always be shut down.
@@ -167,6 +222,18 @@ impl Supervisor {
             }
         }
         self.later(key);
+    }
+
+    /// The program's end is full. Most programs read what they get before it is, and each time that one
+    /// does would wake us: so nobody hears of room before there was none.
+    pub(crate) fn await_room(&mut self, key: Key) {
+        let Some(socket) = self.table.get_mut(key).filter(|socket| !socket.hears_of_room) else {
+            return;
+        };
+        if let Some(ours) = &socket.ours {
+            // Our end is registered as long as there is one.
+            socket.hears_of_room = self.network.watch_for_room(key, ours).is_ok();
+        }
     }
 
     /// The program writes nothing more: it has closed, or only said so.
@@ -201,32 +268,39 @@ impl Supervisor {
 
 impl Connected {
     /// Moves one read's bytes from the program to the stack.
-    fn step_out(&mut self, ours: &OwnedFd, buffer: &mut [u8]) -> Step {
+    fn step_out(&mut self, ours: &OwnedFd, buffers: &mut Buffers) -> Step {
         if !self.unsent.is_empty() {
-            if let Err(error) = self.stream.write(&mut self.unsent) {
-                return Step::Failed(error);
-            }
-            if !self.unsent.is_empty() {
-                return Step::Wait;
-            }
+            return self.send_unsent();
         }
         if self.written_all {
             return Step::End;
         }
-        match recv(ours, &mut *buffer, RecvFlags::DONTWAIT) {
+        match recv(ours, &mut *buffers.read, RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
                 self.written_all = true;
                 Step::End
             }
-            Ok((count, _)) => match self.stream.write_copied(&buffer[..count]) {
+            Ok((count, _)) if count >= WORTH_GIVING => {
+                self.unsent = buffers.give(count);
+                self.send_unsent()
+            }
+            Ok((count, _)) => match self.stream.write_copied(&buffers.read[..count]) {
                 Ok(taken) => {
-                    self.unsent = Bytes::copy_from_slice(&buffer[taken..count]);
+                    self.unsent = Bytes::copy_from_slice(&buffers.read[taken..count]);
                     Step::More
                 }
                 Err(error) => Step::Failed(error),
             },
             Err(Errno::AGAIN | Errno::INTR) => Step::Wait,
             Err(_) => Step::Thrown,
+        }
+    }
+
+    fn send_unsent(&mut self) -> Step {
+        match self.stream.write(&mut self.unsent) {
+            Ok(()) if self.unsent.is_empty() => Step::More,
+            Ok(()) => Step::Wait,
+            Err(error) => Step::Failed(error),
         }
     }
 }

@@ -109,8 +109,8 @@ impl Request {
         let room = process::read(self.thread, length, 4)?;
         let room = i32::from_ne_bytes([room[0], room[1], room[2], room[3]]);
         let room = usize::try_from(room).map_err(|_| Errno::INVAL)?;
-        process::write(self.thread, address, &bytes[..bytes.len().min(room)])?;
-        let count = u32::try_from(bytes.len()).map_err(|_| Errno::INVAL)?;
-        process::write(self.thread, length, &count.to_ne_bytes())
+        let count = u32::try_from(bytes.len()).map_err(|_| Errno::INVAL)?.to_ne_bytes();
+        let bytes = &bytes[..bytes.len().min(room)];
+        process::write_both(self.thread, [(address, bytes), (length, &count)])
     }
 }

@@ -229,9 +229,9 @@ fn write_value(request: &Request, value: &[u8]) -> Result<(), Errno> {
     let room = i32::from_ne_bytes([length[0], length[1], length[2], length[3]]);
     let room = usize::try_from(room).map_err(|_| Errno::INVAL)?;
     let value = &value[..value.len().min(room)];
-    process::write(request.thread, request.arguments[3], value)?;
-    let length = u32::try_from(value.len()).map_err(|_| Errno::INVAL)?;
-    process::write(request.thread, request.arguments[4], &length.to_ne_bytes())
+    let length = u32::try_from(value.len()).map_err(|_| Errno::INVAL)?.to_ne_bytes();
+    let [.., at, length_at, _] = request.arguments;
+    process::write_both(request.thread, [(at, value), (length_at, &length)])
 }
 
 /// A value that is an `int`.

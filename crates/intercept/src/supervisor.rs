@@ -141,7 +141,10 @@ impl Supervisor {
         let mut stop = false;
         for event in happened.drain(..) {
             match event {
+                // The kernel counts the calls that came, and those received: with an event of one there is
+                // always one to receive, though its caller may be gone.
                 Happened::Notified => self.calls = true,
+                Happened::CallersGone => self.look_for_calls(),
                 Happened::Asked => stop |= self.answer_questions(),
                 Happened::OnStack(key, failed) => {
                     self.stack_ready(key);
@@ -155,11 +158,8 @@ impl Supervisor {
         // One call in a turn: what the program did before its next one is at our ends by then, and a
         // descriptor that it closed is closed.
         if self.calls {
-            let look = self.notifier.look();
-            (self.calls, self.over) = (look.call, look.over && !look.call);
-            if look.call {
-                self.take_call()?;
-            }
+            self.take_call()?;
+            self.look_for_calls();
         }
         self.give_up_expired();
         Ok(stop)
@@ -176,6 +176,11 @@ impl Supervisor {
             (Some(held), Some(limit)) => Some(held.min(limit)),
             (held, limit) => held.or(limit),
         }
+    }
+
+    fn look_for_calls(&mut self) {
+        let look = self.notifier.look();
+        (self.calls, self.over) = (look.call, look.over && !look.call);
     }
 
     fn take_call(&mut self) -> io::Result<()> {

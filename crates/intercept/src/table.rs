@@ -34,6 +34,8 @@ pub(crate) struct Socket {
     pub(crate) domain: Domain,
     /// Our end of the pair; `None` when nothing goes through it any more.
     pub(crate) ours: Option<OwnedFd>,
+    /// It is heard of when there is room in the program's end.
+    pub(crate) hears_of_room: bool,
     /// Where it was seen last.
     pub(crate) place: Place,
     /// What the program set.
@@ -181,6 +183,11 @@ pub(crate) struct Pair {
     inode: u64,
 }
 
+/// The buffer of each end of a stream's pair, of which the kernel gives an ordinary user 208 KiB (twice, for
+/// what it keeps beside the bytes) unless it is set up otherwise. A writer who was told that it is full is
+/// not woken before three quarters of it are read, so that a larger one means fewer changes.
+const STREAM_BUFFER: usize = 1 << 20;
+
 impl Pair {
     /// A pair whose program's end may be non-blocking; ours always is.
     pub(crate) fn new(kind: SocketType, nonblocking: bool) -> io::Result<Self> {
@@ -188,6 +195,12 @@ impl Pair {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, flags, None)?;
         if !nonblocking {
             rustix::io::ioctl_fionbio(&theirs, false)?;
+        }
+        if kind == SocketType::STREAM {
+            // As large as everybody may have it. Less works, with more changes between the two sides.
+            for end in [&ours, &theirs] {
+                let _ = sockopt::set_socket_send_buffer_size(end, STREAM_BUFFER);
+            }
         }
         let (cookie, inode) = (sockopt::socket_cookie(&theirs)?, fstat(&theirs)?.st_ino);
         Ok(Self { ours, theirs, cookie, inode })
@@ -214,6 +227,7 @@ impl Table {
             inode,
             domain,
             ours: Some(ours),
+            hears_of_room: false,
             place,
             settings: Settings::default(),
             bound: None,
@@ -256,6 +270,7 @@ impl Table {
         self.by_cookie.insert(cookie, key);
         (socket.cookie, socket.inode) = (cookie, inode);
         (socket.ours, socket.has_listened) = (Some(pair.ours), false);
+        socket.hears_of_room = false;
         Some(pair.theirs)
     }
 

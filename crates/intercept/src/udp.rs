@@ -268,7 +268,7 @@ impl Supervisor {
                 Ok(_) => udp.note_given(Given::Datagram(beside)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     udp.ungiven = Some((payload, beside));
-                    return;
+                    return self.await_room(key);
                 }
                 // It is closed, of which we hear at our end.
                 Err(_) => return,

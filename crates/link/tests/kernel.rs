@@ -48,6 +48,7 @@ const CASES: &[Case] = &[
     ("packet_socket_with_the_interface_s_address", packet_socket_with_the_interface_s_address),
     ("packet_socket_sees_vlan_tags", packet_socket_sees_vlan_tags),
     ("packet_socket_sees_nothing_of_its_own", packet_socket_sees_nothing_of_its_own),
+    ("packet_socket_keeps_what_comes_at_once", packet_socket_keeps_what_comes_at_once),
     ("tun_over_ipv6", tun_over_ipv6),
     ("tap_over_ipv6", tap_over_ipv6),
     ("packet_socket_over_ipv6", packet_socket_over_ipv6),
@@ -249,6 +250,31 @@ fn packet_socket_sees_nothing_of_its_own() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The kernel keeps more for it than for sockets in general, which would be 90 of these frames.
+fn packet_socket_keeps_what_comes_at_once() -> io::Result<()> {
+    const AT_ONCE: usize = 140;
+    make_veth()?;
+    let (mut far, mut near) = (PacketSocket::open("kernel")?, PacketSocket::open("ours")?);
+    let mut bytes = vec![0x5a; 1400];
+    emit_ethernet(&far, EtherType(0x88b5), &mut bytes);
+    bytes[..6].fill(0xff);
+    for _ in 0..AT_ONCE {
+        far.send(NOW, &bytes, &[], &TransmitMeta::default())?;
+    }
+    let mut frame = FrameBuf::with_capacity(link::buffer_size(&near.capabilities()));
+    let mut came = 0;
+    for _ in 0..100 {
+        while near.receive(NOW, &mut frame)?.is_some() {
+            came += usize::from(frame[12..14] == [0x88, 0xb5]);
+        }
+        if came == AT_ONCE {
+            return Ok(());
+        }
+        near.descriptor().into_iter().for_each(wait);
+    }
+    panic!("{came} of {AT_ONCE} frames");
 }
 
 fn tun_over_ipv6() -> io::Result<()> {

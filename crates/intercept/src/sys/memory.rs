@@ -23,12 +23,21 @@ pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> io::Result<usize>
 /// # Errors
 /// What process_vm_writev(2) says: no such process, no right to, no such address.
 pub(crate) fn write(pid: Pid, address: u64, from: &[u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
-    let remote = there(address, from.len());
-    // SAFETY: the kernel only reads `local`, which is all of `from`, and checks `remote`, which is in
-    // another address space.
+    write_all(pid, [(address, from)])
+}
+
+/// The same for several addresses, one after the other.
+pub(crate) fn write_all<const N: usize>(pid: Pid, parts: [(u64, &[u8]); N]) -> io::Result<usize> {
+    let local = parts.map(|(_, from)| libc::iovec {
+        iov_base: from.as_ptr().cast_mut().cast(),
+        iov_len: from.len(),
+    });
+    let remote = parts.map(|(address, from)| there(address, from.len()));
+    let (pid, count) = (pid.as_raw_nonzero().get(), N as libc::c_ulong);
+    // SAFETY: the kernel only reads what `local` leads to, which are all of the slices, and checks `remote`,
+    // which is in another address space. Both have N entries.
     let count =
-        unsafe { libc::process_vm_writev(pid.as_raw_nonzero().get(), &local, 1, &remote, 1, 0) };
+        unsafe { libc::process_vm_writev(pid, local.as_ptr(), count, remote.as_ptr(), count, 0) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 

@@ -6,6 +6,7 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::ioctl::{Updater, ioctl};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::request_for;
@@ -18,6 +19,11 @@ pub(crate) const ETHTOOL_STSO: u32 = 0x1f;
 /// The interface is given super-segments of any kind (`ETHTOOL_SGSO`).
 pub(crate) const ETHTOOL_SGSO: u32 = 0x24;
 
+/// How much the kernel is to keep until we read it. A super-segment takes 64 KiB of it and more, so that the
+/// default of 208 KiB holds three; what comes besides is lost, and a sender that has just filled its window
+/// repairs that with thousands of retransmissions.
+const RECEIVE_BUFFER: usize = 16 << 20;
+
 /// Opens a packet socket for whole Ethernet frames on one interface; does not block. It sees
 /// nothing of what this machine sends through the interface; when `promiscuous`, it sees what is
 /// for other stations, too.
@@ -27,6 +33,10 @@ pub(crate) fn open(index: u32, promiscuous: bool) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
     set_option::<c_int>(socket.as_fd(), libc::PACKET_IGNORE_OUTGOING, &1)?;
     set_option::<c_int>(socket.as_fd(), libc::PACKET_AUXDATA, &1)?;
+    if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        // Who does not administer the machine gets at most `net.core.rmem_max`, which is twice the default.
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+    }
     let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
     bind(socket.as_fd(), index)?;
     if !promiscuous {

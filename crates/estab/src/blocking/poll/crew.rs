@@ -38,7 +38,7 @@ struct State {
     /// Calls of this thread leave what they send to the next turn.
     defers: bool,
     /// The poll's own descriptor waits for what this shard waits for.
-    nested: bool,
+    shares: bool,
     /// The stack has ended.
     over: bool,
 }
@@ -101,7 +101,7 @@ impl State {
             looks: true,
             more: false,
             defers: false,
-            nested: false,
+            shares: false,
             over: false,
         }
     }
@@ -202,34 +202,37 @@ impl Ranks<'_> {
     }
 
     /// Has the poll's own descriptor wait for the links of the shards that are led, and of no others.
-    pub(super) fn nest(
+    pub(super) fn share_links(
         &mut self,
         shards: &[Arc<Shared>],
         leads: &Leads<'_>,
-        list: &ReadyList,
+        list: &Arc<ReadyList>,
     ) -> io::Result<()> {
         for (index, (shard, state)) in shards.iter().zip(self.0.iter_mut()).enumerate() {
             let is_led = leads.iter().any(|(led, _)| *led == index);
-            if state.nested != is_led {
-                shard.nest_into(list.own(), is_led)?;
-                state.nested = is_led;
+            if state.shares != is_led {
+                shard.share_with(list, is_led)?;
+                state.shares = is_led;
             }
         }
         Ok(())
     }
 
-    /// Finds out, after sleeping, which shards something came for.
+    /// Finds out, after sleeping, which shards something came for; `internal` says that something came
+    /// which is none of the program's.
     pub(super) fn look_who_woke(
         &mut self,
         shards: &[Arc<Shared>],
         leads: &Leads<'_>,
         waits: &Waits,
+        internal: bool,
     ) -> io::Result<()> {
         for ((index, _), wait) in leads.iter().zip(waits) {
-            let is_due = shards[*index].left_of(wait).0 == Some(Duration::ZERO);
-            // That also takes away a kick, which would end each sleep to come.
-            let has_come = wait.poller.wait(Some(Duration::ZERO))?;
-            self.0[*index].looks |= is_due || has_come;
+            let is_due = || shards[*index].left_of(wait).0 == Some(Duration::ZERO);
+            // One of one is not asked.
+            let has_come =
+                internal && (leads.len() == 1 || wait.poller.wait(Some(Duration::ZERO))?);
+            self.0[*index].looks |= has_come || is_due();
         }
         Ok(())
     }

@@ -43,6 +43,15 @@ pub struct Events {
     capacity: usize,
 }
 
+/// What came with one call.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Came {
+    /// Something.
+    pub(super) any: bool,
+    /// Something that is none of the program's: a frame, room for one, a kick.
+    pub(super) internal: bool,
+}
+
 /// How many events of descriptors are fetched with one call.
 const FETCHED: usize = 128;
 
@@ -201,13 +210,14 @@ impl Events {
         &mut self,
         limit: usize,
         wait: impl FnOnce(&mut [MaybeUninit<epoll::Event>]) -> Result<&mut [epoll::Event], E>,
-    ) -> Result<bool, E> {
+    ) -> Result<Came, E> {
         let mut raw = [MaybeUninit::uninit(); FETCHED];
         let limit = limit.min(self.room()).min(FETCHED);
         let found = wait(&mut raw[..limit])?;
         let outside = found.iter().filter(|event| event.data.u64() != INTERNAL);
         self.events.extend(outside.filter_map(event_of));
-        Ok(!found.is_empty())
+        let internal = found.iter().any(|event| event.data.u64() == INTERNAL);
+        Ok(Came { any: !found.is_empty(), internal })
     }
 }
 

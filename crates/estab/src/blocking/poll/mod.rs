@@ -231,10 +231,14 @@ impl Poll {
         let mut leads = ranks.take_leads(shards);
         loop {
             let again = ranks.take_turns(shards, &mut leads, &inner.list);
-            self.descriptors_first = !self.descriptors_first;
-            inner.collect(events, self.descriptors_first)?;
             let limit = left(deadline);
-            if !events.is_empty() || limit.is_some_and(|limit| limit.is_zero()) {
+            let is_over = limit.is_some_and(|limit| limit.is_zero());
+            // Who goes to sleep is told of descriptors by that.
+            if again || is_over || inner.list.has_some() {
+                self.descriptors_first = !self.descriptors_first;
+                inner.collect(events, self.descriptors_first)?;
+            }
+            if !events.is_empty() || is_over {
                 return Ok(true);
             }
             if again {
@@ -265,22 +269,23 @@ impl Drop for Poll {
 }
 
 impl Inner {
-    /// Takes what happened, for as much of it as there is room.
+    /// Takes what happened, for as much of it as there is room. Descriptors are looked at first or only when
+    /// no socket has anything: each look is a system call.
     fn collect(&self, events: &mut Events, descriptors_first: bool) -> io::Result<()> {
         let has_descriptors = self.has_descriptors.load(Ordering::Relaxed);
         if has_descriptors && descriptors_first {
             self.fetch(events, events.room().div_ceil(2))?;
         }
-        let kept = if has_descriptors && !descriptors_first { events.room() / 2 } else { 0 };
-        self.list.take(events.room() - kept, |token, ready| events.push(token, ready));
-        if has_descriptors && !descriptors_first && events.room() > 0 {
+        self.list.take(events.room(), |token, ready| events.push(token, ready));
+        if has_descriptors && !descriptors_first && events.is_empty() {
             self.fetch(events, events.room())?;
         }
         Ok(())
     }
 
-    fn fetch(&self, events: &mut Events, limit: usize) -> io::Result<bool> {
-        events.fetch(limit, |room| self.list.own().wait_into(room, Some(Duration::ZERO)))
+    fn fetch(&self, events: &mut Events, limit: usize) -> io::Result<()> {
+        events.fetch(limit, |room| self.list.own().wait_into(room, Some(Duration::ZERO)))?;
+        Ok(())
     }
 
     /// Sleeps until something may have happened.
@@ -306,17 +311,17 @@ impl Inner {
             }
             return Ok(());
         }
-        ranks.nest(shards, leads, &self.list)?;
+        ranks.share_links(shards, leads, &self.list)?;
         if self.list.enter(None) {
             let slept = self.sleep_on_all(shards, leads, &waits, events, limit);
             self.list.leave();
-            slept?;
-            ranks.look_who_woke(shards, leads, &waits)?;
+            ranks.look_who_woke(shards, leads, &waits, slept?)?;
         }
         Ok(())
     }
 
     /// Sleeps on everything, at most for `limit`: asks for a while where that is wanted, and then sleeps.
+    /// True when something came that is none of the program's.
     fn sleep_on_all(
         &self,
         shards: &[Arc<Shared>],
@@ -324,7 +329,7 @@ impl Inner {
         waits: &crew::Waits,
         events: &mut Events,
         limit: Option<Duration>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let begin = Instant::now();
         loop {
             let (mut timeout, mut polls) = (limit, false);
@@ -337,8 +342,8 @@ impl Inner {
             let sleep = if polls && !is_over { Some(Duration::ZERO) } else { timeout };
             let room = events.room();
             let came = events.fetch(room, |room| self.list.own().wait_into(room, sleep))?;
-            if came || !polls || is_over || timeout == Some(Duration::ZERO) {
-                return Ok(());
+            if came.any || !polls || is_over || timeout == Some(Duration::ZERO) {
+                return Ok(came.internal);
             }
             std::hint::spin_loop();
         }
