@@ -130,14 +130,14 @@ fn a_program_that_reads_slowly_is_not_flooded() {
     assert_eq!(receiver.receive_buffer, 128 << 10);
 }
 
-/// A program that is always ahead of a path of 2 ms that carries 40 MB a second: 80,000 bytes.
+/// A program that is always ahead of a path of 2 ms that carries 20 MB a second: 40,000 bytes.
 #[test]
 fn a_short_path_that_loses_nothing_does_not_fill_the_memory() {
-    let path = Path { one_way: Duration::from_millis(1), bottleneck: (40_000, Duration::ZERO) };
-    let (time, sender, _) = transfer(path, &TcpOptions::default(), 40_000_000, 1 << 20);
+    let path = Path { one_way: Duration::from_millis(1), bottleneck: (20_000, Duration::ZERO) };
+    let (time, sender, _) = transfer(path, &TcpOptions::default(), 20_000_000, 1 << 20);
     assert!(time < Duration::from_millis(1_100), "{time:?}");
-    assert!(sender.snd_cwnd > 2 << 20, "nothing stops {}", sender.snd_cwnd);
-    assert_eq!(sender.send_buffer, 1 << 20);
+    assert!(sender.snd_cwnd > 768 << 10, "nothing stops {}", sender.snd_cwnd);
+    assert_eq!(sender.send_buffer, 512 << 10);
 }
 
 #[test]
