@@ -1,8 +1,9 @@
 //! Where a stack runs already, in `estab lab` or `estab up`: it serves PROGRAM, and this process only
 //! makes PROGRAM's world and hands the filter's descriptor over.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -98,8 +99,9 @@ pub(super) fn run(
     drop(listener);
     expect(&said, |said| matches!(said, Said::Serves))?;
     processes.begin()?;
+    let ended = end_with_stack(said, processes.lifeline()?)?;
     processes.wait()?;
-    match said.recv_timeout(DRAIN) {
+    match ended.recv_timeout(DRAIN) {
         Ok(Said::Ended(Ok(end))) if !end.message.is_empty() => {
             anstream::eprintln!("estab: {}", end.message);
             Ok(ExitCode::from(end.status))
@@ -111,7 +113,7 @@ pub(super) fn run(
 }
 
 /// Hears what the stack says, and shows the trace.
-fn listen(stream: &mut std::os::unix::net::UnixStream, say: &Sender<Said>) {
+fn listen(stream: &mut UnixStream, say: &Sender<Said>) {
     let mut errors = LinePrinter::to_errors();
     let end = frame::read(stream, |piece| {
         match piece {
@@ -123,6 +125,20 @@ fn listen(stream: &mut std::os::unix::net::UnixStream, say: &Sender<Said>) {
         Ok(())
     });
     let _ = say.send(Said::Ended(end.map_err(|_| "the stack is gone".to_owned())));
+}
+
+/// Ends PROGRAM when the stack is gone, whose sockets are nothing then. Hands on how it ended.
+fn end_with_stack(said: Receiver<Said>, lifeline: UnixStream) -> anyhow::Result<Receiver<Said>> {
+    let (say, ended) = channel();
+    let follow = move || {
+        let Ok(end) = said.recv() else { return };
+        if matches!(end, Said::Ended(Err(_))) {
+            let _ = lifeline.shutdown(Shutdown::Both);
+        }
+        let _ = say.send(end);
+    };
+    thread::Builder::new().name("end".into()).spawn(follow)?;
+    Ok(ended)
 }
 
 fn expect(said: &Receiver<Said>, is_it: impl Fn(&Said) -> bool) -> anyhow::Result<()> {

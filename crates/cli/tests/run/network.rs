@@ -271,10 +271,15 @@ fn a_stack_that_is_up_serves_a_program() {
         \"$ESTAB\" run -- ./server 1 & run=$!
         until \"$ESTAB\" ss -l | grep 8080; do sleep 0.02; done
         bash -c 'exec 3<> /dev/tcp/10.9.0.2/8080; printf \"Hello from here\" >&3; cat <&3'
-        wait $run; kill $up; wait $up",
+        wait $run
+        \"$ESTAB\" run -- sh -c 'echo up; exec sleep 1000' > begun & run=$!
+        until grep -q up begun; do sleep 0.02; done; rm begun
+        kill $up; wait $up; wait $run",
     );
     let (shown, said) = (stdout(&output), stderr(&output));
-    assert_eq!(output.status.code(), Some(0), "{shown}\n{said}");
+    // Without its stack a program ends.
+    assert_eq!(output.status.code(), Some(2), "{shown}\n{said}");
+    assert!(said.contains("the stack is gone"), "{said}");
     assert!(shown.contains("Hello from here from 10.9.0.1"), "{shown}\n{said}");
     let names = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     assert!(shown.contains(&format!("{names}10.9.0.2\t")), "{shown}\n{said}");
