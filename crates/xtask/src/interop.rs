@@ -6,6 +6,7 @@
 
 mod autoconf;
 pub(crate) mod bench;
+mod defence;
 mod dhcp;
 mod fetch;
 mod flows;
@@ -159,6 +160,7 @@ fn all() -> Vec<Case> {
         fetch::from_servers(),
         flows::cases(),
         dhcp::cases(),
+        defence::cases(),
         traceroute::cases(),
         redirect::cases(),
         redis::cases(),

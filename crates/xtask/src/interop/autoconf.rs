@@ -9,6 +9,7 @@ use super::way::ETHERNET_V6;
 const RADVD: &str = "\
 interface estab0 {
     AdvSendAdvert on;
+    AdvCurHopLimit 33;
     MinRtrAdvInterval 3;
     MaxRtrAdvInterval 4;
     AdvDefaultLifetime 5;
@@ -53,7 +54,9 @@ fn addresses(bench: &Bench) -> Result<()> {
         r#"
         for network in fe80 fd78 fd79; do ours $network; done
         for network in fd78 fd79; do
-            ping -c 2 -i 0.2 -W 1 $(ours $network)
+            ping -c 2 -i 0.2 -W 1 $(ours $network) > heard
+            # The hop limit that the router says (RFC 4861 6.3.4).
+            grep -q 'ttl=33' heard
             curl -sS --max-time 5 "http://[$(ours $network)]/" | grep -q 'It works'
             estab ping -c 2 -i 200ms $network::1
         done

@@ -6,7 +6,11 @@ use super::Case;
 use super::bench::Bench;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case::new("dhcp-dnsmasq", 40, dnsmasq), Case::new("dhcp-release", 40, release)]
+    vec![
+        Case::new("dhcp-dnsmasq", 40, |bench| dnsmasq(bench, &[])),
+        Case::new("dhcp-queues", 40, |bench| dnsmasq(bench, &["--queues", "4"])),
+        Case::new("dhcp-release", 40, release),
+    ]
 }
 
 /// Who is told to stop gives the address back before it goes.
@@ -28,8 +32,9 @@ fn release(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// The stack asks, probes the address, and serves a page on it; dnsmasq has it in its table.
-fn dnsmasq(bench: &Bench) -> Result<()> {
+/// The stack asks, probes the address, and serves pages on it, those of several shards from each; dnsmasq has
+/// it in its table.
+fn dnsmasq(bench: &Bench, queues: &[&str]) -> Result<()> {
     let script = "
         dnsmasq --no-daemon --conf-file=/dev/null --pid-file= --port=0 --interface=estab0 \\
             --bind-interfaces --dhcp-range=10.77.0.50,10.77.0.50,255.255.255.0,120 \\
@@ -37,11 +42,13 @@ fn dnsmasq(bench: &Bench) -> Result<()> {
             2> dnsmasq.log & server=$!
         until curl -sS --max-time 2 -o page http://10.77.0.50/ 2> curl.log; do sleep 0.5; done
         grep -q 'It works' page
+        for n in 1 2 3 4 5 6 7 8; do curl -sS --max-time 5 -o page$n http://10.77.0.50/; done
         grep -q ' 10.77.0.50 ' leases
         grep -q 'DHCPDISCOVER' dnsmasq.log
         grep -q 'DHCPACK' dnsmasq.log
         estab ss -a | grep -q '0.0.0.0:68'
         kill $server";
-    bench.lab(&["--tap", "--dhcp", "--serve", "http:80"], script)?;
+    let options = [&["--tap", "--dhcp", "--serve", "http:80"], queues].concat();
+    bench.lab(&options, script)?;
     Ok(())
 }

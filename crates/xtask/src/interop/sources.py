@@ -54,8 +54,10 @@ def speaker(address):
     return made
 
 
-# What is reported goes to all routers of the link, which nobody here is: a raw socket hears it.
-reports = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD if v6 else 0x0800))
+# What is reported goes to all routers of the link, which nobody here is: a raw socket hears it, and one of all
+# types what the kernel itself says.
+ETH_P_ALL, ETH_P_OURS = 3, 0x86DD if v6 else 0x0800
+reports = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
 reports.bind(("estab0", 0))
 reports.settimeout(5)
 hears = socket.socket(family, socket.SOCK_DGRAM)
@@ -88,7 +90,9 @@ def reported(by_kernel, kind, source):
     found = []
     end = time.monotonic() + 5
     while len(found) < 2 and time.monotonic() < end:
-        packet, (_, _, direction, *_) = reports.recvfrom(1 << 16)
+        packet, (_, kind_of_packet, direction, *_) = reports.recvfrom(1 << 16)
+        if kind_of_packet != ETH_P_OURS or not packet:
+            continue
         # The header of IPv6 and eight bytes of hop-by-hop options, or that of IPv4 with an option.
         message = packet[48:] if v6 else packet[(packet[0] & 15) * 4 :]
         is_report = packet[6] == 0 if v6 else packet[9] == 2
@@ -109,6 +113,8 @@ for _ in range(50):
     except TimeoutError:
         pass
 hears.settimeout(5)
+# What is still to be told of the joining would be told with what follows.
+time.sleep(2)
 says(second, b"nobody hears this")
 repeated(first, b"but this")
 repeated(first, b"also " + second.encode())
