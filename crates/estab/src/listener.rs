@@ -113,6 +113,12 @@ impl Listener {
         taken.map(|taken| taken.and_then(|(part, accepted)| part.adopt(accepted)))
     }
 
+    /// Changes what connections start with from now on.
+    pub(crate) fn set_options(&self, options: &TcpOptions) -> io::Result<()> {
+        let set = |core: &mut stack::Stack, id| core.set_listener_options(id, options.clone());
+        self.parts.iter().try_for_each(|part| part.socket.call(|core, _| set(core, part.id)))
+    }
+
     /// How many connections wait.
     pub(crate) fn waiting(&self) -> io::Result<usize> {
         let count = |part: &Part| part.socket.call(|core, _| core.waiting_connections(part.id));

@@ -305,6 +305,23 @@ pub struct TcpOptions {
     /// `TCP_USER_TIMEOUT` (RFC 5482): give up when sent data stays unacknowledged for this long.
     /// `None` counts retries instead.
     pub user_timeout: Option<Duration>,
+    /// `TCP_SYNCNT`: how often the SYN of an active open is sent again before it is given up. `None` takes
+    /// [`Config::syn_retries`].
+    pub syn_retries: Option<u8>,
+    /// `TCP_LINGER2`: how long a connection that its program closed waits for the peer's FIN. `None`
+    /// takes [`Config::fin_wait_2`].
+    pub fin_wait_2: Option<Duration>,
+    /// `TCP_DEFER_ACCEPT`: a listener does not open a connection before its peer sends data, or this
+    /// long has passed. The time counts in timeouts of the SYN-ACK, which is sent again at the end only, as
+    /// Linux has it. `None`, the default, opens it with the handshake's last ACK.
+    pub defer_accept: Option<Duration>,
+    /// `TCP_WINDOW_CLAMP`: never offer the peer a larger window than this, in bytes, whatever the receive
+    /// buffer holds. `None` is no limit; zero is refused.
+    pub window_clamp: Option<u32>,
+    /// `TCP_NOTSENT_LOWAT`: `write` takes no more while this many bytes wait to be sent for the first time,
+    /// whatever the send buffer holds, so that what is written last is not old when it leaves. `None`,
+    /// the default, is no limit; zero is refused.
+    pub notsent_lowat: Option<u32>,
     /// `IP_TTL`, `IPV6_UNICAST_HOPS`. `None`, the default, is 64 (RFC 1122 3.2.1.7), or over IPv6 what
     /// routers advertise (RFC 4861 6.3.4).
     pub ttl: Option<u8>,
@@ -360,6 +377,11 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             user_timeout: None,
+            syn_retries: None,
+            fin_wait_2: None,
+            defer_accept: None,
+            window_clamp: None,
+            notsent_lowat: None,
             ttl: None,
             traffic_class: 0,
             max_segment: None,
@@ -387,6 +409,11 @@ impl TcpOptions {
             send_buffer,
             receive_buffer,
             user_timeout,
+            syn_retries,
+            fin_wait_2,
+            defer_accept,
+            window_clamp,
+            notsent_lowat,
             ttl,
             traffic_class,
             max_segment,
@@ -407,6 +434,11 @@ impl TcpOptions {
             && self.send_buffer == *send_buffer
             && self.receive_buffer == *receive_buffer
             && self.user_timeout == *user_timeout
+            && self.syn_retries == *syn_retries
+            && self.fin_wait_2 == *fin_wait_2
+            && self.defer_accept == *defer_accept
+            && self.window_clamp == *window_clamp
+            && self.notsent_lowat == *notsent_lowat
             && self.ttl == *ttl
             && self.traffic_class == *traffic_class
             && self.max_segment == *max_segment
@@ -421,6 +453,24 @@ impl TcpOptions {
             && core::ptr::fn_addr_eq(self.congestion, *congestion)
     }
 
+    /// How many timeouts of the SYN-ACK pass before a connection is opened whose peer sends no data.
+    pub(crate) fn deferrals(&self) -> u8 {
+        let Some(time) = self.defer_accept.filter(|time| !time.is_zero()) else { return 0 };
+        let (mut count, mut wait) = (1_u8, self.rto.initial);
+        let mut passed = wait;
+        while passed < time && count < u8::MAX {
+            count += 1;
+            wait = wait.saturating_mul(2).min(self.rto.max);
+            passed = passed.saturating_add(wait);
+        }
+        count
+    }
+
+    /// What `size` bytes of receive buffer let a window be.
+    pub(crate) fn clamped(&self, size: usize) -> usize {
+        self.window_clamp.map_or(size, |clamp| size.min(clamp as usize))
+    }
+
     /// # Errors
     /// [`Error::InvalidInput`] for what can only be a mistake, as `setsockopt` has it: times of zero
     /// that a timer would be set to, a packet that no router passes, a rate that nothing leaves at.
@@ -430,6 +480,8 @@ impl TcpOptions {
         let wrong = *ttl == Some(0)
             || *max_segment == Some(0)
             || *max_pacing_rate == Some(0)
+            || self.window_clamp == Some(0)
+            || self.notsent_lowat == Some(0)
             || rto.initial.is_zero()
             || rto.max.is_zero()
             || rto.min > rto.max

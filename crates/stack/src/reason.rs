@@ -200,6 +200,7 @@ reasons! {
         ListenNothing: "neither SYN, ACK nor RST for a listener", "RFC 9293 3.10.7.2";
         AcceptQueueFullSyn: "the accept queue is full: the SYN is dropped", "Linux tcp_conn_request";
         AcceptQueueFullAck: "the accept queue is full: the handshake's ACK is dropped", "Linux tcp_check_req";
+        AcceptDeferred: "the listener waits for data: the handshake's ACK is dropped", "Linux tcp_check_req";
         SynQueueFull: "the SYN queue is full and cookies are off", "RFC 4987 3";
         BadCookie: "not a cookie that we gave", "RFC 4987 3.6";
         SynSentUnacceptableAck: "acknowledges something that our SYN did not send", "RFC 9293 3.10.7.3";

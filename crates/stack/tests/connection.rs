@@ -11,6 +11,8 @@ use wire::frame::Capabilities;
 use wire::tcp::Flags;
 
 for_both_families! {
+    a_listener_s_options_are_those_of_what_comes,
+    an_end_that_connects_to_itself,
     three_way_handshake,
     the_segment_size_follows_from_the_mtu,
     a_port_where_nobody_listens_refuses,
@@ -312,4 +314,44 @@ fn who_closed_asks_a_stalled_peer_often_though_waits_stay_short(family: Family) 
         pair.settle();
     }
     assert_eq!(pair.b.stack.state(server), Ok(State::CloseWait), "after {received} bytes");
+}
+
+/// RFC 9293 3.5, Figure 7: a simultaneous open, in which one end is both. What it writes it reads.
+fn an_end_that_connects_to_itself(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let here = family.a(7000);
+    let options = TcpOptions::default;
+    let id = pair.a.stack.connect(pair.now, Some(here), here, options()).unwrap();
+    let again = pair.a.stack.connect(pair.now, Some(here), here, options());
+    assert_eq!(again, Err(Error::AddressInUse));
+    pair.settle();
+    assert_eq!(pair.a.stack.state(id), Ok(State::Established));
+    pair.a.stack.write(pair.now, id, b"to myself").unwrap();
+    pair.settle();
+    let mut buffer = [0; 20];
+    assert_eq!(pair.a.stack.read(pair.now, id, &mut buffer), Ok(9));
+    assert_eq!(&buffer[..9], b"to myself");
+    pair.a.stack.shutdown(pair.now, id, Shutdown::Write).unwrap();
+    pair.settle();
+    assert_eq!(pair.a.stack.read(pair.now, id, &mut buffer), Ok(0));
+    assert_eq!(pair.a.stack.state(id), Ok(State::TimeWait));
+}
+
+/// What is set on a listener is what connections have that come later, and no others.
+fn a_listener_s_options_are_those_of_what_comes(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let listener = pair.listen(80, 16);
+    pair.connect(80);
+    pair.settle();
+    let options = TcpOptions { nodelay: true, ..TcpOptions::default() };
+    pair.b.stack.set_listener_options(listener, options).unwrap();
+    pair.connect(80);
+    pair.settle();
+    for expected in [false, true] {
+        let (server, _) = pair.b.stack.accept(pair.now, listener).unwrap();
+        assert_eq!(pair.b.stack.tcp_options(server).unwrap().nodelay, expected);
+    }
+    let wrong = TcpOptions { ttl: Some(0), ..TcpOptions::default() };
+    let set = pair.b.stack.set_listener_options(listener, wrong);
+    assert_eq!(set, Err(Error::InvalidInput));
 }

@@ -86,6 +86,14 @@ impl TcpListener {
         Ok((TcpStream::new(connection), peer))
     }
 
+    /// Sets the options that connections start with which come from now on.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a value that makes no sense, `NetworkDown` when the stack has ended.
+    pub fn set_options(&self, options: &TcpOptions) -> io::Result<()> {
+        self.listener.set_options(options)
+    }
+
     /// How many connections wait to be accepted.
     ///
     /// # Errors

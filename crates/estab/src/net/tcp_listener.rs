@@ -60,6 +60,14 @@ impl TcpListener {
         self.listener.local_addr()
     }
 
+    /// Sets the options that connections start with which come from now on.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a value that makes no sense, `NetworkDown` when the stack has ended.
+    pub fn set_options(&self, options: &TcpOptions) -> io::Result<()> {
+        self.listener.set_options(options)
+    }
+
     /// Waits for a connection and takes it.
     ///
     /// # Errors

@@ -243,6 +243,19 @@ fn set(options: &mut TcpOptions, name: &str, value: i64) -> Result<(), Wrong> {
             let millis = u64::try_from(value).map_err(|_| wrong)?;
             options.user_timeout = Some(Duration::from_millis(millis)).filter(|t| !t.is_zero());
         }
+        "TCP_SYNCNT" => {
+            let count = u8::try_from(value).ok().filter(|count| (1..=127).contains(count));
+            options.syn_retries = Some(count.ok_or(wrong)?);
+        }
+        "TCP_LINGER2" => options.fin_wait_2 = positive(value).map(Duration::from_secs),
+        "TCP_DEFER_ACCEPT" => options.defer_accept = positive(value).map(Duration::from_secs),
+        "TCP_WINDOW_CLAMP" | "TCP_NOTSENT_LOWAT" => {
+            let most = Some(u32::try_from(value).map_err(|_| wrong)?).filter(|most| *most > 0);
+            match name {
+                "TCP_WINDOW_CLAMP" => options.window_clamp = most,
+                _ => options.notsent_lowat = most,
+            }
+        }
         "TCP_MAXSEG" if value == 0 => options.max_segment = None,
         "TCP_MAXSEG" if !MAX_SEGMENT.contains(&value) => return Err(wrong),
         "TCP_MAXSEG" => options.max_segment = u16::try_from(value).ok(),
@@ -275,6 +288,11 @@ pub(super) fn get(options: &TcpOptions, first: &Config, name: &str) -> Result<i6
             i64::try_from(options.max_pacing_rate.unwrap_or(NO_RATE)).unwrap_or(i64::MAX)
         }
         "TCP_MAXSEG" => i64::from(options.max_segment.unwrap_or(536)),
+        "TCP_SYNCNT" => i64::from(options.syn_retries.unwrap_or(first.syn_retries)),
+        "TCP_LINGER2" => seconds(options.fin_wait_2.unwrap_or(first.fin_wait_2)),
+        "TCP_DEFER_ACCEPT" => seconds(options.defer_accept.unwrap_or_default()),
+        "TCP_WINDOW_CLAMP" => i64::from(options.window_clamp.unwrap_or(0)),
+        "TCP_NOTSENT_LOWAT" => i64::from(options.notsent_lowat.unwrap_or(0)),
         "TCP_NODELAY" => i64::from(options.nodelay),
         "TCP_CORK" => i64::from(options.cork),
         "TCP_USER_TIMEOUT" => {

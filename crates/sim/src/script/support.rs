@@ -33,7 +33,6 @@ pub const MISSING: &[(&str, &str)] = &[
     ("TCP_INQ", "TCP_INQ"),
     ("TCP_MD5SIG", "TCP MD5 signatures"),
     ("TCP_MD5SIG_EXT", "TCP MD5 signatures"),
-    ("TCP_NOTSENT_LOWAT", "TCP_NOTSENT_LOWAT"),
     ("TCP_REPAIR", "TCP_REPAIR"),
     ("TCP_ZEROCOPY_RECEIVE", "TCP_ZEROCOPY_RECEIVE"),
 ];

@@ -384,10 +384,13 @@ fn settle_timers(conn: &mut Connection, shared: &Shared, news: &News) {
 }
 
 /// Tells the program that there is room to write, or that everything is through.
-fn announce_room(conn: &mut Connection, shared: &mut Shared) {
+pub(super) fn announce_room(conn: &mut Connection, shared: &mut Shared) {
     conn.expand_send_buffer(shared);
-    let free = conn.send_buffer().saturating_sub(conn.snd.work.queue.len());
-    if conn.user.wants_room && free >= conn.send_buffer() / 4 {
+    let worthwhile = match conn.options.notsent_lowat {
+        Some(most) => (conn.send_buffer() / 4).min((most as usize).div_ceil(2)),
+        None => conn.send_buffer() / 4,
+    };
+    if conn.user.wants_room && conn.send_room() >= worthwhile {
         conn.user.wants_room = false;
         conn.announce(shared, Ready::WRITE);
     }

@@ -405,6 +405,15 @@ impl Connection {
         self.receive_buffer().saturating_sub(bytes.max(pinned / 2))
     }
 
+    /// How many bytes a write may add.
+    pub(crate) fn send_room(&self) -> usize {
+        let room = self.send_buffer().saturating_sub(self.snd.work.queue.len());
+        match self.options.notsent_lowat {
+            Some(most) => room.min((most as usize).saturating_sub(self.unsent() as usize)),
+            None => room,
+        }
+    }
+
     /// What its buffers pin, in bytes.
     pub(crate) fn pinned(&self) -> usize {
         self.snd.work.queue.capacity() + self.rcv.work.queue.held() + self.rcv.work.assembler.held()
@@ -412,7 +421,7 @@ impl Connection {
 
     /// The window of our SYN: no more than its unscaled field holds, and whole segments of it.
     pub(crate) fn initial_window(&self) -> u32 {
-        initial_receive_window(self.receive_buffer(), self.rcv.mss)
+        initial_receive_window(self.options.clamped(self.receive_buffer()), self.rcv.mss)
     }
 
     /// The peer has our SYN: the window that it announced is the one to keep.
@@ -469,14 +478,14 @@ pub(crate) fn initial_receive_window(buffer: usize, mss: u32) -> u32 {
     (most / mss * mss).max(most.min(mss))
 }
 
-/// The receive buffer that a connection begins with.
+/// The receive buffer that a connection begins with, as far as its window may be.
 pub(crate) fn first_receive_buffer(options: &TcpOptions, config: &Config) -> usize {
-    options.receive_buffer.unwrap_or(config.receive_buffer.initial)
+    options.clamped(options.receive_buffer.unwrap_or(config.receive_buffer.initial))
 }
 
 /// The shift that fits the largest receive buffer that a connection may come to have.
 pub(crate) fn receive_scale(options: &TcpOptions, config: &Config) -> u8 {
-    scale_for(options.receive_buffer.unwrap_or(config.receive_buffer.max))
+    scale_for(options.clamped(options.receive_buffer.unwrap_or(config.receive_buffer.max)))
 }
 
 /// The smallest shift with which a window of `buffer` bytes fits its field (RFC 7323 2.3).

@@ -58,7 +58,7 @@ impl Connection {
     fn retransmission_expired(&mut self, shared: &mut Shared, replies: &mut Replies) {
         let retries = self.snd.rto.expiries();
         let limit = match self.state {
-            State::SynSent => shared.config.syn_retries,
+            State::SynSent => self.options.syn_retries.unwrap_or(shared.config.syn_retries),
             State::SynReceived => shared.config.syn_ack_retries,
             _ if self.user.orphaned => shared.config.orphan_retries,
             _ => shared.config.data_retries,

@@ -278,7 +278,8 @@ fn settle_fin_wait_2(conn: &mut Connection, shared: &Shared) {
     if !waits {
         conn.stop_timer(Timer::FinWait2);
     } else if !conn.timer_runs(Timer::FinWait2) {
-        conn.set_timer(Timer::FinWait2, shared.now.after(shared.config.fin_wait_2));
+        let patience = conn.options.fin_wait_2.unwrap_or(shared.config.fin_wait_2);
+        conn.set_timer(Timer::FinWait2, shared.now.after(patience));
     }
 }
 

@@ -135,6 +135,23 @@ impl Stack {
         Ok(listener.accept_queue.len())
     }
 
+    /// Changes what connections start with that come from now on; those that are open keep what they have.
+    /// [`TcpOptions::only_v6`] is settled by [`Stack::listen`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] after it was closed, [`Error::InvalidInput`] for values that make no
+    /// sense.
+    pub fn set_listener_options(
+        &mut self,
+        id: ListenerId,
+        options: TcpOptions,
+    ) -> Result<(), Error> {
+        options.validate()?;
+        let listener = self.tcp.listeners.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        listener.options = self.tcp.options.share(options);
+        Ok(())
+    }
+
     /// The address and port that a listener has.
     ///
     /// # Errors
@@ -223,9 +240,9 @@ impl Stack {
             if !self.steering.owns_flow(&tuple) {
                 return Err(Error::AddressNotAvailable);
             }
+            // Also from an end to itself (RFC 9293 3.5, Figure 7, with one host as both): who asks for it.
             return match self.tcp.find(&tuple) {
-                None if !same_ends(&tuple) => Ok(tuple),
-                None => Err(Error::InvalidInput),
+                None => Ok(tuple),
                 Some(_) => Err(Error::AddressInUse),
             };
         }
@@ -249,7 +266,7 @@ fn nobody_with(local: SocketAddr) -> FourTuple {
     FourTuple { local, remote: wildcard(SocketAddr::new(local.ip(), 0)) }
 }
 
-/// A connection from an end to itself: legal on paper, never meant.
+/// A connection from an end to itself: what a port of the stack's choice must not lead to.
 fn same_ends(tuple: &FourTuple) -> bool {
     tuple.local == tuple.remote
 }
@@ -420,7 +437,7 @@ impl Connection {
         let handshake = matches!(self.state, State::SynSent | State::SynReceived);
         let read_closed = self.user.failed || self.user.read_shutdown || !self.state.may_receive();
         let write_closed = self.user.failed || self.snd.fin_queued;
-        let room = self.snd.work.queue.len() < self.send_buffer();
+        let room = self.send_room() > 0;
         ready.set(Readiness::READ_CLOSED, read_closed);
         ready.set(Readiness::WRITE_CLOSED, write_closed);
         ready.set(Readiness::READ, read_closed || !self.rcv.work.queue.is_empty());

@@ -95,6 +95,8 @@ bitflags::bitflags! {
         const QUEUED = 16;
         /// The peer's SYN had no MSS option.
         const NO_MSS = 32;
+        /// The last ACK came without data, for which the listener waits.
+        const DEFERRED = 64;
     }
 }
 
@@ -279,9 +281,10 @@ impl HalfOpen {
         }
         (conn.snd.nxt, conn.snd.syn_due) = (self.iss.plus(1), false);
         conn.snd.window.set(u32::from(self.peer_window), self.irs, self.iss);
-        // Karn: a SYN-ACK that was sent twice measures nothing.
-        conn.snd.work.syn_sent = self.first_sent.filter(|_| self.retries == 0);
-        for _ in 0..self.retries {
+        // Karn: a SYN-ACK that was sent twice measures nothing; nor does one whose answer came long ago.
+        let deferred = self.flags.contains(Agreed::DEFERRED);
+        conn.snd.work.syn_sent = self.first_sent.filter(|_| self.retries == 0 && !deferred);
+        for _ in 0..if deferred { 0 } else { self.retries } {
             conn.snd.rto.back_off();
         }
     }
@@ -392,7 +395,8 @@ impl Tcp {
         shared.recycle(frame);
     }
 
-    /// The last ACK is here. When the accept queue is full the entry stays, as if the ACK had been
+    /// The last ACK is here. Under `TCP_DEFER_ACCEPT` one without data only says that the peer is there, until
+    /// the time for that is over. When the accept queue is full the entry stays, as if the ACK had been
     /// lost: the SYN-ACK goes out again at its time, and the peer's answer finds room or does not.
     fn handshake_completed(
         &mut self,
@@ -402,7 +406,15 @@ impl Tcp {
         seg: Segment,
         frame: FrameBuf,
     ) {
-        let entry = self.half_open[id].clone();
+        let bare = seg.length == 0 && !seg.fin();
+        let entry = &mut self.half_open[id];
+        let deferrals = self.listeners.get(entry.listener).map_or(0, |l| l.options.deferrals());
+        if bare && entry.retries < deferrals {
+            entry.flags.insert(Agreed::DEFERRED);
+            shared.drop_packet(Some(seg.tuple), Dropped::AcceptDeferred);
+            return shared.recycle(frame);
+        }
+        let entry = entry.clone();
         let full = self.listeners.get(entry.listener).is_none_or(|l| l.is_accept_queue_full());
         if full {
             shared.drop_packet(Some(seg.tuple), Dropped::AcceptQueueFullAck);
@@ -434,10 +446,19 @@ impl Tcp {
             return self.remove_half_open(shared, id, Event::TimedOut);
         }
         shared.trace(Some(entry.tuple()), What::Timer { timer: Timer::Retransmission });
-        if entry.retries >= shared.config.syn_ack_retries {
+        let options = self.listeners.get(entry.listener).map(|listener| &listener.options);
+        let deferrals = options.map_or(0, |options| options.deferrals());
+        let waits = entry.flags.contains(Agreed::DEFERRED) && entry.retries < deferrals;
+        if entry.retries >= shared.config.syn_ack_retries && !waits {
             return self.remove_half_open(shared, id, Event::TimedOut);
         }
         entry.retries += 1;
+        // Whoever has answered already is asked once more at the end, and opens the connection then.
+        if let Some(options) = options.filter(|_| waits && entry.retries < deferrals) {
+            let wait = entry.timeout(options.rto.initial, options.rto.max);
+            let owner = TimerOwner::HalfOpen(id);
+            return self.wheel.arm(&mut entry.timer, shared.now.after(wait), owner);
+        }
         entry.due = Some(Sent::SynAckRetransmitted);
         self.half_open_ready(id);
     }

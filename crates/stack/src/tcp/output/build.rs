@@ -9,6 +9,7 @@ use wire::time::Instant;
 use crate::ip::{Envelope, Hop, Interfaces, LinkHeader, Offload};
 use crate::reason::Sent;
 use crate::shared::Shared;
+use crate::tcp::acked::announce_room;
 use crate::tcp::connection::Connection;
 use crate::tcp::ecn::Codepoint;
 use crate::tcp::output::plan::{Plan, Probe};
@@ -104,6 +105,10 @@ impl Connection {
         if space > 0 {
             self.note_text_sent(now, plan, space, size);
             self.arm_loss_probe(shared);
+            // What has left makes room under `TCP_NOTSENT_LOWAT`.
+            if self.user.wants_room && self.options.notsent_lowat.is_some() {
+                announce_room(self, shared);
+            }
         }
     }
 
@@ -206,9 +211,10 @@ impl Connection {
     }
 
     fn space(&self) -> Space {
+        let bytes = |size| u32::try_from(self.options.clamped(size)).unwrap_or(u32::MAX);
         Space {
-            free: u32::try_from(self.receive_space()).unwrap_or(u32::MAX),
-            capacity: u32::try_from(self.receive_buffer()).unwrap_or(u32::MAX),
+            free: bytes(self.receive_space()),
+            capacity: bytes(self.receive_buffer()),
             mss: self.rcv.mss,
         }
     }

@@ -241,7 +241,7 @@ impl Connection {
     }
 
     /// How many bytes were written and never sent.
-    fn unsent(&self) -> u32 {
+    pub(crate) fn unsent(&self) -> u32 {
         let queued = u32::try_from(self.snd.work.queue.len()).unwrap_or(u32::MAX);
         queued.saturating_sub(self.snd.nxt.distance_from(self.snd.una))
     }

@@ -84,8 +84,7 @@ impl Stack {
         }
         conn.expand_send_buffer(&self.shared);
         let tuple = conn.tuple();
-        let free = conn.send_buffer().saturating_sub(conn.snd.work.queue.len());
-        let room = text.len().min(free);
+        let room = text.len().min(conn.send_room());
         // Who could not write everything is told when there is room, and need not try in vain before.
         conn.user.wants_room |= room < text.len();
         if room == 0 && text.len() > 0 {
