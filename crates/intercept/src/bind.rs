@@ -30,8 +30,15 @@ impl Supervisor {
             Err(errno) => return Outcome::fail(errno),
         };
         let Some(socket) = self.table.get(key) else { return Outcome::Continue };
+        // Who has an address alone may have another one.
         if socket.bound.is_some() || !matches!(socket.kind, Kind::Tcp(Tcp::Fresh)) {
             return Outcome::fail(Errno::INVAL);
+        }
+        if socket.settings.bind_without_port && local.port() == 0 {
+            if let Some(socket) = self.table.get_mut(key) {
+                socket.bound_address = Some(local.ip());
+            }
+            return Outcome::DONE;
         }
         self.bind_to(key, local).into()
     }
@@ -117,6 +124,7 @@ impl Supervisor {
         let socket = self.table.get(key).ok_or(Errno::BADF)?;
         if socket.bound.is_none() {
             let any = socket.domain.unspecified();
+            let any = socket.bound_address.map_or(any, |ip| SocketAddr::new(ip, 0));
             self.bind_to(key, any)?;
         }
         let socket = self.table.get(key).ok_or(Errno::BADF)?;

@@ -73,9 +73,10 @@ impl Supervisor {
         if remote.port() == 0 {
             return Outcome::fail(Errno::CONNREFUSED);
         }
-        let local = socket.bound.as_ref().map(|hold| {
+        let bound = socket.bound.as_ref().map(crate::bound::Hold::local);
+        let bound = bound.or(socket.bound_address.map(|ip| SocketAddr::new(ip, 0)));
+        let local = bound.map(|local| {
             // Bound to all addresses of both families, it calls from one of the peer's family.
-            let local = hold.local();
             let family = SocketAddr::new(unspecified_like(remote.ip()), local.port());
             if local.ip().is_unspecified() { family } else { local }
         });

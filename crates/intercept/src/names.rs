@@ -30,6 +30,7 @@ impl Socket {
     /// Its own address and port, unspecified when it has none.
     pub(crate) fn local(&self) -> SocketAddr {
         let bound = self.bound.as_ref().map(crate::bound::Hold::local);
+        let bound = bound.or(self.bound_address.map(|ip| SocketAddr::new(ip, 0)));
         let known = match &self.kind {
             Kind::Udp(udp) => udp.local(),
             Kind::Tcp(Tcp::Connecting(connecting)) => connecting.stream.local().ok(),

@@ -264,6 +264,11 @@ impl Listener {
         network.poll.registry().reregister(&self.0, name, Interest::READABLE)
     }
 
+    /// Changes what connections start with from now on.
+    pub(crate) fn set_options(&self, options: TcpOptions) -> io::Result<()> {
+        self.0.set_options(&without_wait(options))
+    }
+
     /// How many connections wait.
     pub(crate) fn waiting(&self) -> io::Result<usize> {
         self.0.waiting()

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) receive_errors: bool,
     /// What it wants to be told beside a datagram.
     pub(crate) wanted: Wanted,
+    /// `IP_BIND_ADDRESS_NO_PORT`: binding to port 0 takes an address alone, and `connect` finds a port for it.
+    pub(crate) bind_without_port: bool,
     /// `IP_MTU_DISCOVER` of TCP, of whose values it takes those that mean what it does.
     tcp_mtu_discovery: Option<i32>,
     ip: ip::Settings,
@@ -171,7 +173,9 @@ impl Supervisor {
         let is_udp = matches!(socket.kind, Kind::Udp(_));
         match name.level {
             SOL_SOCKET => socket.set_socket_option(name.option, value, descriptor, &self.network),
-            IPPROTO_TCP if !is_udp => socket.set_tcp_option(name.option, value, &self.network),
+            IPPROTO_TCP if !is_udp => {
+                socket.set_tcp_option(name.option, value, descriptor, &self.network)
+            }
             IPPROTO_IP => socket.set_ip_option(name.option, value, &self.network),
             IPPROTO_IPV6 if socket.domain == crate::address::Domain::V6 => {
                 socket.set_ipv6_option(name.option, value, &self.network)
@@ -194,7 +198,9 @@ impl Socket {
         let stream = match &mut self.kind {
             Kind::Tcp(Tcp::Connected(connected)) => Some(&connected.stream),
             Kind::Tcp(Tcp::Connecting(connecting)) => Some(&connecting.stream),
-            Kind::Tcp(Tcp::Listening(_)) => {
+            Kind::Tcp(Tcp::Listening(listening)) => {
+                let set = listening.listener.listener.set_options(settings.tcp(network));
+                set.map_err(|error| crate::errno::from_stack(&error))?;
                 settings.changed_while_listening = true;
                 None
             }

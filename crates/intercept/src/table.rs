@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) settings: Settings,
     /// The address that `bind` gave it.
     pub(crate) bound: Option<Hold>,
+    /// The address alone that `bind` gave it, which has no port before it connects or listens.
+    pub(crate) bound_address: Option<IpAddr>,
     /// What `SO_ERROR` says next.
     pub(crate) error: Option<Errno>,
     pub(crate) kind: Kind,
@@ -215,6 +217,7 @@ impl Table {
             place,
             settings: Settings::default(),
             bound: None,
+            bound_address: None,
             error: None,
             kind,
             last_reply: None,

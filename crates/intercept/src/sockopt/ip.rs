@@ -138,7 +138,8 @@ impl Socket {
             IP_PKTINFO => of_flag(self.settings.wanted.address),
             IP_RECVTTL => of_flag(self.settings.wanted.ttl),
             IP_RECVTOS => of_flag(self.settings.wanted.class),
-            IP_FREEBIND | IP_TRANSPARENT | IP_BIND_ADDRESS_NO_PORT => of_int(0),
+            IP_BIND_ADDRESS_NO_PORT => of_flag(self.settings.bind_without_port),
+            IP_FREEBIND | IP_TRANSPARENT => of_int(0),
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -178,6 +179,10 @@ impl Socket {
             IP_TTL => self.set_ttl(int_or_byte(value)?, network),
             IP_TOS => self.set_traffic_class(int_or_byte(value)?, network),
             IP_MTU_DISCOVER => self.set_mtu_discover(int_or_byte(value)?),
+            IP_BIND_ADDRESS_NO_PORT => {
+                self.settings.bind_without_port = int_or_byte(value)? != 0;
+                Ok(())
+            }
             IP_RECVERR => self.hear_all_errors(int_or_byte(value)? != 0),
             IP_PKTINFO => self.want(int_or_byte(value)?, |wanted| &mut wanted.address),
             IP_RECVTTL => self.want(int_or_byte(value)?, |wanted| &mut wanted.ttl),
@@ -195,7 +200,7 @@ impl Socket {
                     _ => self.choose(Choice::LeaveV4(group, interface)),
                 }
             }
-            IP_MULTICAST_ALL | IP_FREEBIND | IP_BIND_ADDRESS_NO_PORT => match int_or_byte(value)? {
+            IP_MULTICAST_ALL | IP_FREEBIND => match int_or_byte(value)? {
                 0 => Ok(()),
                 _ => Err(Errno::NOPROTOOPT),
             },
@@ -213,7 +218,7 @@ impl Socket {
         match option {
             IPV6_V6ONLY => {
                 let fresh = match &self.kind {
-                    Kind::Tcp(Tcp::Fresh) => self.bound.is_none(),
+                    Kind::Tcp(Tcp::Fresh) => self.bound.is_none() && self.bound_address.is_none(),
                     Kind::Udp(udp) => !udp.is_bound(),
                     Kind::Tcp(_) => false,
                 };

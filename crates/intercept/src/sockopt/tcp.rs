@@ -1,8 +1,10 @@
 //! Options of TCP (tcp(7)).
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use super::{flag, int, of_flag, of_int, only_off, seconds};
 use crate::network::Network;
@@ -24,6 +26,7 @@ const TCP_QUICKACK: i32 = 12;
 const TCP_CONGESTION: i32 = 13;
 const TCP_USER_TIMEOUT: i32 = 18;
 const TCP_FASTOPEN: i32 = 23;
+const TCP_NOTSENT_LOWAT: i32 = 25;
 const TCP_FASTOPEN_CONNECT: i32 = 30;
 const TCP_ULP: i32 = 31;
 const TCP_INQ: i32 = 36;
@@ -34,6 +37,16 @@ const CONGESTION_NAME: usize = 16;
 const MAX_KEEPALIVE: u64 = 32_767;
 /// Linux's smallest and largest `TCP_MAXSEG`.
 const SEGMENTS: std::ops::RangeInclusive<i32> = 88..=32_767;
+/// `MAX_TCP_SYNCNT`
+const MAX_SYN_RETRIES: i32 = 127;
+/// The smallest `TCP_WINDOW_CLAMP` of Linux, half of its smallest receive buffer.
+const MIN_CLAMP: u32 = 1152;
+/// `TCP_FIN_TIMEOUT_MAX`
+const MAX_LINGER2: u64 = 120;
+/// The longest `TCP_DEFER_ACCEPT`, in seconds: what 255 timeouts of a SYN-ACK come to.
+const MAX_DEFERRAL: u64 = 32_767;
+/// The send buffer of a Unix socket (`net.core.wmem_default`).
+const PAIR_BUFFER: usize = 208 << 10;
 /// How long an ACK waits when it is not to wait.
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -54,12 +67,15 @@ impl Socket {
             TCP_KEEPIDLE => seconds(keepalive.idle),
             TCP_KEEPINTVL => seconds(keepalive.interval),
             TCP_KEEPCNT => of_int(keepalive.probes.into()),
-            TCP_SYNCNT => of_int(network.config().syn_retries.into()),
-            TCP_LINGER2 => of_int(60),
-            TCP_QUICKACK => of_flag(options.delayed_ack == AT_ONCE),
-            TCP_DEFER_ACCEPT | TCP_WINDOW_CLAMP | TCP_FASTOPEN | TCP_FASTOPEN_CONNECT | TCP_INQ => {
-                of_int(0)
+            TCP_SYNCNT => {
+                of_int(options.syn_retries.unwrap_or(network.config().syn_retries).into())
             }
+            TCP_LINGER2 => seconds(options.fin_wait_2.unwrap_or(network.config().fin_wait_2)),
+            TCP_DEFER_ACCEPT => seconds(options.defer_accept.unwrap_or_default()),
+            TCP_WINDOW_CLAMP => of_size(options.window_clamp),
+            TCP_NOTSENT_LOWAT => of_size(options.notsent_lowat),
+            TCP_QUICKACK => of_flag(options.delayed_ack == AT_ONCE),
+            TCP_FASTOPEN | TCP_FASTOPEN_CONNECT | TCP_INQ => of_int(0),
             TCP_CONGESTION => {
                 let info = self.stream().and_then(|stream| stream.info().ok());
                 // A controller has no name before there is one.
@@ -81,6 +97,7 @@ impl Socket {
         &mut self,
         option: i32,
         value: &[u8],
+        descriptor: &OwnedFd,
         network: &Network,
     ) -> Result<(), Errno> {
         let mut keepalive = self.settings.keepalive_numbers.unwrap_or_default();
@@ -129,11 +146,53 @@ impl Socket {
                 let factory = estab::congestion::by_name(name).ok_or(Errno::NOENT)?;
                 self.change_tcp(network, |options| options.congestion = factory)
             }
+            TCP_SYNCNT => {
+                let count = int(value)?;
+                let count =
+                    u8::try_from(count).ok().filter(|_| (1..=MAX_SYN_RETRIES).contains(&count));
+                let count = Some(count.ok_or(Errno::INVAL)?);
+                self.change_tcp(network, |options| options.syn_retries = count)
+            }
+            TCP_LINGER2 => {
+                // Less than none, by which Linux does not wait for the peer at all, is not offered.
+                let asked = u64::try_from(int(value)?).map_err(|_| Errno::NOPROTOOPT)?;
+                let time = (asked > 0).then(|| Duration::from_secs(asked.min(MAX_LINGER2)));
+                self.change_tcp(network, |options| options.fin_wait_2 = time)
+            }
+            TCP_DEFER_ACCEPT => {
+                let asked = u64::try_from(int(value)?).unwrap_or(0);
+                let initial = network.config().tcp.rto.initial;
+                let time = deferral(asked.min(MAX_DEFERRAL), initial.as_secs().max(1));
+                self.change_tcp(network, |options| options.defer_accept = time)
+            }
+            TCP_WINDOW_CLAMP => {
+                let asked = u32::try_from(int(value)?).unwrap_or(u32::MAX);
+                if asked == 0 && !matches!(self.kind, Kind::Tcp(Tcp::Fresh)) {
+                    return Err(Errno::INVAL);
+                }
+                let clamp = (asked > 0).then(|| asked.max(MIN_CLAMP));
+                self.change_tcp(network, |options| options.window_clamp = clamp)
+            }
+            TCP_NOTSENT_LOWAT => {
+                // A negative number is a large one.
+                let asked = int(value)?.cast_unsigned();
+                let most = Some(asked).filter(|most| *most > 0 && *most < u32::MAX);
+                self.change_tcp(network, |options| options.notsent_lowat = most)?;
+                self.bound_pair(descriptor)
+            }
             TCP_ULP => Err(Errno::NOENT),
             TCP_FASTOPEN | TCP_FASTOPEN_CONNECT => only_off(value, Errno::OPNOTSUPP),
-            TCP_DEFER_ACCEPT | TCP_INQ => only_off(value, Errno::NOPROTOOPT),
+            TCP_INQ => only_off(value, Errno::NOPROTOOPT),
             _ => Err(Errno::NOPROTOOPT),
         }
+    }
+
+    /// `TCP_NOTSENT_LOWAT` counts what waits in the pair, too: the program's end takes no more than that. The
+    /// kernel doubles what it is given.
+    fn bound_pair(&self, end: &OwnedFd) -> Result<(), Errno> {
+        let most = self.settings.tcp.as_ref().and_then(|options| options.notsent_lowat);
+        let most = most.map_or(PAIR_BUFFER, |most| (most as usize).min(PAIR_BUFFER));
+        set_socket_send_buffer_size(end, most / 2)
     }
 
     fn tcp_info(&self, network: &Network) -> Vec<u8> {
@@ -148,6 +207,33 @@ impl Socket {
                 tcp_info::of_listener(waiting, listening.backlog)
             }
             _ => tcp_info::of_closed(),
+        }
+    }
+}
+
+/// As Linux counts it, in whole timeouts of a SYN-ACK, each twice as long as the one before: the time that those
+/// take which are needed for `asked` seconds. Nothing for none.
+fn deferral(asked: u64, initial: u64) -> Option<Duration> {
+    let (mut wait, mut passed) = (initial, 0_u64);
+    while passed < asked {
+        passed = passed.saturating_add(wait);
+        wait = wait.saturating_mul(2).min(120);
+    }
+    (passed > 0).then(|| Duration::from_secs(passed))
+}
+
+fn of_size(size: Option<u32>) -> Result<Vec<u8>, Errno> {
+    of_int(i32::try_from(size.unwrap_or(0)).unwrap_or(i32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deferral_is_counted_in_timeouts() {
+        for (asked, seconds) in [(0, 0), (1, 1), (2, 3), (3, 3), (4, 7), (30, 31), (200, 247)] {
+            assert_eq!(deferral(asked, 1).unwrap_or_default(), Duration::from_secs(seconds));
         }
     }
 }
