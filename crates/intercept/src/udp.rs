@@ -32,6 +32,9 @@ use control::{Beside, Said};
 /// How many datagrams one socket moves in a turn before others have theirs.
 const ROUNDS: usize = 64;
 
+/// More datagrams than fit into a program's end: of the largest buffer each takes 768 bytes at least.
+const MOST_GIVEN: usize = 8192;
+
 /// The largest payload of a UDP datagram, and a little more, so that a longer one is seen.
 const BUFFER: usize = 64 << 10;
 
@@ -91,14 +94,13 @@ impl Udp {
         set.map_err(|error| errno::from_stack(&error))
     }
 
-    /// Has the program look at once, which waits for something to read: a datagram without bytes says that an
-    /// error is to be told, as a pair cannot carry one and go on. Calls that come to the supervisor tell the
-    /// error, and take the sign away; `read` sees an empty datagram.
-    fn give_sign(&mut self, ours: &OwnedFd) {
-        let is_there = self.given.back() == Some(&Given::Sign);
-        if !is_there && send(ours, &[], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
-            self.given.push_back(Given::Sign);
+    /// Remembers what lies in the program's end. What `read` took out is not heard of: whatever is more than
+    /// can lie there is gone.
+    fn note_given(&mut self, given: Given) {
+        if self.given.len() >= MOST_GIVEN {
+            self.given.pop_front();
         }
+        self.given.push_back(given);
     }
 
     /// Takes signs away that are next in the program's end.
@@ -256,14 +258,14 @@ impl Supervisor {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                         Err(error) => {
                             udp.error = Some(errno::from_stack(&error));
-                            udp.give_sign(ours);
+                            self.give_sign(key);
                             continue;
                         }
                     }
                 }
             };
             match send(ours, &payload, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(_) => udp.given.push_back(Given::Datagram(beside)),
+                Ok(_) => udp.note_given(Given::Datagram(beside)),
                 Err(Errno::AGAIN | Errno::NOBUFS) => {
                     udp.ungiven = Some((payload, beside));
                     return;
@@ -273,6 +275,34 @@ impl Supervisor {
             }
         }
         self.later(key);
+    }
+
+    /// Has the program look at once, which waits for something to read: a datagram without bytes says that an
+    /// error is to be told, as a pair cannot carry one and go on. Calls that come to the supervisor tell the
+    /// error, and take the sign away; `read` sees an empty datagram.
+    fn give_sign(&mut self, key: Key) {
+        let Some(Kind::Udp(udp)) = self.table.get(key).map(|socket| &socket.kind) else { return };
+        let waits = udp.given.back() == Some(&Given::Sign);
+        if waits && !self.has_read_all(key) {
+            return;
+        }
+        let Some(socket) = self.table.get_mut(key) else { return };
+        let (Kind::Udp(udp), Some(ours)) = (&mut socket.kind, &socket.ours) else { return };
+        if waits {
+            udp.given.clear();
+        }
+        if send(ours, &[], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {
+            udp.note_given(Given::Sign);
+        }
+    }
+
+    /// Whether nothing lies in the program's end, as far as it can be looked at.
+    fn has_read_all(&mut self, key: Key) -> bool {
+        let Some(place) = self.table.get(key).map(|socket| socket.place) else { return false };
+        let end = self.processes.fetch(place).ok();
+        let end = end.filter(|end| self.table.find(end) == Some(key));
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        end.is_some_and(|end| recv(&end, &mut [0; 1], flags) == Err(Errno::AGAIN))
     }
 
     /// Carries out again what waited for the socket, as far as it goes now.

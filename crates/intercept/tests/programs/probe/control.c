@@ -238,6 +238,17 @@ CHECK("control: an error wakes who waits for something to read") {
     note("%s", is(poll(&wait, 1, 1000)));
     note("%s", is(recvfrom(one, buffer, 9, MSG_DONTWAIT, (struct sockaddr *)buffer, &(socklen_t){16})));
 }
+CHECK("control: one error after another wakes") {
+    int one = refused(AF_INET);
+    char byte;
+    for (int i = 0; i < 3; i++) {
+        struct pollfd wait = {.fd = one, .events = POLLIN};
+        note("%s", is(poll(&wait, 1, 1000)));
+        recv(one, &byte, 1, MSG_DONTWAIT);
+        must(send(one, "x", 1, 0));
+        settle();
+    }
+}
 CHECK("control: after an error datagrams come") {
     int one = refused(AF_INET);
     struct sockaddr_in from = {0}, here = loopback(port_of(one));
