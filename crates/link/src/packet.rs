@@ -9,7 +9,7 @@
 //!
 //! Frames are read one by one, up to 64 KiB each. A ring that is shared with the kernel (`TPACKET_V3`) was
 //! measured beside that on a veth, and is not used: it hands frames over in blocks, when one is full or its
-//! time is over, which is a millisecond at the least, so a round trip takes 1,000 µs instead of 14 to 32. That a
+//! time is over, which is a millisecond at the least, so a round trip takes 1,000 µs instead of some tens. That a
 //! flood of small frames costs less then (at the receiver 58 ns a frame instead of 2,000 to 4,000) is of no
 //! use to a stack whose peers wait for its answers.
 
