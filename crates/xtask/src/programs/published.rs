@@ -35,7 +35,7 @@ const ASK: &str = r"
 import socket, struct, sys, time
 
 at = ('127.0.0.1', int(sys.argv[1]))
-question = b'\0\0\1\0\0\1\0\0\0\0\0\0\3www\5estab\4test\0\0\1\0\1'
+question = b'\1\0\0\1\0\0\0\0\0\0\3www\5estab\4test\0\0\1\0\1'
 
 def check(number, answer):
     assert answer[:2] == struct.pack('!H', number) and answer[-4:] == bytes([192, 0, 2, 7]), answer
