@@ -45,12 +45,22 @@ pub(crate) struct Programs {
 impl Programs {
     /// Builds the programs and makes the directory.
     pub(crate) fn build() -> Result<Self> {
-        let estab = source::build(source::ESTAB)?;
-        let examples = source::build(source::EXAMPLES)?;
+        Self::of(&[source::build(source::ESTAB)?, source::build(source::EXAMPLES)?].concat(), false)
+    }
+
+    /// The same without the examples, for who measures the program alone.
+    pub(crate) fn build_estab() -> Result<Self> {
+        Self::of(&source::build(source::ESTAB)?, true)
+    }
+
+    fn of(built: &[PathBuf], alone: bool) -> Result<Self> {
         let find = |name: &str| {
-            let mut built = estab.iter().chain(&examples);
-            let found = built.find(|path| path.file_name().is_some_and(|file| file == name));
-            found.cloned().with_context(|| format!("cargo did not build {name}"))
+            let mut built = built.iter();
+            match built.find(|path| path.file_name().is_some_and(|file| file == name)) {
+                Some(found) => Ok(found.clone()),
+                None if alone && name != "estab" => Ok(PathBuf::new()),
+                None => bail!("cargo did not build {name}"),
+            }
         };
         let scratch = std::env::temp_dir().join(format!("estab-interop-{}", std::process::id()));
         fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;

@@ -34,11 +34,25 @@ pub(crate) struct Stage {
 static STAGE: OnceLock<Stage> = OnceLock::new();
 
 impl Stage {
-    /// Makes the one stage.
+    /// Makes the one stage, with all that the suite needs.
     pub(crate) fn prepare() -> Result<()> {
+        Self::prepare_with(fill)
+    }
+
+    /// Makes it with the programs that measure, and the server that they measure.
+    pub(crate) fn prepare_to_measure() -> Result<()> {
+        Self::prepare_with(|directory| {
+            compile(&["threaded-server.c"], &[], &directory.join("threaded-server"))?;
+            let measure =
+                |name| compile(&[&format!("measure/{name}.c")], &[], &directory.join(name));
+            ["visits", "calls"].into_iter().try_for_each(measure)
+        })
+    }
+
+    fn prepare_with(fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let place = std::env::temp_dir().join(format!("estab-stage-{}", std::process::id()));
         fs::create_dir(&place).with_context(|| place.display().to_string())?;
-        let stage = Self::make(place.clone()).inspect_err(|_| {
+        let stage = Self::make(place.clone(), fill).inspect_err(|_| {
             let _ = fs::remove_dir_all(&place);
         })?;
         STAGE.set(stage).ok().context("the stage is made once")
@@ -71,39 +85,39 @@ impl Stage {
         Ok(command)
     }
 
-    fn make(directory: PathBuf) -> Result<Self> {
+    fn make(directory: PathBuf, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let user = User::make(&directory)?;
         let estab = source::build(source::ESTAB)?;
         // Not every directory of ours is one of the user's, too.
         fs::copy(estab.first().context("cargo did not build estab")?, directory.join("estab"))?;
-        for (target, options) in [("", &[][..]), ("-static", &["-static"][..])] {
-            for name in ["forking-server", "threaded-server", "hello-server", "hello-client"] {
-                compile(
-                    &[&format!("{name}.c")],
-                    options,
-                    &directory.join(format!("{name}{target}")),
-                )?;
-            }
-        }
-        for name in ["bind-without-listen", "accept-in-child", "close-in-each-state"] {
-            compile(&[&format!("{name}.c")], &[], &directory.join(name))?;
-        }
-        for name in ["fork-storm", "under-signals", "many-sockets", "flood"] {
-            compile(&[&format!("robust/{name}.c")], &[], &directory.join(name))?;
-        }
-        compile(&["measure/visits.c"], &[], &directory.join("visits"))?;
-        for name in ["web.js", "crowd.py", "ask.py", "get.py"] {
-            fs::copy(programs().join(name), directory.join(name))?;
-        }
-        build_others(&directory)?;
-        if let Some(postgres) = newest(POSTGRES) {
-            for name in ["postgres", "initdb", "pgbench", "psql"] {
-                std::os::unix::fs::symlink(postgres.join("bin").join(name), directory.join(name))?;
-            }
-        }
-        run(Command::new("sh").args(["-euc", CERTIFICATES]).current_dir(&directory))?;
+        fill(&directory)?;
         Ok(Self { directory, user })
     }
+}
+
+/// Puts everything there that the suite's cases use.
+fn fill(directory: &Path) -> Result<()> {
+    for (target, options) in [("", &[][..]), ("-static", &["-static"][..])] {
+        for name in ["forking-server", "threaded-server", "hello-server", "hello-client"] {
+            compile(&[&format!("{name}.c")], options, &directory.join(format!("{name}{target}")))?;
+        }
+    }
+    for name in ["bind-without-listen", "accept-in-child", "close-in-each-state"] {
+        compile(&[&format!("{name}.c")], &[], &directory.join(name))?;
+    }
+    for name in ["fork-storm", "under-signals", "many-sockets", "flood"] {
+        compile(&[&format!("robust/{name}.c")], &[], &directory.join(name))?;
+    }
+    for name in ["web.js", "crowd.py", "ask.py", "get.py"] {
+        fs::copy(programs().join(name), directory.join(name))?;
+    }
+    build_others(directory)?;
+    if let Some(postgres) = newest(POSTGRES) {
+        for name in ["postgres", "initdb", "pgbench", "psql"] {
+            std::os::unix::fs::symlink(postgres.join("bin").join(name), directory.join(name))?;
+        }
+    }
+    run(Command::new("sh").args(["-euc", CERTIFICATES]).current_dir(directory))
 }
 
 /// Our programs' sources.
