@@ -69,6 +69,8 @@ impl TcpSettings {
             max_pacing_rate: self.pacing_rate.map(|rate| rate.0.div_ceil(8)),
             mtu_probing: self.mtu_probing.unwrap_or(defaults.mtu_probing),
             mtu_probe_base: self.mtu_probe_base.unwrap_or(defaults.mtu_probe_base),
+            // What people know from programs: they hear of it at once.
+            soft_errors_end_connect: true,
             ..defaults
         }
     }

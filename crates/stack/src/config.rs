@@ -305,6 +305,10 @@ pub struct TcpOptions {
     /// `TCP_USER_TIMEOUT` (RFC 5482): give up when sent data stays unacknowledged for this long.
     /// `None` counts retries instead.
     pub user_timeout: Option<Duration>,
+    /// Give up connecting as soon as a router says that there is no way, whatever its reason, as Linux and most others
+    /// do (RFC 5461 4.1). Off: such an error may pass, so RFC 9293 3.9.2.2 wants to be told of it only when the time
+    /// is over. An open connection never ends by one.
+    pub soft_errors_end_connect: bool,
     /// `TCP_SYNCNT`: how often the SYN of an active open is sent again before it is given up. `None` takes
     /// [`Config::syn_retries`].
     pub syn_retries: Option<u8>,
@@ -377,6 +381,7 @@ impl Default for TcpOptions {
             send_buffer: None,
             receive_buffer: None,
             user_timeout: None,
+            soft_errors_end_connect: false,
             syn_retries: None,
             fin_wait_2: None,
             defer_accept: None,
@@ -409,6 +414,7 @@ impl TcpOptions {
             send_buffer,
             receive_buffer,
             user_timeout,
+            soft_errors_end_connect,
             syn_retries,
             fin_wait_2,
             defer_accept,
@@ -434,6 +440,7 @@ impl TcpOptions {
             && self.send_buffer == *send_buffer
             && self.receive_buffer == *receive_buffer
             && self.user_timeout == *user_timeout
+            && self.soft_errors_end_connect == *soft_errors_end_connect
             && self.syn_retries == *syn_retries
             && self.fin_wait_2 == *fin_wait_2
             && self.defer_accept == *defer_accept

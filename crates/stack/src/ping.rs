@@ -143,9 +143,8 @@ impl Stack {
         Ok(())
     }
 
-    /// The TTL of the requests that are sent from now on: that of [`TcpOptions::ttl`] unless it is set. Who
-    /// answers with
-    /// [`IcmpReport::expired`] tells how far they come.
+    /// The TTL of the requests that are sent from now on: that of [`TcpOptions`](crate::TcpOptions::ttl)
+    /// unless it is set. Who answers with [`IcmpReport::expired`] tells how far they come.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for 0; [`Error::NoSuchSocket`] when the socket is closed.

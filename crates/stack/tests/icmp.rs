@@ -5,7 +5,7 @@ mod host;
 use std::net::{IpAddr, Ipv4Addr};
 
 use estab_stack::reason::{Dropped, Sent};
-use estab_stack::{Config, Error, PingReply, SocketId};
+use estab_stack::{Config, Error, PingReply, SocketId, TcpOptions};
 use host::*;
 use wire::frame::{Medium, ReceiveChecksum, ReceiveMeta};
 use wire::icmpv4::{Header, Timestamps, UnreachableCode};
@@ -218,6 +218,23 @@ fn errors_reach_the_socket_as_different_errors() {
         assert_eq!(host.stack.poll_event().unwrap().socket, SocketId::Udp(id));
         assert_eq!(host.stack.udp_receive_from(id, &mut [0; 9]), Err(error));
         assert_eq!(host.stack.udp_receive_from(id, &mut [0; 9]), Err(Error::WouldBlock));
+    }
+}
+
+/// RFC 5461 4.1: an attempt to connect may end at the first soft error; without the option it goes on (RFC 9293
+/// 3.9.2.2).
+#[test]
+fn a_soft_error_ends_an_attempt_to_connect_where_that_is_wanted() {
+    for soft_errors_end_connect in [false, true] {
+        let mut host = Host::tun();
+        let options = TcpOptions { soft_errors_end_connect, ..TcpOptions::default() };
+        let id = host.stack.connect(host.now, None, v4(THEM, 80), options).unwrap();
+        let syn = host.sends_one();
+        host.arrives(&from_them(&unreachable(UnreachableCode::HOST), &syn[..28]));
+        let told = soft_errors_end_connect.then_some(Error::HostUnreachable);
+        assert_eq!(host.stack.take_error(id), Ok(told));
+        host.later_millis(1000);
+        assert_eq!(host.sends().len(), usize::from(!soft_errors_end_connect));
     }
 }
 

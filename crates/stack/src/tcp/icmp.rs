@@ -22,12 +22,17 @@ impl Connection {
         }
         match error {
             IcmpError::TooBig { next_hop_mtu } => self.packet_too_big(shared, next_hop_mtu),
-            _ if self.state == State::SynSent && error.is_hard() => {
+            _ if self.state == State::SynSent && self.gives_up_for(error) => {
                 self.fail(shared, error.error(), Event::TimedOut);
             }
             _ => self.user.soft_error = Some(error.error()),
         }
         true
+    }
+
+    /// Whether it ends an attempt to connect.
+    fn gives_up_for(&self, error: IcmpError) -> bool {
+        error.is_hard() || self.options.soft_errors_end_connect
     }
 
     /// RFC 1191 6.4: what was too big goes out again at once, in smaller segments.
