@@ -1,5 +1,6 @@
 //! `estab lab` and `estab up`: a running stack with servers, watchers and a control socket.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -325,20 +326,39 @@ struct PrivateSocket {
 }
 
 impl PrivateSocket {
+    /// How many names are tried for its directory.
+    const NAMES: usize = 100;
+
     fn new() -> anyhow::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
         let base = std::env::var_os("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
             .filter(|directory| directory.is_dir())
             .unwrap_or_else(std::env::temp_dir);
-        let directory = base.join(format!("estab-{}", std::process::id()));
-        // Fails when it is there already: nobody may have prepared it for us.
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&directory)
-            .with_context(|| format!("{}: cannot make the directory", directory.display()))?;
+        let directory = Self::make_directory(&base)?;
         let path = directory.join(Path::new("control"));
         Ok(Self { directory, path })
+    }
+
+    /// A new directory in `base`: one that is there already may be prepared by somebody, left by a
+    /// program that was killed, or in use by one with the same number in another process namespace.
+    fn make_directory(base: &Path) -> anyhow::Result<PathBuf> {
+        use std::os::unix::fs::DirBuilderExt;
+        let pid = std::process::id();
+        let mut directory = base.join(format!("estab-{pid}"));
+        for number in 1..=Self::NAMES {
+            match std::fs::DirBuilder::new().mode(0o700).create(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    directory = base.join(format!("estab-{pid}-{number}"));
+                }
+                made => {
+                    made.with_context(|| {
+                        format!("{}: cannot make the directory", directory.display())
+                    })?;
+                    return Ok(directory);
+                }
+            }
+        }
+        bail!("{}: too many like it are there already: remove them", directory.display())
     }
 }
 
@@ -346,5 +366,22 @@ impl Drop for PrivateSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
         let _ = std::fs::remove_dir(&self.directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_directory_is_never_one_that_is_there() {
+        let base = std::env::temp_dir().join(format!("estab-control-{}", std::process::id()));
+        std::fs::create_dir(&base).unwrap();
+        let made: Vec<PathBuf> =
+            (0..3).map(|_| PrivateSocket::make_directory(&base).unwrap()).collect();
+        let names: std::collections::BTreeSet<_> = made.iter().collect();
+        assert_eq!(names.len(), 3);
+        assert!(PrivateSocket::make_directory(&base.join("nowhere")).is_err());
+        std::fs::remove_dir_all(&base).unwrap();
     }
 }
