@@ -15,7 +15,9 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Who is told to stop gives the address back before it goes.
 fn release(bench: &Bench) -> Result<()> {
+    // The device stays when the stack goes, or dnsmasq could not say any more on what the release came.
     let script = "
+        ip tuntap add dev tap9 mode tap
         estab up --tap tap9 --cidr 10.79.0.1/24 --dhcp 2> up.log & stack=$!
         until ip -o addr show dev tap9 2> ip.log | grep -q 10.79.0.1; do sleep 0.1; done
         dnsmasq --no-daemon --conf-file=/dev/null --pid-file= --port=0 --interface=tap9 \\
