@@ -86,11 +86,17 @@ fn ordinary_user(bench: &Bench) -> Result<()> {
 
 /// Killed as nothing can catch it, the lab still takes its processes along.
 fn nothing_outlives(bench: &Bench) -> Result<()> {
-    let mut lab = bench.start_lab(&[], "sleep 1000 & touch ready; wait")?;
-    lab.wait_for_file("ready")?;
-    let inside = descendants(lab.id())?;
-    let sleeps = inside.values().any(|name| name == "sleep");
-    ensure!(sleeps, "no sleep among {inside:?}");
+    let mut lab = bench.start_lab(&[], "sleep 1000 & wait")?;
+    // A process is named after its program only when it has become it.
+    let patience = Instant::now() + Duration::from_secs(5);
+    let inside = loop {
+        let inside = descendants(lab.id())?;
+        if inside.values().any(|name| name == "sleep") {
+            break inside;
+        }
+        ensure!(Instant::now() < patience, "no sleep among {inside:?}");
+        sleep(Duration::from_millis(20));
+    };
     lab.kill()?;
     let patience = Instant::now() + Duration::from_secs(2);
     loop {
