@@ -46,6 +46,9 @@
 //! ```
 #![deny(unsafe_code)]
 
+#[macro_use]
+mod wrapper;
+
 mod batch;
 pub mod capture;
 mod check;
@@ -153,9 +156,7 @@ pub trait Link: Send {
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
-    fn capabilities(&self) -> Capabilities {
-        (**self).capabilities()
-    }
+    all_but_frames!(self => (**self));
 
     fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
         (**self).receive(now, frame)
@@ -169,26 +170,6 @@ impl<L: Link + ?Sized> Link for Box<L> {
         meta: &TransmitMeta,
     ) -> io::Result<()> {
         (**self).send(now, header, payload, meta)
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        (**self).next_deadline()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        (**self).descriptor()
-    }
-
-    fn set_batching(&mut self, on: bool) {
-        (**self).set_batching(on);
-    }
-
-    fn batching(&self) -> Batching {
-        (**self).batching()
-    }
-
-    fn flush(&mut self, now: Instant) -> io::Result<()> {
-        (**self).flush(now)
     }
 }
 

@@ -16,13 +16,12 @@
 //! them, one [packet socket](crate::PacketSocket) each.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use wire::ethernet::{self, Tag, Tagged};
-use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta, TransmitChecksum, TransmitMeta};
+use wire::frame::{FrameBuf, Medium, ReceiveMeta, TransmitChecksum, TransmitMeta};
 use wire::time::Instant;
 
-use crate::{Batching, Link, check};
+use crate::{Link, check};
 
 /// The longest header that a tag is put into: link, network and transport, each with all of its options.
 const MAX_HEADER: usize = 256;
@@ -85,9 +84,7 @@ impl<L: Link> Vlan<L> {
 }
 
 impl<L: Link> Link for Vlan<L> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    all_but_frames!(self => self.inner);
 
     fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
         while let Some(meta) = self.inner.receive(now, frame)? {
@@ -120,31 +117,11 @@ impl<L: Link> Link for Vlan<L> {
         let checksum = match meta.checksum {
             TransmitChecksum::Partial { start, offset } => {
                 // A header that fits the buffer has no place beyond it.
-                TransmitChecksum::Partial { start: start.saturating_add(4), offset }
+                TransmitChecksum::Partial { start: start.saturating_add(Tag::LEN as u16), offset }
             }
             TransmitChecksum::Complete => TransmitChecksum::Complete,
         };
         self.inner.send(now, tagged, payload, &TransmitMeta { checksum, ..*meta })
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.inner.next_deadline()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
-
-    fn set_batching(&mut self, on: bool) {
-        self.inner.set_batching(on);
-    }
-
-    fn batching(&self) -> Batching {
-        self.inner.batching()
-    }
-
-    fn flush(&mut self, now: Instant) -> io::Result<()> {
-        self.inner.flush(now)
     }
 }
 

@@ -159,6 +159,10 @@ pub struct Config {
     /// How many sources a UDP socket may name for one group, to hear it from them or not to. 64, Linux's
     /// `mld_max_msf`: the smallest link of IPv6 carries a report of them.
     pub sources_per_group: usize,
+    /// Whether the word about our groups is said as queriers of older versions say it, while there are
+    /// some (RFC 9776 7.2.1, RFC 9777 8.2.1). They are followed; a network of source-specific groups
+    /// alone may not want that, because older versions know no sources.
+    pub follow_older_queriers: bool,
     /// The receive buffer of a TCP socket that set none. From 128 KiB, Linux's `tcp_rmem`, so that
     /// the first round trips of slow start fit, to its 6 MiB: 480 Mbit/s over 100 ms.
     pub receive_buffer: BufferRange,
@@ -232,6 +236,7 @@ impl Default for Config {
             icmp_errors_per_second: 1000,
             groups_per_socket: 20,
             sources_per_group: 64,
+            follow_older_queriers: true,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },
             send_buffer_short_path: 512 << 10,

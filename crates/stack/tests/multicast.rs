@@ -3,17 +3,16 @@
 
 mod host;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, UdpId};
 use host::*;
-use wire::ethernet::{EtherType, EthernetAddress};
+use wire::ethernet::EthernetAddress;
 use wire::igmp::{self, Message, Query, QueryV3};
 use wire::ip::Protocol;
 use wire::ipv4::{self, Ipv4Option, Options};
 use wire::membership::{Code8, RecordKind};
-use wire::{ipv6, mld, udp};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
@@ -352,6 +351,37 @@ fn a_query_that_cannot_be_believed_is_dropped() {
     host.drops(&packet(&ipv4::Header { destination: GROUP, ..ip }, &leave), Dropped::IgmpIgnored);
 }
 
+/// What another member of the group says in version 2.
+fn older_report(destination: Ipv4Addr) -> Vec<u8> {
+    let mut report = vec![0; 8];
+    Message::ReportV2 { group: GROUP }.emit(&mut report);
+    igmp::fill_checksum(&mut report);
+    let options = Options::ROUTER_ALERT;
+    packet(&ipv4::Header { destination, ttl: 1, options, ..header(Protocol::IGMP) }, &report)
+}
+
+/// RFC 9776 7.2.2: what others say takes the place of nothing while queriers speak version 3.
+#[test]
+fn what_others_say_does_not_silence_us() {
+    let (mut host, _) = member();
+    for about in [ANY, GROUP] {
+        host.arrives(&query(about, 20, true));
+        host.arrives(&older_report(GROUP));
+        assert_eq!(reports(&passes(&mut host, 2050)).len(), 1);
+    }
+}
+
+/// RFC 9776 4.2.14: who has no address is in groups all the same, and says so as nobody.
+#[test]
+fn who_has_no_address_reports_as_nobody() {
+    let (mut host, _) = member();
+    host.stack.remove_address(host.interface, US.into()).unwrap();
+    host.arrives(&query(ANY, 20, true));
+    let packets = passes(&mut host, 2050);
+    assert_eq!(reports(&packets).len(), 1);
+    assert_eq!(parse_ip(&packets[0]).0.source, Ipv4Addr::UNSPECIFIED);
+}
+
 /// RFC 9776 7.2.1, RFC 2236 3: who asks in version 2 is answered in version 2, unless another member
 /// was quicker, and hears who leaves.
 #[test]
@@ -361,16 +391,11 @@ fn an_older_querier_is_answered_in_its_version() {
     let answers = reports(&passes(&mut host, 2050));
     assert_eq!(answers, [(GROUP, vec![(RecordKind::IS_EXCLUDE, GROUP)])]);
     host.arrives(&query(ANY, 20, false));
-    let mut report = vec![0; 8];
-    Message::ReportV2 { group: GROUP }.emit(&mut report);
-    igmp::fill_checksum(&mut report);
-    let ip = ipv4::Header {
-        destination: GROUP,
-        ttl: 1,
-        options: Options::ROUTER_ALERT,
-        ..header(Protocol::IGMP)
-    };
-    host.arrives(&packet(&ip, &report));
+    host.arrives(&older_report(GROUP));
+    assert_eq!(reports(&passes(&mut host, 3000)), []);
+    // 4.2.15: it may come to us alone.
+    host.arrives(&query(ANY, 20, false));
+    host.arrives(&older_report(US));
     assert_eq!(reports(&passes(&mut host, 3000)), []);
     host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
     let told = reports(&passes(&mut host, 11_000));
@@ -382,119 +407,10 @@ fn an_older_querier_is_answered_in_its_version() {
     host.stack.udp_leave_v4(id, GROUP, ANY).unwrap();
     assert_eq!(reports(&passes(&mut host, 11_000)), []);
     // And then they are gone.
-    passes(&mut host, 261_000);
+    passes(&mut host, 351_000);
     host.stack.udp_join_v4(id, GROUP, ANY).unwrap();
     let told = reports(&passes(&mut host, 3000));
     assert_eq!(told, vec![(igmp::ALL_V3_ROUTERS, vec![(RecordKind::TO_EXCLUDE, GROUP)]); 2]);
-}
-
-fn mld_frames(frames: &[Vec<u8>]) -> Vec<(Ipv6Addr, Vec<(RecordKind, Ipv6Addr)>)> {
-    let is_mld = |frame: &&Vec<u8>| frame[12..14] == [0x86, 0xdd] && frame[20] == 0;
-    frames
-        .iter()
-        .filter(is_mld)
-        .map(|frame| {
-            let (ip, _) = ipv6::Header::parse(&frame[14..]).unwrap();
-            let message = &frame[14 + 48..];
-            let parsed = mld::Message::parse(&ip, Some(0), message).unwrap();
-            let said = match parsed {
-                mld::Message::Report(records) => records.map(|r| (r.kind, r.group)).collect(),
-                mld::Message::ReportV1 { group } => vec![(RecordKind::IS_EXCLUDE, group)],
-                mld::Message::Done { group } => vec![(RecordKind::TO_INCLUDE, group)],
-                mld::Message::Query(query) => panic!("{query:?}"),
-            };
-            (ip.destination, said)
-        })
-        .collect()
-}
-
-fn mld_query(version: u8) -> Vec<u8> {
-    let v2 = (version == 2).then_some(mld::QueryV2 {
-        suppress: false,
-        robustness: 2,
-        interval: Code8(125),
-        sources: &[],
-    });
-    let query = mld::Query {
-        max_response: wire::membership::Code16(2000),
-        group: Ipv6Addr::UNSPECIFIED,
-        v2,
-    };
-    let mut message = vec![0; query.encoded_len()];
-    query.emit(&mut message);
-    let (router, all) = (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), v6::ALL_NODES);
-    wire::icmpv6::fill_checksum(router, all, &mut message);
-    let alert = ipv6::router_alert_header(
-        Protocol::ICMPV6,
-        ipv6::router_alert::MULTICAST_LISTENER_DISCOVERY,
-    );
-    let ip = ipv6::Header {
-        source: router,
-        destination: all,
-        next_header: Protocol::HOP_BY_HOP,
-        hop_limit: 1,
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: (alert.len() + message.len()) as u16,
-    };
-    let mut bytes = vec![0; 40];
-    ip.emit(&mut bytes);
-    bytes.extend_from_slice(&alert);
-    bytes.extend_from_slice(&message);
-    frame_to(EthernetAddress::of_ipv6_group(all), EtherType::IPV6, &bytes)
-}
-
-/// RFC 9777 6: the same over IPv6, in both versions; the groups of our addresses are told, too.
-#[test]
-fn groups_of_ipv6_are_heard_and_told() {
-    let mut host = v6::tap();
-    passes(&mut host, 3000);
-    let id = host.stack.udp_bind("[::]:5000".parse().unwrap()).unwrap();
-    let number = host.interface.scope_id();
-    host.stack.udp_join_v6(id, GROUP6, number).unwrap();
-    let to = ipv6::group::ALL_MLDV2_ROUTERS;
-    let told = vec![(to, vec![(RecordKind::TO_EXCLUDE, GROUP6)]); 2];
-    assert_eq!(mld_frames(&passes(&mut host, 3000)), told);
-    host.arrives(&mld_query(2));
-    let answers = mld_frames(&passes(&mut host, 2050));
-    assert_eq!((answers.len(), answers[0].0), (1, to));
-    assert!(answers[0].1.contains(&(RecordKind::IS_EXCLUDE, GROUP6)));
-    assert!(answers[0].1.len() > 1, "and those in which we are asked for");
-    host.arrives(&mld_query(1));
-    let answers = mld_frames(&passes(&mut host, 2050));
-    assert!(answers.contains(&(GROUP6, vec![(RecordKind::IS_EXCLUDE, GROUP6)])));
-    let hello = v6_datagram(GROUP6, b"hello");
-    host.arrives(&hello);
-    assert_eq!(reads(&mut host, id), Some(b"hello".to_vec()));
-    host.stack.udp_leave_v6(id, GROUP6, number).unwrap();
-    let told = mld_frames(&passes(&mut host, 11_000));
-    assert_eq!(told, vec![(ipv6::group::ALL_ROUTERS, vec![(RecordKind::TO_INCLUDE, GROUP6)]); 2]);
-    host.drops(&hello, Dropped::NotInGroup);
-}
-
-fn v6_datagram(group: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
-    let header = udp::Header {
-        source_port: 1000,
-        destination_port: 5000,
-        payload_len: payload.len() as u16,
-    };
-    let mut bytes = vec![0; udp::HEADER_LEN];
-    header.emit(&mut bytes);
-    bytes.extend_from_slice(payload);
-    udp::fill_checksum(IpAddr::V6(v6::THEM), IpAddr::V6(group), &mut bytes);
-    let ip = ipv6::Header {
-        source: v6::THEM,
-        destination: group,
-        next_header: Protocol::UDP,
-        hop_limit: 1,
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: bytes.len() as u16,
-    };
-    let mut packet = vec![0; 40];
-    ip.emit(&mut packet);
-    packet.extend_from_slice(&bytes);
-    frame_to(EthernetAddress::of_ipv6_group(group), EtherType::IPV6, &packet)
 }
 
 /// A link-local group says by its scope which link it means.

@@ -301,7 +301,7 @@ fn an_older_querier_hears_nothing_of_sources() {
     assert_eq!(told(&mut host, 11_000), vec![said(RecordKind::IS_EXCLUDE, &[]); 2]);
 }
 
-/// RFC 9776 4.2.16: what does not fit one report is told in several, of all sources.
+/// RFC 9776 4.2.17: what does not fit one report is told in several, of all sources.
 #[test]
 fn more_sources_than_a_report_holds_are_told_in_several() {
     let config = Config { sources_per_group: 500, ..Config::default() };

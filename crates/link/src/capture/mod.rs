@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::BorrowedFd;
 
 use pcap_file::DataLink;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
@@ -13,12 +12,10 @@ use pcap_file::pcapng::blocks::interface_description::{
 };
 use pcap_file::pcapng::blocks::opt_common::CommonOption;
 use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
-use wire::frame::{
-    Capabilities, FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta,
-};
+use wire::frame::{FrameBuf, Medium, ReceiveChecksum, ReceiveMeta, TransmitChecksum, TransmitMeta};
 use wire::time::{Duration, Instant};
 
-use crate::{Batching, Link, split};
+use crate::{Link, split};
 
 mod queues;
 mod read;
@@ -128,9 +125,7 @@ impl<L: Link> Capture<L> {
 }
 
 impl<L: Link> Link for Capture<L> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    all_but_frames!(self => self.inner);
 
     fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
         let received = self.inner.receive(now, frame)?;
@@ -150,26 +145,6 @@ impl<L: Link> Link for Capture<L> {
         self.inner.send(now, header, payload, meta)?;
         self.file.sent(now, header, payload, meta);
         Ok(())
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.inner.next_deadline()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
-
-    fn set_batching(&mut self, on: bool) {
-        self.inner.set_batching(on);
-    }
-
-    fn batching(&self) -> Batching {
-        self.inner.batching()
-    }
-
-    fn flush(&mut self, now: Instant) -> io::Result<()> {
-        self.inner.flush(now)
     }
 }
 

@@ -1,14 +1,13 @@
 //! One file for all queues of a device.
 
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::frame::{Capabilities, FrameBuf, ReceiveMeta, TransmitMeta};
+use wire::frame::{FrameBuf, ReceiveMeta, TransmitMeta};
 use wire::time::Instant;
 
 use super::{CaptureFile, CaptureOptions};
-use crate::{Batching, Link};
+use crate::Link;
 
 /// A queue of a device whose queues write what passes them into one file.
 ///
@@ -47,9 +46,7 @@ impl<L: Link> QueueCapture<L> {
 }
 
 impl<L: Link> Link for QueueCapture<L> {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
+    all_but_frames!(self => self.inner);
 
     fn receive(&mut self, now: Instant, frame: &mut FrameBuf) -> io::Result<Option<ReceiveMeta>> {
         let received = self.inner.receive(now, frame)?;
@@ -69,25 +66,5 @@ impl<L: Link> Link for QueueCapture<L> {
         self.inner.send(now, header, payload, meta)?;
         self.file().sent(now, header, payload, meta);
         Ok(())
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.inner.next_deadline()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
-
-    fn set_batching(&mut self, on: bool) {
-        self.inner.set_batching(on);
-    }
-
-    fn batching(&self) -> Batching {
-        self.inner.batching()
-    }
-
-    fn flush(&mut self, now: Instant) -> io::Result<()> {
-        self.inner.flush(now)
     }
 }

@@ -124,6 +124,7 @@ impl Interfaces {
     ) {
         self.autoconf.note(interface, address.into(), AddressFate::Ready);
         if address.is_unicast_link_local() {
+            self.tell_groups_v6(shared, interface);
             let due = self.autoconf.soon(shared.now, MAX_DELAY);
             if let Some(link) = self.autoconf.link_mut(interface) {
                 link.solicitation = Some((0, due));

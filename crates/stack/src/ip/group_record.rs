@@ -65,7 +65,7 @@ pub(super) struct Sizes {
 
 /// The records of one report after the other. A record that is longer than a report is told in several,
 /// but for one of all sources but some, which says as much as there is room for: that is heard which
-/// need not be (RFC 9776 4.2.16, RFC 9777 5.2.15).
+/// need not be (RFC 9776 4.2.17, RFC 9777 5.2.16).
 pub(super) fn pack(records: Vec<GroupRecord>, sizes: Sizes) -> Vec<Vec<GroupRecord>> {
     let most = (sizes.room.saturating_sub(sizes.record) / sizes.source).max(1);
     let mut reports: Vec<Vec<GroupRecord>> = Vec::new();

@@ -19,9 +19,8 @@ const UNSOLICITED_INTERVAL: Duration = Duration::from_secs(1);
 /// The same for versions before those (RFC 2236 8.10, RFC 2710 7.10).
 const UNSOLICITED_INTERVAL_OLD: Duration = Duration::from_secs(10);
 
-/// How long a querier of an older version is taken to be there after it asked: twice the interval in
-/// which such queriers ask, and the longest answer (RFC 9776 8.12, RFC 9777 9.12).
-const OLDER_QUERIER_PRESENT: Duration = Duration::from_secs(2 * 125 + 10);
+/// In what intervals queriers ask who do not say so themselves (RFC 9776 8.2, RFC 9777 9.2).
+const QUERY_INTERVAL: Duration = Duration::from_secs(125);
 
 /// What is to be said on one link about the groups of one family.
 #[derive(Debug)]
@@ -194,13 +193,13 @@ impl Talk {
 
     /// A querier speaks `version`. Whoever changes the version forgets what was still to be said in the
     /// other.
-    pub(super) fn hear_version(&mut self, now: Instant, version: u8) {
+    pub(super) fn hear_version(&mut self, now: Instant, version: u8, max_response: Duration) {
         let before = self.version(now);
         let oldest_first = usize::from(version).wrapping_sub(1);
         if version < newest(self.v4)
             && let Some(until) = self.older.get_mut(oldest_first)
         {
-            *until = Some(now.after(OLDER_QUERIER_PRESENT));
+            *until = Some(now.after(older_querier_present(self.v4, max_response)));
         }
         if self.version(now) != before {
             self.changes.clear();
@@ -265,6 +264,14 @@ impl Change {
 /// IGMPv3, MLDv2.
 fn newest(v4: bool) -> u8 {
     if v4 { 3 } else { 2 }
+}
+
+/// How long a querier of an older version is taken to be there after it asked: twice the interval in
+/// which it does, of which older versions do not speak, and ten times what it gives us for an answer (RFC
+/// 9776 8.12), or once (RFC 9777 9.12).
+fn older_querier_present(v4: bool, max_response: Duration) -> Duration {
+    let answers = max_response.saturating_mul(if v4 { 10 } else { 1 });
+    QUERY_INTERVAL.saturating_mul(ROBUSTNESS.into()).saturating_add(answers)
 }
 
 /// A moment within the time that is left.
@@ -370,9 +377,9 @@ mod tests {
         let (mut talk, mut rng) = talk();
         ask(&mut talk, &mut rng, []);
         talk.change(at(1), GROUP, Difference::Mode, LIMIT);
-        talk.hear_version(at(1), 3);
+        talk.hear_version(at(1), 3, Duration::from_secs(10));
         assert!(talk.due().is_some());
-        talk.hear_version(at(1), 2);
+        talk.hear_version(at(1), 2, Duration::from_secs(10));
         assert_eq!(talk.due(), None);
     }
 }

@@ -110,7 +110,9 @@ impl Groups {
         ours: &[IpAddr],
     ) {
         let talk = self.talk(interface, v4);
-        talk.hear_version(shared.now, query.version);
+        if shared.config.follow_older_queriers {
+            talk.hear_version(shared.now, query.version, query.max_response);
+        }
         talk.asked(shared.now, rng, query, ours, shared.config.sources_per_group);
     }
 
@@ -339,7 +341,8 @@ mod tests {
         assert!(!groups.is_member(LINK, GROUP));
     }
 
-    /// RFC 9776 7.2.1: an older querier counts until it was silent for two of its intervals and more.
+    /// RFC 9776 8.12: an older querier counts until it was silent for two of its intervals and ten times
+    /// what it gave for an answer.
     #[test]
     fn an_older_querier_is_followed_for_as_long_as_it_asks() {
         let mut rng = ChaCha12Rng::from_seed([1; 32]);
@@ -351,8 +354,36 @@ mod tests {
         assert_eq!(groups.talk(LINK, true).version(at(101).now), 1);
         groups.asked(&at(200), &mut rng, LINK, true, query(2), &[GROUP]);
         assert_eq!(groups.talk(LINK, true).version(at(201).now), 1);
-        assert_eq!(groups.talk(LINK, true).version(at(100 + 261).now), 2);
-        assert_eq!(groups.talk(LINK, true).version(at(200 + 261).now), 3);
+        assert_eq!(groups.talk(LINK, true).version(at(100 + 349).now), 1);
+        assert_eq!(groups.talk(LINK, true).version(at(100 + 350).now), 2);
+        let hasty = Query { max_response: Duration::from_secs(1), ..query(2) };
+        groups.asked(&at(200), &mut rng, LINK, true, hasty, &[GROUP]);
+        assert_eq!(groups.talk(LINK, true).version(at(200 + 259).now), 2);
+        assert_eq!(groups.talk(LINK, true).version(at(200 + 260).now), 3);
+    }
+
+    /// RFC 9777 9.12: with MLD it is what it gave for an answer once.
+    #[test]
+    fn an_older_querier_of_ipv6_is_followed_for_as_long_as_it_asks() {
+        let mut rng = ChaCha12Rng::from_seed([1; 32]);
+        let mut groups = Groups::default();
+        groups.asked(&at(100), &mut rng, LINK, false, query(1), &[]);
+        assert_eq!(groups.talk(LINK, false).version(at(100 + 259).now), 1);
+        assert_eq!(groups.talk(LINK, false).version(at(100 + 260).now), 2);
+    }
+
+    /// RFC 9776 7.2.1: following older queriers can be turned off.
+    #[test]
+    fn an_older_querier_is_answered_as_any_where_that_is_wanted() {
+        let mut rng = ChaCha12Rng::from_seed([1; 32]);
+        let mut groups = Groups::default();
+        groups.set_filter(LINK, GROUP, JOIN);
+        let config = Config { follow_older_queriers: false, ..Config::default() };
+        let mut shared = Shared::new(config);
+        shared.set_time(at(2).now);
+        groups.asked(&shared, &mut rng, LINK, true, query(1), &[GROUP]);
+        let due = groups.pop_due(at(12).now, &mut rng).unwrap();
+        assert_eq!((due.version, due.general), (3, true));
     }
 
     /// RFC 9776 5.2: however many questions, a bounded number of answers.

@@ -165,7 +165,7 @@ impl Interfaces {
             }
             None => LinkHeader::None,
         };
-        // Who has no address yet speaks as nobody (RFC 9776 4.2.13).
+        // Who has no address yet speaks as nobody (RFC 9776 4.2.14).
         let source = match self.source_on(interface, destination.into()) {
             Some(IpAddr::V4(source)) => source,
             _ => Ipv4Addr::UNSPECIFIED,

@@ -133,7 +133,7 @@ impl Interfaces {
         mut bytes: Vec<u8>,
         kind: &'static str,
     ) {
-        // Who has no address yet speaks as nobody (RFC 9777 5.2.13).
+        // Who has no address yet speaks as nobody (RFC 9777 5.2.14).
         let source = self.link_local(interface);
         let source = source.filter(|&address| self.has_address(interface, address.into()));
         let source = source.unwrap_or(Ipv6Addr::UNSPECIFIED);
@@ -148,6 +148,13 @@ impl Interfaces {
             kind,
             reason: Sent::ListenerReport,
         });
+    }
+
+    /// RFC 9777 5.2.14: who has an address to speak from at last says again what it said as nobody.
+    pub(super) fn tell_groups_v6(&mut self, shared: &Shared, interface: InterfaceId) {
+        for group in self.groups_v6(interface) {
+            self.autoconf.groups.came_or_went(shared, interface, group);
+        }
     }
 
     /// Of several shards one speaks for our addresses, and each for its sockets.
