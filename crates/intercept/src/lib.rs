@@ -18,6 +18,7 @@ pub mod filter;
 mod first_use;
 mod handle;
 mod held;
+mod interface;
 mod list;
 mod names;
 mod network;

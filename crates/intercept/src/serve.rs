@@ -80,6 +80,7 @@ impl Supervisor {
     ) -> Outcome {
         match request.call {
             Call::Socket => Outcome::Continue,
+            Call::Ioctl => self.ask_of_interfaces(key, request),
             Call::GetSockName => self.get_sock_name(key, request),
             Call::GetPeerName => self.get_peer_name(key, request),
             Call::GetOption => self.get_option(key, request, &descriptor),
