@@ -29,6 +29,7 @@ mod relay;
 mod replay;
 mod report;
 mod request;
+mod send;
 mod serve;
 mod shutdown;
 mod sockopt;
