@@ -5,7 +5,6 @@
 //! see. Sockets that share a port get their connections here, by a hash of the peer.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
@@ -16,12 +15,11 @@ use rustix::net::{RecvFlags, SendFlags, SocketType, recv, send};
 use crate::address::encode;
 use crate::create::{of_ours, refused};
 use crate::errno;
-use crate::network::Stream;
 use crate::process::Place;
 use crate::request::{Outcome, Request};
 use crate::supervisor::Supervisor;
 use crate::syscall::Call;
-use crate::table::{Connected, Fill, Key, Kind, Listening, Pair, Shared, Tcp};
+use crate::table::{Connected, Fill, Key, Kind, Listening, Pair, Ready, Shared, Socket, Tcp};
 
 /// How many tokens lie in a program's end at most: each takes 768 bytes of its buffer's 208 KiB.
 const MAX_TOKENS: usize = 256;
@@ -72,7 +70,7 @@ impl Supervisor {
     }
 
     /// The connection that has waited for the longest time.
-    fn next_connection(&mut self, key: Key) -> Result<Option<(Stream, SocketAddr)>, Errno> {
+    fn next_connection(&mut self, key: Key) -> Result<Option<Ready>, Errno> {
         let Some(listening) = self.listening(key) else { return Ok(None) };
         if let Some(ready) = listening.ready.pop_front() {
             return Ok(Some(ready));
@@ -86,56 +84,75 @@ impl Supervisor {
         if let (Some(listening), Ok(waiting)) = (self.listening(key), waiting) {
             listening.waiting = waiting;
         }
-        accepted.map_err(|error| errno::from_stack(&error))
+        let taken = |(stream, peer)| Ready::Taken(stream, peer);
+        accepted.map(|accepted| accepted.map(taken)).map_err(|error| errno::from_stack(&error))
     }
 
     /// Gives a connection to the program as the answer to its call, or keeps it for the next one.
-    fn give_connection(
-        &mut self,
-        listener: Key,
-        request: &Request,
-        (stream, peer): (Stream, SocketAddr),
-    ) -> Outcome {
+    fn give_connection(&mut self, listener: Key, request: &Request, ready: Ready) -> Outcome {
         let flags = flags(request);
-        let pair = match Pair::new(SocketType::STREAM, flags & SOCK_NONBLOCK != 0) {
-            Ok(pair) => pair,
-            Err(error) => {
-                self.keep(listener, stream, peer);
-                return Outcome::fail(of_ours(&error));
-            }
+        let (key, theirs) = match self.made(listener, request, ready) {
+            Ok(made) => made,
+            Err(errno) => return Outcome::fail(errno),
         };
-        let Some(socket) = self.table.get(listener) else { return Outcome::Given(None) };
-        let (domain, settings) = (socket.domain, socket.settings.inherited());
-        settings.give_timeouts(&pair.theirs);
-        let shown = domain.show(peer);
+        if flags & SOCK_NONBLOCK != 0 {
+            // A socket can always be made so.
+            let _ = rustix::io::ioctl_fionbio(&theirs, true);
+        }
+        let shown = self.table.get(key).and_then(Socket::peer);
         if request.arguments[1] != 0
+            && let Some(shown) = shown
             && let Err(errno) = request.write_sized(1, 2, &encode(shown))
         {
             // As on Linux, the connection is lost to a program that has no room for the name.
+            self.table.remove(key);
             return Outcome::fail(errno);
         }
-        let connected = Connected::new(stream, shown, false);
+        match self.give(key, request, &theirs, flags & SOCK_CLOEXEC != 0) {
+            Ok(descriptor) => Outcome::Given(Some(descriptor)),
+            Err(error) => {
+                rustix::io::ioctl_fionbio(&theirs, false).ok();
+                self.keep(listener, Ready::Made(key, theirs));
+                refused(&error)
+            }
+        }
+    }
+
+    /// The socket of a connection, and the program's end of its pair, in which all lies that has come: a
+    /// program that was told of data reads without waiting for it.
+    fn made(
+        &mut self,
+        listener: Key,
+        request: &Request,
+        ready: Ready,
+    ) -> Result<(Key, OwnedFd), Errno> {
+        let (stream, peer) = match ready {
+            Ready::Taken(stream, peer) => (stream, peer),
+            Ready::Made(key, theirs) => return Ok((key, theirs)),
+        };
+        let pair = match Pair::new(SocketType::STREAM, false) {
+            Ok(pair) => pair,
+            Err(error) => {
+                self.keep(listener, Ready::Taken(stream, peer));
+                return Err(of_ours(&error));
+            }
+        };
+        let socket = self.table.get(listener).ok_or(Errno::BADF)?;
+        let (domain, settings) = (socket.domain, socket.settings.inherited());
+        settings.give_timeouts(&pair.theirs);
+        let connected = Connected::new(stream, domain.show(peer), false);
         let kind = Kind::Tcp(Tcp::Connected(Box::new(connected)));
         let place = Place { thread: request.thread, descriptor: u32::MAX };
         let (key, theirs) = self.table.insert(pair, domain, kind, place);
         if let Some(socket) = self.table.get_mut(key) {
             socket.settings = settings;
         }
-        match self.give(key, request, &theirs, flags & SOCK_CLOEXEC != 0) {
-            Ok(descriptor) => {
-                drop(theirs);
-                self.adopt(key);
-                Outcome::Given(Some(descriptor))
-            }
-            Err(error) => {
-                if let Some(Kind::Tcp(Tcp::Connected(connected))) =
-                    self.table.remove(key).map(|socket| socket.kind)
-                {
-                    self.keep(listener, connected.stream, peer);
-                }
-                refused(&error)
-            }
+        if let Err(error) = self.watch_pair(key) {
+            self.table.remove(key);
+            return Err(of_ours(&error));
         }
+        self.adopt(key);
+        Ok((key, theirs))
     }
 
     /// Has news of an accepted connection come to its own socket, and moves what is there already.
@@ -149,14 +166,13 @@ impl Supervisor {
                 let _ = connected.stream.set_options(socket.settings.tcp(&self.network));
             }
         }
-        self.move_out(key);
         self.move_in(key);
     }
 
     /// Puts a connection back that could not be given.
-    fn keep(&mut self, listener: Key, stream: Stream, peer: SocketAddr) {
+    fn keep(&mut self, listener: Key, ready: Ready) {
         if let Some(listening) = self.listening(listener) {
-            listening.ready.push_front((stream, peer));
+            listening.ready.push_front(ready);
         }
     }
 
@@ -193,7 +209,7 @@ impl Supervisor {
             // One that is full leaves it to another, where Linux would drop it.
             let fits = self.listening(chosen).is_some_and(has_room);
             if let Some(listening) = self.listening(if fits { chosen } else { *member }) {
-                listening.ready.push_back((stream, peer));
+                listening.ready.push_back(Ready::Taken(stream, peer));
             }
         }
     }
@@ -260,8 +276,11 @@ impl Supervisor {
         }
         let shared = listening.listener;
         shared.members.borrow_mut().retain(|member| *member != key);
-        for (stream, _) in listening.ready {
-            stream.reset();
+        for ready in listening.ready {
+            match ready {
+                Ready::Taken(stream, _) => stream.reset(),
+                Ready::Made(key, _) => self.abort(key),
+            }
         }
         let heir = shared.members.borrow().first().copied();
         if let Some(heir) = heir {

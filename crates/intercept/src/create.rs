@@ -48,13 +48,22 @@ impl Supervisor {
         };
         let place = Place { thread: request.thread, descriptor: u32::MAX };
         let (key, theirs) = self.table.insert(pair, domain, kind, place);
-        match self.give(key, request, &theirs, flags & SOCK_CLOEXEC != 0) {
+        let given = self.watch_pair(key);
+        let given =
+            given.and_then(|()| self.give(key, request, &theirs, flags & SOCK_CLOEXEC != 0));
+        match given {
             Ok(descriptor) => Outcome::Given(Some(descriptor)),
             Err(error) => {
                 self.table.remove(key);
                 refused(&error)
             }
         }
+    }
+
+    /// Hears of what the program writes from now on.
+    pub(crate) fn watch_pair(&self, key: Key) -> io::Result<()> {
+        let ours = self.table.get(key).and_then(|socket| socket.ours.as_ref());
+        self.network.watch_pair(key, ours.ok_or(io::ErrorKind::NotFound)?)
     }
 
     /// Gives the program its end of a new socket, as the answer to its call.
@@ -65,8 +74,6 @@ impl Supervisor {
         theirs: &impl AsFd,
         close_on_exec: bool,
     ) -> io::Result<i32> {
-        let ours = self.table.get(key).and_then(|socket| socket.ours.as_ref());
-        self.network.watch_pair(key, ours.ok_or(io::ErrorKind::NotFound)?)?;
         let descriptor = self.notifier.give(request.id, theirs.as_fd(), close_on_exec)?;
         if let Some(socket) = self.table.get_mut(key) {
             let descriptor = descriptor.cast_unsigned();

@@ -16,6 +16,7 @@ const NAMES: &[(Errno, &str)] = &[
     (Errno::ACCESS, "EACCES"),
     (Errno::FAULT, "EFAULT"),
     (Errno::NODEV, "ENODEV"),
+    (Errno::NOTTY, "ENOTTY"),
     (Errno::INVAL, "EINVAL"),
     (Errno::NFILE, "ENFILE"),
     (Errno::MFILE, "EMFILE"),

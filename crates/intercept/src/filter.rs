@@ -6,6 +6,7 @@
 //! | `bind` `listen` `accept` `accept4` `connect` `shutdown` `getsockname` `getpeername` `getsockopt` `setsockopt` | notified |
 //! | `sendto`, `recvfrom` | notified when they name an address, or have a flag that a pair of Unix sockets takes otherwise: `MSG_OOB`, `MSG_ERRQUEUE`, and `MSG_TRUNC` without a buffer |
 //! | `sendmsg` `recvmsg` `sendmmsg` `recvmmsg` | notified, unless there is [no UDP](FilterOptions::no_udp): the names are behind pointers |
+//! | `ioctl` | notified when it asks about interfaces or routes (`SIOCGIFCONF` and its like) |
 //! | `setsockopt` of `TCP_CORK` and `TCP_QUICKACK` | answered with success, unless options are [exact](FilterOptions::exact_options) |
 //! | `io_uring_setup` | `ENOSYS`: a ring would make sockets past every filter |
 //! | all of x32, and what makes sockets on other architectures | `ENOSYS` |
@@ -89,6 +90,10 @@ const SOCK_CLOEXEC: u32 = 0x8_0000;
 const IPPROTO_TCP: u32 = 6;
 const TCP_CORK: u32 = 3;
 const TCP_QUICKACK: u32 = 12;
+/// The requests about routes, interfaces and neighbours (linux/sockios.h): from `SIOCADDRT` to the last before
+/// those that a device or a protocol has for itself.
+const SIOC_FIRST: u32 = 0x890b;
+const SIOC_BEYOND: u32 = 0x89a4;
 const MSG_OOB: u32 = 0x1;
 const MSG_TRUNC: u32 = 0x20;
 const MSG_ERRQUEUE: u32 = 0x2000;
@@ -149,6 +154,12 @@ fn decide(program: &mut Program, call: Call, options: &FilterOptions) {
                     program.give(NOTIFY);
                 });
             }
+            program.give(ALLOW);
+        }
+        Call::Ioctl => {
+            program.load(low(1));
+            program.when_at_least(SIOC_BEYOND, |program| program.give(ALLOW));
+            program.when_at_least(SIOC_FIRST, |program| program.give(NOTIFY));
             program.give(ALLOW);
         }
         Call::SetOption if !options.exact_options => {
@@ -313,6 +324,8 @@ mod tests {
                 let known = Call::ALL.iter().any(|call| architecture.number(*call) == Some(number));
                 let expected = match number {
                     IO_URING_SETUP => REFUSED,
+                    // Of a request that is none.
+                    _ if architecture.number(Call::Ioctl) == Some(number) => ALLOW,
                     _ if known => NOTIFY,
                     _ => ALLOW,
                 };
@@ -406,6 +419,22 @@ mod tests {
     }
 
     #[test]
+    fn only_questions_about_the_network_are_notified_of_ioctl() {
+        for architecture in Architecture::ALL {
+            let of = |request| answer(architecture, Call::Ioctl, [3, request, 0x1000, 0, 0, 0]);
+            // SIOCADDRT, SIOCGIFCONF, SIOCGIFADDR, SIOCETHTOOL
+            for request in [0x890b, 0x8912, 0x8915, 0x8946] {
+                assert_eq!(of(request), NOTIFY, "{request:#x}");
+                assert_eq!(of(request | 1 << 32), NOTIFY, "the kernel looks at the lower half");
+            }
+            // FIONBIO, FIONREAD, SIOCOUTQ, FIOASYNC, TCGETS, SIOCATMARK
+            for request in [0x5421, 0x541b, 0x5411, 0x5452, 0x5401, 0x8905, 0xc020_6921] {
+                assert_eq!(of(request), ALLOW, "{request:#x}");
+            }
+        }
+    }
+
+    #[test]
     fn x32_and_unknown_architectures_are_refused() {
         let program = program(Architecture::X86_64, &FilterOptions::default());
         for number in [0, 41, 425] {
@@ -435,7 +464,7 @@ mod tests {
     fn the_filter_is_short() {
         for architecture in Architecture::ALL {
             let length = program(architecture, &FilterOptions::default()).len();
-            assert!(length < 128, "{length} instructions");
+            assert!(length < 144, "{length} instructions");
         }
     }
 }

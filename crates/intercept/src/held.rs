@@ -24,7 +24,7 @@ pub(crate) struct Held {
 pub(crate) struct HeldCall {
     pub(crate) key: Key,
     pub(crate) request: Request,
-    until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
 }
 
 impl Held {
@@ -40,11 +40,20 @@ impl Held {
         self.calls.insert(id, HeldCall { key, request, until });
     }
 
-    /// A thread that calls does not wait for another call any more.
-    pub(crate) fn forget_thread(&mut self, thread: u32) {
-        if let Some(id) = self.by_thread.get(&thread).copied() {
-            self.take(id);
+    /// A call that was taken and is kept once more waits no longer than it did.
+    pub(crate) fn keep_until(&mut self, id: u64, until: Option<Instant>) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            if let Some(later) = std::mem::replace(&mut call.until, until) {
+                self.deadlines.remove(&(later, id));
+            }
+            self.deadlines.extend(until.map(|until| (until, id)));
         }
+    }
+
+    /// A thread that calls does not wait for another call any more; which one that was.
+    pub(crate) fn forget_thread(&mut self, thread: u32) -> Option<HeldCall> {
+        let id = self.by_thread.get(&thread).copied()?;
+        self.take(id)
     }
 
     /// Takes the call of the socket that has waited for the longest time.
@@ -109,7 +118,7 @@ mod tests {
 
     fn request(id: u64, thread: u32) -> Request {
         let (call, arguments) = (Call::Accept, [0; 6]);
-        Request { id, thread, call, instruction: 0, arguments, traced: None }
+        Request { id, thread, call, instruction: 0, arguments, done: 0, traced: None }
     }
 
     #[test]
@@ -149,5 +158,11 @@ mod tests {
         assert_eq!(expired(&mut held, 15), None);
         assert_eq!(expired(&mut held, 25), Some(1));
         assert_eq!(held.deadline(), None);
+        let waits_since = held.take_first(key).unwrap();
+        held.hold(key, waits_since.request, after(50));
+        held.keep_until(3, after(40));
+        assert_eq!(held.deadline(), after(40));
+        assert_eq!(expired(&mut held, 45), Some(3));
+        assert!(held.is_empty());
     }
 }

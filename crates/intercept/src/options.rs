@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::bound::Bound;
@@ -29,6 +30,9 @@ pub struct Options {
     pub tombstones: usize,
     /// What is bound already: the same for all supervisors of a stack. Alone, one has its own.
     pub bound: Bound,
+    /// A socket of the kernel's in the network of the programs, which answers what they ask about interfaces
+    /// (netdevice(7)) as netlink does there. `None`: such questions are refused (`ENOTTY`).
+    pub interfaces: Option<OwnedFd>,
 }
 
 /// What programs do first with their sockets ([`Options::first_use`]).
@@ -49,6 +53,7 @@ impl Default for Options {
             first_use: None,
             tombstones: 4096,
             bound: Bound::default(),
+            interfaces: None,
         }
     }
 }

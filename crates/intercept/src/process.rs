@@ -5,7 +5,10 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::process::{ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{
+    ForeignRawFd, Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open,
+    pidfd_send_signal,
+};
 
 use crate::sys::memory;
 
@@ -69,6 +72,20 @@ fn open(thread: u32) -> Result<OwnedFd, Errno> {
 
 fn pid(number: u32) -> Result<Pid, Errno> {
     i32::try_from(number).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
+}
+
+/// Has a thread get SIGPIPE where that ends it, or waits until the thread lets it through. A handler is not
+/// called: the signal would interrupt the call that it belongs to, instead of coming with its answer.
+pub(crate) fn raise_sigpipe(thread: u32) {
+    const SIGPIPE: u64 = 1 << (libc::SIGPIPE - 1);
+    let is_in = |name| {
+        let mask = status(thread, name).and_then(|mask| u64::from_str_radix(&mask, 16).ok());
+        mask.is_some_and(|mask| mask & SIGPIPE != 0)
+    };
+    if !is_in("SigCgt:") || is_in("SigBlk:") {
+        // Who is gone needs none.
+        let _ = open(thread).and_then(|thread| pidfd_send_signal(thread, Signal::PIPE));
+    }
 }
 
 /// The process of a thread.

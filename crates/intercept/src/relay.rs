@@ -115,6 +115,7 @@ impl Supervisor {
                 }
                 if edges.read {
                     self.move_out(key);
+                    self.retry_held(key);
                 }
             }
             Kind::Udp(_) => self.udp_pair_ready(key, edges),
@@ -138,9 +139,7 @@ impl Supervisor {
                     self.move_out(key);
                 }
                 self.move_in(key);
-                if self.held.any(key) {
-                    self.retry_held(key);
-                }
+                self.retry_held(key);
             }
             Kind::Udp(_) => self.udp_ready(key),
             Kind::Tcp(Tcp::Fresh | Tcp::Over(_)) => {}
@@ -156,6 +155,7 @@ impl Supervisor {
         }
         self.move_out(key);
         self.move_in(key);
+        self.retry_held(key);
     }
 
     pub(crate) fn later(&mut self, key: Key) {

@@ -2,8 +2,8 @@
 //!
 //! The kernel may make a program's thread repeat a call although we have answered it, or after it has
 //! told us that nobody waits for the answer. Reading options or making a socket twice does no harm; but
-//! `bind`, `connect`, `shutdown` and the reading of `SO_ERROR` have happened the first time, and are
-//! answered as they were.
+//! `bind`, `connect`, `shutdown`, the reading of `SO_ERROR`, and what was sent or received, have happened the
+//! first time, and are answered as they were.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,13 @@ impl LastReply {
         lost: bool,
         at: Instant,
     ) -> Option<Self> {
-        let matters =
-            matches!(request.call, Call::Bind | Call::Connect | Call::Shutdown | Call::GetOption);
+        let matters = match request.call {
+            Call::Bind | Call::Connect | Call::Shutdown | Call::GetOption => true,
+            // What was sent or taken out is that for good.
+            Call::SendTo | Call::SendMessage | Call::SendMessages => answer.is_ok(),
+            Call::ReceiveFrom | Call::ReceiveMessage | Call::ReceiveMessages => answer.is_ok(),
+            _ => false,
+        };
         let Request { call, thread, instruction, arguments, .. } = *request;
         matters.then_some(Self { call, thread, instruction, arguments, answer, lost, at })
     }
@@ -73,7 +78,7 @@ mod tests {
     use super::*;
 
     fn request(call: Call, thread: u32) -> Request {
-        Request { id: 1, thread, call, instruction: 7, arguments: [3; 6], traced: None }
+        Request { id: 1, thread, call, instruction: 7, arguments: [3; 6], done: 0, traced: None }
     }
 
     #[test]
@@ -97,6 +102,17 @@ mod tests {
         assert_eq!(heard.repeats(&shutdown, false, now, || true), Some(Ok(0)));
         assert_eq!(heard.repeats(&shutdown, false, now, || false), None, "it was meant");
         assert!(LastReply::of(&request(Call::GetSockName, 1), Ok(0), true, now).is_none());
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_again_when_the_answer_is_lost() {
+        let now = Instant::now();
+        let send = request(Call::SendTo, 1);
+        let lost = LastReply::of(&send, Ok(5), true, now).unwrap();
+        assert_eq!(lost.repeats(&send, false, now, || true), Some(Ok(5)));
+        let heard = LastReply::of(&send, Ok(5), false, now).unwrap();
+        assert_eq!(heard.repeats(&send, false, now, || true), None, "the same bytes once more");
+        assert!(LastReply::of(&send, Err(Errno::AGAIN), true, now).is_none());
     }
 
     #[test]

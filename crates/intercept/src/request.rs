@@ -17,6 +17,8 @@ pub(crate) struct Request {
     /// Where the program made it.
     pub(crate) instruction: u64,
     pub(crate) arguments: [u64; 6],
+    /// How much of what it sends was sent before it had to wait.
+    pub(crate) done: usize,
     /// What is known of it, when somebody traces.
     pub(crate) traced: Option<Box<Traced>>,
 }
@@ -60,6 +62,12 @@ impl From<Result<(), Errno>> for Outcome {
 }
 
 impl Request {
+    /// Whether it is the same call of the same thread at the same place.
+    pub(crate) fn is_again(&self, other: &Self) -> bool {
+        (self.call, self.thread, self.instruction, self.arguments)
+            == (other.call, other.thread, other.instruction, other.arguments)
+    }
+
     /// The descriptor that it is about.
     pub(crate) fn place(&self) -> Place {
         Place { thread: self.thread, descriptor: self.int(0).cast_unsigned() }

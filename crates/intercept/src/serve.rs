@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
+use crate::process;
 use crate::replay::LastReply;
 use crate::request::{Outcome, Request};
+use crate::send::{raises_sigpipe, sent};
 use crate::supervisor::Supervisor;
 use crate::sys::seccomp::Notification;
 use crate::syscall::{Architecture, Call};
 use crate::table::{Key, Kind, Tcp};
 
-const MSG_OOB: i32 = 0x1;
 const MSG_TRUNC: i32 = 0x20;
 const MSG_ERRQUEUE: i32 = 0x2000;
 
@@ -24,9 +25,13 @@ impl Supervisor {
             self.notifier.let_continue(notification.id);
             return;
         };
-        self.held.forget_thread(notification.thread);
+        let interrupted = self.held.forget_thread(notification.thread);
         let Notification { id, thread, instruction, arguments, .. } = notification;
-        let mut request = Request { id, thread, call, instruction, arguments, traced: None };
+        let mut request =
+            Request { id, thread, call, instruction, arguments, done: 0, traced: None };
+        if let Some(interrupted) = interrupted.filter(|held| held.request.is_again(&request)) {
+            request.done = interrupted.request.done;
+        }
         if call == Call::Socket {
             self.describe(&mut request, None);
             let outcome = self.create(&request);
@@ -80,6 +85,7 @@ impl Supervisor {
     ) -> Outcome {
         match request.call {
             Call::Socket => Outcome::Continue,
+            Call::Ioctl => self.ask_of_interfaces(key, request),
             Call::GetSockName => self.get_sock_name(key, request),
             Call::GetPeerName => self.get_peer_name(key, request),
             Call::GetOption => self.get_option(key, request, &descriptor),
@@ -90,12 +96,9 @@ impl Supervisor {
             Call::Accept | Call::Accept4 => self.accept(key, request, &descriptor),
             Call::Connect => self.connect(key, request, descriptor),
             Call::Shutdown => self.shutdown(key, request, &descriptor),
-            // Urgent data is not carried: its byte would be lost in the pair.
-            Call::SendTo | Call::SendMessages if request.int(3) & MSG_OOB != 0 => {
-                Outcome::fail(Errno::OPNOTSUPP)
+            Call::SendTo | Call::SendMessage | Call::SendMessages => {
+                self.send_stream(key, request, &descriptor)
             }
-            Call::SendMessage if request.int(2) & MSG_OOB != 0 => Outcome::fail(Errno::OPNOTSUPP),
-            Call::SendTo => self.send_with_name(request, &descriptor),
             // A stream has no queue of errors, and a pair knows no such flag.
             Call::ReceiveFrom if request.int(3) & MSG_ERRQUEUE != 0 => Outcome::fail(Errno::AGAIN),
             Call::ReceiveMessage if request.int(2) & MSG_ERRQUEUE != 0 => {
@@ -105,11 +108,7 @@ impl Supervisor {
                 self.throw_away(key, request, &descriptor)
             }
             // Names are nothing to a stream (Linux leaves them alone, too); the pair does the rest.
-            Call::ReceiveFrom
-            | Call::SendMessage
-            | Call::ReceiveMessage
-            | Call::SendMessages
-            | Call::ReceiveMessages => Outcome::Continue,
+            Call::ReceiveFrom | Call::ReceiveMessage | Call::ReceiveMessages => Outcome::Continue,
         }
     }
 
@@ -119,7 +118,7 @@ impl Supervisor {
         let last = socket.last_reply.as_ref()?;
         let connects = matches!(socket.kind, Kind::Tcp(Tcp::Connecting(_)));
         let thread = request.thread;
-        let catches_signals = || crate::process::catches_signals(thread);
+        let catches_signals = || process::catches_signals(thread);
         last.repeats(request, connects, Instant::now(), catches_signals)
     }
 
@@ -128,6 +127,11 @@ impl Supervisor {
         // The caller is gone, or was interrupted and calls again.
         if outcome == Outcome::fail(Errno::SRCH) {
             return;
+        }
+        if let Outcome::Answer(answer) = outcome
+            && raises_sigpipe(request, answer)
+        {
+            process::raise_sigpipe(request.thread);
         }
         let heard = match outcome {
             Outcome::Answer(answer) => self.notifier.answer(request.id, answer),
@@ -172,6 +176,12 @@ impl Supervisor {
         let now = Instant::now();
         while let Some(call) = self.held.take_expired(now) {
             // SO_SNDTIMEO and SO_RCVTIMEO, see socket(7).
+            if call.request.done > 0 {
+                // What was sent counts.
+                let outcome = sent(&call.request, call.request.done);
+                self.settle(&call.request, Some(call.key), outcome);
+                continue;
+            }
             let errno = match call.request.call {
                 // Who waits once more is told so.
                 Call::Connect if self.goes_on_alone(call.key) => Errno::ALREADY,

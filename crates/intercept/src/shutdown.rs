@@ -1,19 +1,15 @@
-//! `shutdown`, and the few reads and writes of a connection that come here.
+//! `shutdown`, and the one read of a connection that comes here.
 
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, recv};
 
 use crate::accept::waits;
-use crate::process;
 use crate::request::{Outcome, Request};
 use crate::supervisor::Supervisor;
 use crate::table::{Key, Kind, Tcp};
-
-/// How much of a program's bytes one call takes.
-const MOST: usize = 64 << 10;
 
 const MSG_DONTWAIT: i32 = 0x40;
 
@@ -70,18 +66,6 @@ impl Supervisor {
             // A socket that is over answers as one that never was.
             _ => Outcome::fail(Errno::NOTCONN),
         }
-    }
-
-    /// `sendto(fd, bytes, length, flags, address, length)` of TCP, where the address is nothing to a
-    /// connection. It takes what there is room for.
-    pub(crate) fn send_with_name(&mut self, request: &Request, descriptor: &OwnedFd) -> Outcome {
-        let length = usize::try_from(request.arguments[2]).unwrap_or(usize::MAX).min(MOST);
-        let bytes = match process::read(request.thread, request.arguments[1], length) {
-            Ok(bytes) => bytes,
-            Err(errno) => return Outcome::fail(errno),
-        };
-        let sent = send(descriptor, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        Outcome::Answer(sent.map(|count| i64::try_from(count).unwrap_or(i64::MAX)))
     }
 
     /// `recv(fd, NULL, length, MSG_TRUNC)` of TCP: what is read is thrown away (tcp(7)). A Unix socket has

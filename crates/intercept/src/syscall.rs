@@ -20,6 +20,7 @@ pub(crate) enum Call {
     ReceiveMessage,
     SendMessages,
     ReceiveMessages,
+    Ioctl,
 }
 
 /// An architecture whose programs are served.
@@ -56,7 +57,7 @@ const ARM: Abi = Abi {
 
 impl Call {
     /// All of them, the most frequent first, which is the order in which the filter compares.
-    pub(crate) const ALL: [Call; 17] = [
+    pub(crate) const ALL: [Call; 18] = [
         Call::SendTo,
         Call::ReceiveFrom,
         Call::Accept4,
@@ -74,6 +75,7 @@ impl Call {
         Call::Listen,
         Call::SendMessages,
         Call::ReceiveMessages,
+        Call::Ioctl,
     ];
 
     /// The name that manuals have for it.
@@ -96,6 +98,7 @@ impl Call {
             Call::ReceiveMessage => "recvmsg",
             Call::SendMessages => "sendmmsg",
             Call::ReceiveMessages => "recvmmsg",
+            Call::Ioctl => "ioctl",
         }
     }
 }
@@ -148,6 +151,7 @@ impl Architecture {
 /// arch/x86/entry/syscalls/syscall_64.tbl
 const fn number_x86_64(call: Call) -> u32 {
     match call {
+        Call::Ioctl => 16,
         Call::Socket => 41,
         Call::Connect => 42,
         Call::Accept => 43,
@@ -171,6 +175,7 @@ const fn number_x86_64(call: Call) -> u32 {
 /// include/uapi/asm-generic/unistd.h, which aarch64 has.
 const fn number_generic(call: Call) -> u32 {
     match call {
+        Call::Ioctl => 29,
         Call::Socket => 198,
         Call::Bind => 200,
         Call::Listen => 201,
@@ -225,6 +230,7 @@ mod tests {
             (Call::SendMessage, libc::SYS_sendmsg),
             (Call::ReceiveMessage, libc::SYS_recvmsg),
             (Call::SendMessages, libc::SYS_sendmmsg),
+            (Call::Ioctl, libc::SYS_ioctl),
             (Call::ReceiveMessages, libc::SYS_recvmmsg),
         ];
         for (call, number) in expected {

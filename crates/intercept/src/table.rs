@@ -80,7 +80,7 @@ pub(crate) struct Listening {
     /// On the stack, where connections wait; shared by a group that was bound with `SO_REUSEPORT`.
     pub(crate) listener: std::rc::Rc<Shared>,
     /// Connections that were taken and not given.
-    pub(crate) ready: VecDeque<(Stream, SocketAddr)>,
+    pub(crate) ready: VecDeque<Ready>,
     /// How many connections wait on the stack.
     pub(crate) waiting: usize,
     /// What fills the program's end, so that it does not poll writable: how many bytes, and the send buffer
@@ -89,6 +89,15 @@ pub(crate) struct Listening {
     /// How many bytes lie in the program's end, so that it polls readable.
     pub(crate) tokens: usize,
     pub(crate) backlog: usize,
+}
+
+/// A connection that was taken from the stack.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// As the stack gave it, and its peer.
+    Taken(Stream, SocketAddr),
+    /// A socket was made of it, whose program's end could not be given away.
+    Made(Key, OwnedFd),
 }
 
 /// A listener of the stack, and the sockets that it listens for.

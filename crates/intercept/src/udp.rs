@@ -25,7 +25,7 @@ use crate::table::{Key, Kind, Socket};
 
 mod calls;
 pub(crate) mod control;
-mod message;
+pub(crate) mod message;
 
 use control::{Beside, Said};
 
@@ -307,16 +307,24 @@ impl Supervisor {
 
     /// Carries out again what waited for the socket, as far as it goes now.
     pub(crate) fn retry_held(&mut self, key: Key) {
-        let mut waiting = Vec::new();
+        let mut waiting = Vec::new(); // Takes no memory while nobody waits.
         while let Some(call) = self.held.take_first(key) {
             waiting.push(call);
         }
         for call in waiting {
-            if !self.notifier.is_valid(call.request.id) {
+            let descriptor = match self.notifier.is_valid(call.request.id) {
+                true => self.processes.fetch(call.request.place()).ok(),
+                false => None,
+            };
+            let Some(descriptor) = descriptor else {
+                // It was interrupted. If it comes again, it is to be known how far it got.
+                if call.request.done > 0 {
+                    self.held.hold(key, call.request, call.until);
+                }
                 continue;
-            }
-            let Ok(descriptor) = self.processes.fetch(call.request.place()) else { continue };
+            };
             self.retry(key, &call, &descriptor);
+            self.held.keep_until(call.request.id, call.until);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The control socket's `run`: a program of somebody else, served by this stack.
 //!
-//! The client says how, in one line. When it hears [`ASKS`] it sends the filter's descriptor, and lets
+//! The client says how, in one line. When it hears [`ASKS`] it sends the filter's descriptor, and a
+//! socket of PROGRAM's network, and lets
 //! PROGRAM begin when it hears [`SERVES`]. What is traced comes in between, behind [`TRACES`]. The end
 //! comes when PROGRAM and all that it started are gone and what they wrote is delivered; when the
 //! client goes first, the supervisor ends.
@@ -73,10 +74,11 @@ pub(super) fn run(
     client: &mut UnixStream,
 ) -> io::Result<End> {
     frame::write(client, &[ASKS])?;
-    let [listener] = receive(client, LISTENER)?;
+    let [listener, interfaces] = receive(client, LISTENER)?;
     let (observer, lines) = if wish.trace { traced() } else { (None, None) };
     let (maps, bound) = (wish.maps.clone(), served.bound());
-    let options = Options { maps, trace: observer, bound, ..Options::default() };
+    let interfaces = Some(interfaces);
+    let options = Options { maps, trace: observer, bound, interfaces, ..Options::default() };
     let waker = client.try_clone()?;
     let wake = move || {
         // Who waits for the client.

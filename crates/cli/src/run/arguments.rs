@@ -66,6 +66,9 @@ pub(crate) struct InitArguments {
     pub(crate) dns: Vec<IpAddr>,
     #[arg(long)]
     pub(crate) address: Vec<Prefixed>,
+    /// Of the interface that PROGRAM sees.
+    #[arg(long)]
+    pub(crate) mtu: Option<u16>,
     #[command(flatten)]
     pub(crate) program: ProgramArguments,
 }

@@ -92,11 +92,11 @@ pub(super) fn run(
     expect(&said, |said| matches!(said, Said::Asks))?;
     let (kernel, addresses) = (of_kernel(), of_stack()?);
     let mut processes = Processes::start(arguments, &kernel, &addresses, stdin, job)?;
-    let Some(listener) = processes.listener()? else {
+    let Some([listener, interfaces]) = processes.listener()? else {
         return Ok(ExitCode::from(BAD_INPUT));
     };
-    line::send(&stream, LISTENER, &[listener.as_fd()])?;
-    drop(listener);
+    line::send(&stream, LISTENER, &[listener.as_fd(), interfaces.as_fd()])?;
+    drop((listener, interfaces));
     expect(&said, |said| matches!(said, Said::Serves))?;
     processes.begin()?;
     let ended = end_with_stack(said, processes.lifeline()?)?;

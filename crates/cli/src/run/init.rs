@@ -15,6 +15,7 @@ use link::Netlink;
 use link::namespace::{Namespace, unshare};
 use link::processes::signal_everybody;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitOptions, kill_process, pidfd_getfd, pidfd_open,
     set_parent_process_death_signal, wait,
@@ -30,6 +31,9 @@ use crate::command::{hand_down, pid_of};
 /// The interface that PROGRAM sees, with the stack's addresses.
 const INTERFACE: &str = "estab0";
 
+/// The other end of that, where the kernel has only pairs.
+const NOWHERE: &str = "estab0-nowhere";
+
 /// A signal for the whole job reaches this process within that time of the front.
 const SAME_SIGNAL: Duration = Duration::from_millis(5);
 
@@ -44,6 +48,9 @@ pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
     let [stdin, job] = line::receive(&lifeline, SETUP).context("the run has ended")?;
     let job = UnixStream::from(job);
     make_world(arguments)?;
+    // What PROGRAM asks its sockets about interfaces, the kernel answers on this one.
+    let interfaces =
+        socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     hand_down(CapabilitySet::empty())?;
     let (child, mut go, listener) = match start(&arguments.program, &stdin)? {
         Started::Ready(child, go, listener) => (child, go, listener),
@@ -53,8 +60,8 @@ pub(crate) fn init(arguments: &InitArguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    line::send(&lifeline, LISTENER, &[listener.as_fd()])?;
-    drop(listener);
+    line::send(&lifeline, LISTENER, &[listener.as_fd(), interfaces.as_fd()])?;
+    drop((listener, interfaces));
     let mut told = [0];
     lifeline.read_exact(&mut told)?;
     anyhow::ensure!(told == [BEGIN], "the run has ended");
@@ -79,16 +86,33 @@ fn make_world(arguments: &InitArguments) -> anyhow::Result<()> {
     // and asks for names of their families.
     let mut netlink = Netlink::open()?;
     netlink.set_up("lo")?;
-    let interface = match netlink.create_dummy(INTERFACE) {
-        Ok(()) => INTERFACE,
-        Err(_) => "lo",
-    };
+    let interface = make_interface(&mut netlink);
+    if let Some(mtu) = arguments.mtu {
+        netlink.set_mtu(interface, mtu)?;
+    }
     netlink.set_up(interface)?;
     for Prefixed { address, prefix } in &arguments.address {
         // A kernel without IPv6 has none to give.
         let _ = netlink.add_address(interface, *address, *prefix);
     }
     Ok(())
+}
+
+/// An interface that leads nowhere: a dummy, or one end of a pair in a kernel that has none; or else the
+/// loopback.
+fn make_interface(netlink: &mut Netlink) -> &'static str {
+    let made = netlink.create_dummy(INTERFACE).or_else(|_| {
+        // The second that is named is made first, and so has the number 2, by which the stack knows its link.
+        netlink.create_veth(NOWHERE, INTERFACE)?;
+        let _ = netlink.silence_ipv6(NOWHERE);
+        netlink.set_up(NOWHERE)
+    });
+    if made.is_err() {
+        return "lo";
+    }
+    // It has the stack's addresses alone; a kernel without IPv6 gives it none by itself.
+    let _ = netlink.silence_ipv6(INTERFACE);
+    INTERFACE
 }
 
 enum Started {

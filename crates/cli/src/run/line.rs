@@ -72,7 +72,7 @@ pub(crate) fn receive<const COUNT: usize>(
 pub(super) const SETUP: u8 = b's';
 
 /// From the program that is to be to init: the filter is installed. From init to the runner: with
-/// the listener. Back: begin.
+/// the listener, and a socket of PROGRAM's network. Back: begin.
 pub(crate) const LISTENER: u8 = b'l';
 
 /// PROGRAM may begin.

@@ -35,16 +35,20 @@ impl Processes {
         for address in addresses {
             keeper.arg("--address").arg(address.to_string());
         }
+        if let Some(mtu) = arguments.run.mtu {
+            keeper.arg("--mtu").arg(mtu.to_string());
+        }
         keeper.args(arguments.filter.words());
         let keeper = keeper.arg("--").args(&arguments.command).spawn()?;
         line::send(&lifeline, SETUP, &[stdin.as_fd(), job.as_fd()])?;
         Ok(Self { keeper, lifeline })
     }
 
-    /// The filter's descriptor; `None` when a process that was to give it has said why not.
-    pub(super) fn listener(&mut self) -> anyhow::Result<Option<OwnedFd>> {
+    /// The filter's descriptor, and a socket that knows the interfaces of PROGRAM; `None` when a process that
+    /// was to give them has said why not.
+    pub(super) fn listener(&mut self) -> anyhow::Result<Option<[OwnedFd; 2]>> {
         match line::receive(&self.lifeline, LISTENER) {
-            Ok([listener]) => Ok(Some(listener)),
+            Ok(both) => Ok(Some(both)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -48,12 +48,12 @@ pub(crate) fn runner(arguments: &RunProgram) -> anyhow::Result<ExitCode> {
     let kernel = [IpAddr::V4(arguments.line.cidr.address)];
     let mut processes = Processes::start(arguments, &kernel, &network.addresses, &stdin, &job)?;
     drop((stdin, job));
-    let Some(listener) = processes.listener()? else {
+    let Some([listener, interfaces]) = processes.listener()? else {
         // What was to become PROGRAM has said why it did not.
         network.running.finish(&arguments.run)?;
         return Ok(ExitCode::from(BAD_INPUT));
     };
-    serve(arguments, network, processes, listener, published)
+    serve(arguments, network, processes, [listener, interfaces], published)
 }
 
 /// Serves PROGRAM to its end, and what it wrote to the end of that.
@@ -61,7 +61,7 @@ fn serve(
     arguments: &RunProgram,
     network: Network,
     mut processes: Processes,
-    listener: OwnedFd,
+    [listener, interfaces]: [OwnedFd; 2],
     published: Published,
 ) -> anyhow::Result<ExitCode> {
     let Network { running, addresses, environment } = network;
@@ -73,7 +73,7 @@ fn serve(
         None => (None, None),
     };
     let trace = running.watcher.as_ref().filter(|_| arguments.run.trace).map(Watcher::of_calls);
-    let options = options(arguments, bell, trace);
+    let options = Options { interfaces: Some(interfaces), ..options(arguments, bell, trace) };
     let serving = serving::serve(&running.stack, listener, options, || ())?;
     let at_work = running.served.add(&serving.handle);
     if let Some(first) = addresses.first() {

@@ -99,7 +99,7 @@ impl Socket {
     }
 
     /// What `SO_ERROR` says, once. What a read of the program has seen already is not said again.
-    fn take_error(&mut self, descriptor: &OwnedFd) -> Option<Errno> {
+    pub(crate) fn take_error(&mut self, descriptor: &OwnedFd) -> Option<Errno> {
         if let Kind::Udp(udp) = &mut self.kind {
             return udp.take_error(descriptor);
         }

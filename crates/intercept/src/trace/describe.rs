@@ -26,6 +26,10 @@ pub(super) fn call(request: &Request, domain: Option<Domain>) -> String {
             let length = request.arguments[2];
             write!(text, "{}, {length} bytes, {}", int(0), address(request, 4, 5, domain))
         }
+        Call::Ioctl => match crate::interface::name(int(1).cast_unsigned()) {
+            Some(name) => write!(text, "{}, {name}", int(0)),
+            None => write!(text, "{}, {:#x}", int(0), int(1)),
+        },
         Call::Accept4 => write!(text, "{}, flags {:#o}", int(0), int(3)),
         _ => write!(text, "{}", int(0)),
     };

@@ -451,8 +451,11 @@ impl Supervisor {
         let udp = matches!(self.table.get(key).map(|socket| &socket.kind), Some(Kind::Udp(_)));
         let outcome = match udp {
             true => self.carry_out_udp(key, &call.request, descriptor),
-            // Of a stream, nothing else waits to read.
-            false => self.throw_away(key, &call.request, descriptor),
+            false if call.request.call == Call::ReceiveFrom => {
+                self.throw_away(key, &call.request, descriptor)
+            }
+            // Of a stream, nothing else waits for its pair.
+            false => self.send_stream(key, &call.request, descriptor),
         };
         if outcome != Outcome::Held {
             self.settle(&call.request, Some(key), outcome);

@@ -9,7 +9,7 @@ use crate::process;
 const LENGTH: usize = 56;
 /// That of `struct mmsghdr`, and where it has the length of a message.
 pub(super) const MANY_LENGTH: u64 = 64;
-pub(super) const MANY_COUNT: u64 = 56;
+pub(crate) const MANY_COUNT: u64 = 56;
 
 /// The most pieces that a message may have (`UIO_MAXIOV`).
 const MAX_PIECES: u64 = 1024;
@@ -25,7 +25,7 @@ const FLAGS: u64 = 48;
 
 /// A message's header as it stands at `address`.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(crate) struct Message {
     thread: u32,
     address: u64,
     pub(super) name: u64,
@@ -36,7 +36,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    pub(super) fn read(thread: u32, address: u64) -> Result<Self, Errno> {
+    pub(crate) fn read(thread: u32, address: u64) -> Result<Self, Errno> {
         let bytes = process::read(thread, address, LENGTH)?;
         let name_length = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
         let (name, list, count) = (word(&bytes, 0), word(&bytes, 16), word(&bytes, 24));
@@ -47,6 +47,18 @@ impl Message {
         let pieces = list.chunks_exact(16).map(|piece| (word(piece, 0), word(piece, 8))).collect();
         let (control, control_length) = (word(&bytes, 32), word(&bytes, 40));
         Ok(Self { thread, address, name, name_length, pieces, control, control_length })
+    }
+
+    /// What a call without a header sends: `length` bytes from one place.
+    pub(crate) fn of_one(thread: u32, bytes: u64, length: u64) -> Self {
+        let pieces = vec![(bytes, length)];
+        let (address, name, name_length, control, control_length) = (0, 0, 0, 0, 0);
+        Self { thread, address, name, name_length, pieces, control, control_length }
+    }
+
+    /// Whether it has no name.
+    pub(crate) fn names_nobody(&self) -> bool {
+        self.name == 0 || self.name_length == 0
     }
 
     /// What the program says beside the message that it sends.
@@ -70,8 +82,27 @@ impl Message {
         Ok(payload)
     }
 
+    /// At most `most` bytes of what the program wants to send, behind the first `done`.
+    pub(crate) fn gather_from(&self, done: usize, most: usize) -> Result<Vec<u8>, Errno> {
+        let (mut skip, mut payload) = (done as u64, Vec::new());
+        for (address, length) in &self.pieces {
+            let skipped = skip.min(*length);
+            skip -= skipped;
+            let room = most - payload.len();
+            let length = usize::try_from(length - skipped).unwrap_or(usize::MAX).min(room);
+            let address = address.wrapping_add(skipped);
+            match process::read(self.thread, address, length) {
+                Ok(bytes) => payload.extend(bytes),
+                // What lies before is sent.
+                Err(_) if !payload.is_empty() => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(payload)
+    }
+
     /// How much it has room for.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         let sum = self.pieces.iter().fold(0_u64, |sum, (_, length)| sum.saturating_add(*length));
         usize::try_from(sum).unwrap_or(usize::MAX)
     }

@@ -2,6 +2,8 @@
 #include "probe.h"
 
 #include <linux/errqueue.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 
 #ifndef SO_BUSY_POLL
@@ -278,4 +280,23 @@ CHECK("TCP_INFO: MSS and MTU of a connection") {
     struct ends ends = connected();
     note("MSS %s", atoi(get(ends.client, IPPROTO_TCP, TCP_MAXSEG)) >= 500 ? "some" : "none");
     note("MTU %s", atoi(get(ends.client, IPPROTO_IP, IP_MTU)) >= 576 ? "some" : "none");
+}
+CHECK("option: what is refused, and how") {
+    int stream = tcp(), raw = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    struct tcp_md5sig key = {.tcpm_keylen = 3, .tcpm_key = "key"};
+    struct sockaddr_in peer = loopback(htons(9));
+    memcpy(&key.tcpm_addr, &peer, sizeof peer);
+    char byte[8] = {1}, name[IFNAMSIZ] = "lo";
+    struct ifreq record = {.ifr_name = "lo", .ifr_data = byte};
+    note("raw %s", is(raw));
+    note("MPTCP %s", socket(AF_INET, SOCK_STREAM, 262) < 0 ? is(-1) : "0");
+    note("BINDTODEVICE %s", is(setsockopt(stream, SOL_SOCKET, SO_BINDTODEVICE, name, sizeof name)));
+    note("MARK %s", is(setsockopt(stream, SOL_SOCKET, SO_MARK, &(int){1}, sizeof(int))));
+    note("SNDBUFFORCE %s", is(setsockopt(stream, SOL_SOCKET, SO_SNDBUFFORCE, &(int){100000}, sizeof(int))));
+    note("TIMESTAMPING %s", is(setsockopt(stream, SOL_SOCKET, SO_TIMESTAMPING, &(int){8}, sizeof(int))));
+    note("MD5SIG %s", is(setsockopt(stream, IPPROTO_TCP, TCP_MD5SIG, &key, sizeof key)));
+    note("FASTOPEN_CONNECT %s", is(setsockopt(stream, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &(int){1}, sizeof(int))));
+    note("REPAIR %s", is(setsockopt(stream, IPPROTO_TCP, TCP_REPAIR, &(int){1}, sizeof(int))));
+    note("ETHTOOL %s", is(ioctl(stream, SIOCETHTOOL, &record)));
+    note("ERRQUEUE %s", is(recv(connected().client, byte, 1, MSG_ERRQUEUE)));
 }

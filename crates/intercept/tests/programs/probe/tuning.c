@@ -1,6 +1,8 @@
 /* Options of TCP that change when a program is told, and what of. */
 #include "probe.h"
 
+#include <sys/resource.h>
+
 /* linux/tcp.h cannot be included beside netinet/tcp.h. */
 enum { NOTSENT_LOWAT = 25 };
 
@@ -25,6 +27,57 @@ CHECK("tuning: TCP_DEFER_ACCEPT waits for data") {
     int server = must(accept(listener, NULL, NULL));
     happens_within(server, POLLIN);
     note("%s", is(recv(server, &byte, 1, MSG_DONTWAIT)));
+}
+CHECK("tuning: TCP_DEFER_ACCEPT, data is there with the connection") {
+    int listener = listening(64), missing = 0;
+    sets(listener, TCP_DEFER_ACCEPT, 5);
+    for (int i = 0; i < 200; i++) {
+        int client = tcp();
+        char byte;
+        must(connect_to(client, port_of(listener)));
+        must(send(client, "x", 1, 0));
+        int server = must(accept4(listener, NULL, NULL, i % 2 ? SOCK_NONBLOCK : 0));
+        missing += recv(server, &byte, 1, MSG_DONTWAIT) != 1;
+        must(close(server));
+        must(close(client));
+    }
+    note("%d of 200 have none", missing);
+}
+CHECK("tuning: TCP_DEFER_ACCEPT, the end is there with the data") {
+    int listener = listening(8), client = tcp();
+    sets(listener, TCP_DEFER_ACCEPT, 5);
+    must(connect_to(client, port_of(listener)));
+    must(send(client, "abc", 3, 0));
+    must(shutdown(client, SHUT_WR));
+    settle();
+    int server = must(accept4(listener, NULL, NULL, SOCK_NONBLOCK));
+    char bytes[9];
+    note("%s", is(recv(server, bytes, sizeof bytes, 0)));
+    note("%s", is(recv(server, bytes, sizeof bytes, 0)));
+}
+CHECK("tuning: TCP_DEFER_ACCEPT, accept with no descriptor left") {
+    int listener = listening(8), client = tcp();
+    sets(listener, TCP_DEFER_ACCEPT, 5);
+    must(connect_to(client, port_of(listener)));
+    must(send(client, "abc", 3, 0));
+    settle();
+    struct rlimit limit, none;
+    must(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = client + 1;
+    must(setrlimit(RLIMIT_NOFILE, &none));
+    note("%s", is(accept(listener, NULL, NULL)));
+    note("%s", happens(listener));
+    must(setrlimit(RLIMIT_NOFILE, &limit));
+    struct sockaddr_in from;
+    int server = accept4(listener, (struct sockaddr *)&from, &(socklen_t){sizeof from}, SOCK_NONBLOCK);
+    note("%s", server < 0 ? is(-1) : inet_ntoa(from.sin_addr));
+    char bytes[9];
+    note("%s", is(recv(server, bytes, sizeof bytes, 0)));
+    note("%s", is(send(server, "ok", 2, 0)));
+    happens_within(client, POLLIN);
+    note("%s", is(recv(client, bytes, sizeof bytes, MSG_DONTWAIT)));
+    note("%s", fcntl(server, F_GETFL) & O_NONBLOCK ? "non-blocking" : "blocking");
 }
 CHECK("tuning: TCP_DEFER_ACCEPT is over") {
     int listener = listening(3), client = tcp();
