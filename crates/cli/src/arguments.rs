@@ -14,7 +14,7 @@ use crate::impairment_options::{Both, Inbound, Outbound};
 use crate::judge::Judge;
 use crate::run::{InitArguments, ProgramArguments, RunProgram};
 use crate::tcp_settings::TcpSettings;
-use crate::values::{Cidr, Cidr6, Serve, duration};
+use crate::values::{Cidr, Cidr6, Serve, duration, seconds};
 
 /// A TCP/IP stack of its own in user space: watch it, try it, serve with it.
 ///
@@ -398,11 +398,12 @@ pub(crate) struct Traceroute {
 /// printed until it ends its half too.
 #[derive(Args, Debug)]
 #[command(
-    override_usage = "estab nc [--congestion NAME] ADDRESS PORT\n       \
-                      estab nc [--congestion NAME] -l PORT",
+    override_usage = "estab nc [-w TIME] [-s ADDRESS] [--congestion NAME] ADDRESS PORT\n       \
+                      estab nc [-w TIME] [--congestion NAME] -l PORT",
     after_help = "\
 Examples, inside a lab:
   echo hello | estab nc 10.77.0.1 5000     the stack connects to a server of the kernel
+  estab nc -w 2 10.77.0.9 80               nobody is there: it says so within two seconds
   estab nc -l 5000                         the stack waits for one connection of the kernel"
 )]
 pub(crate) struct Nc {
@@ -412,6 +413,13 @@ pub(crate) struct Nc {
     /// Shut our half down at the end of standard input. It always happens; as in other versions.
     #[arg(short = 'N', hide = true)]
     pub(crate) shutdown: bool,
+    /// Give up when connecting takes longer, and end when neither side has said anything for so long.
+    /// Seconds, or a time like 500ms. A listener waits for ever.
+    #[arg(short, value_name = "TIME", value_parser = seconds)]
+    pub(crate) wait: Option<Duration>,
+    /// Connect from this address of the stack.
+    #[arg(short, value_name = "ADDRESS", conflicts_with = "listen")]
+    pub(crate) source: Option<IpAddr>,
     /// The congestion controller of this connection, where it is not the stack's.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(congestion::NAMES))]
     pub(crate) congestion: Option<String>,

@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use estab::{EcnMode, MtuProbing, RtoLimits, TcpOptions, congestion};
 
-use crate::values::{BitRate, duration};
+use crate::values::{BitRate, duration, seconds};
 
 /// The options of `lab` and `up`, as far as they were given.
 #[derive(Args, Clone, Debug, Default)]
@@ -22,6 +22,13 @@ pub(crate) struct TcpSettings {
     /// The least that the retransmission timeout is above the round trip: 200ms unless told otherwise.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rto_min: Option<Duration>,
+    /// How often an unanswered SYN is sent again: 6 times unless told otherwise, about two minutes.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=127))]
+    syn_retries: Option<u8>,
+    /// Give a connection up when what it sent stays unacknowledged for so long (RFC 5482); about 15
+    /// minutes unless told otherwise. Seconds, or a time like 500ms.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    user_timeout: Option<Duration>,
     /// Never send faster than this on one connection: 10mbit.
     #[arg(long, value_name = "RATE")]
     pacing_rate: Option<BitRate>,
@@ -66,6 +73,8 @@ impl TcpSettings {
             congestion: named.unwrap_or(defaults.congestion),
             ecn: self.ecn.unwrap_or(defaults.ecn),
             rto: RtoLimits { min: self.rto_min.unwrap_or(defaults.rto.min), ..defaults.rto },
+            syn_retries: self.syn_retries,
+            user_timeout: self.user_timeout,
             max_pacing_rate: self.pacing_rate.map(|rate| rate.0.div_ceil(8)),
             mtu_probing: self.mtu_probing.unwrap_or(defaults.mtu_probing),
             mtu_probe_base: self.mtu_probe_base.unwrap_or(defaults.mtu_probe_base),

@@ -4,8 +4,21 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 pub(crate) use sim::units::{BitRate, Probability, duration};
+
+/// A time that is not over at once, where a number alone is one of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let time = match text.parse() {
+        Ok(number) => Duration::from_secs(u64::from(number)),
+        Err::<u32, _>(_) => duration(text)?,
+    };
+    if time < Duration::from_millis(1) {
+        return Err(format!("'{text}' is over at once: give a millisecond or more"));
+    }
+    Ok(time)
+}
 
 /// An address of the kernel's side and the length of its network's prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -194,6 +194,16 @@ fn nobody_answers_timed_out() {
     let error = TcpStream::connect_timeout(&stack, &at(80), timeout).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(before.elapsed() >= timeout);
+    let options = TcpOptions::default();
+    let from = |local: &str, timeout| {
+        let local = Some(local.parse().unwrap());
+        TcpStream::connect_timeout_with(&stack, local, at(80), &options, timeout)
+            .unwrap_err()
+            .kind()
+    };
+    let ours = stack.addresses()[0].0;
+    assert_eq!(from(&format!("{ours}:0"), timeout), ErrorKind::TimedOut);
+    assert_eq!(from("203.0.113.1:0", timeout), ErrorKind::AddrNotAvailable);
     let zero = TcpStream::connect_timeout(&stack, &at(80), Duration::ZERO).unwrap_err();
     assert_eq!(zero.kind(), ErrorKind::InvalidInput);
     stack.stop();

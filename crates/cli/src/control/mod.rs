@@ -4,12 +4,13 @@
 //! [another one](announced) in the machine's network; that of `estab up` is a file.
 //!
 //! A client connects to a Unix socket and writes one line: a word and its arguments. What the
-//! server has to say comes in [frames](frame): output, and at the end a status. After `connect`
-//! and `listen` the client's side of the socket carries the bytes for the peer, without frames.
+//! server has to say comes in [frames](frame): output, and at the end a status. After `nc` the
+//! client's side of the socket carries the bytes for the peer, without frames.
 
 mod announced;
 pub(crate) mod client;
 pub(crate) mod frame;
+pub(crate) mod relay;
 pub(crate) mod serve_program;
 pub(crate) mod served;
 pub(crate) mod server;

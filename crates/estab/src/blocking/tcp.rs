@@ -187,12 +187,7 @@ impl TcpStream {
         address: &SocketAddr,
         timeout: Duration,
     ) -> io::Result<Self> {
-        if timeout.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
-        }
-        let stream = Self::new(Connection::connect(stack, None, *address, None)?);
-        stream.wait_for_handshake(Some(timeout))?;
-        Ok(stream)
+        Self::connect_within(stack, None, *address, None, timeout)
     }
 
     /// Connects from `local` (an address, a port or both; zero means any) with `options`.
@@ -208,6 +203,36 @@ impl TcpStream {
     ) -> io::Result<Self> {
         let stream = Self::new(Connection::connect(stack, local, remote, Some(options))?);
         stream.wait_for_handshake(None)?;
+        Ok(stream)
+    }
+
+    /// The same, at most for `timeout`.
+    ///
+    /// # Errors
+    /// As [`connect_with`](TcpStream::connect_with); `TimedOut` after `timeout`, `InvalidInput` when it
+    /// is zero.
+    pub fn connect_timeout_with(
+        stack: &Stack,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: &TcpOptions,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        Self::connect_within(stack, local, remote, Some(options), timeout)
+    }
+
+    fn connect_within(
+        stack: &Stack,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+        options: Option<&TcpOptions>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a timeout of zero"));
+        }
+        let stream = Self::new(Connection::connect(stack, local, remote, options)?);
+        stream.wait_for_handshake(Some(timeout))?;
         Ok(stream)
     }
 

@@ -27,6 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("status-of-errors", 15, status_of_errors),
         Case::over_every("errors-of-ping", 15, errors_of_ping),
         Case::over_every("errors-of-nc", 15, errors_of_nc),
+        Case::over_every("timeouts-of-nc", 30, timeouts_of_nc),
     ]
 }
 
@@ -177,6 +178,11 @@ fn errors_of_nc(bench: &Bench) -> Result<()> {
         estab nc $kernel 9 < /dev/null 2> err && exit 4 || says $? 1 "$kernel_url:9: connection refused"
         estab nc -l 80 < /dev/null 2> err && exit 5 || says $? 1 'port 80: the address is in use'
         estab nc $kernel 0 < /dev/null 2> err && exit 6 || says $? 2 "'0' is no port: 1 to 65535"
+        case $v in 4) other=10.99.0.1 ;; 6) other=fd99::1 ;; esac
+        estab nc -s $other $kernel 9 < /dev/null 2> err && exit 8 ||
+            says $? 2 "$other: the address is not available on this stack"
+        estab nc -s $stack $kernel 9 < /dev/null 2> err && exit 9 ||
+            says $? 1 "$kernel_url:9: connection refused"
         python3 reset.py $kernel 81 & server=$!
         listening 81
         echo hello | estab nc $kernel 81 2> err && exit 7 ||
@@ -184,6 +190,49 @@ fn errors_of_nc(bench: &Bench) -> Result<()> {
         wait $server"#;
     bench.write("reset.py", RESET)?;
     bench.lab(&["--serve", "http:80"], script)?;
+    Ok(())
+}
+
+/// A kernel that does not say a word to anybody on these ports, nor that it heard.
+const SILENT: &str = "\
+table inet silent {
+    chain in {
+        type filter hook input priority 0;
+        tcp dport { 82, 84 } drop
+    }
+}
+";
+
+/// Who does not answer in time: our patience with it, the stack's own, and the user's timeout of data. And
+/// a connection on which nobody says anything, which is over without an error, as in other versions.
+fn timeouts_of_nc(bench: &Bench) -> Result<()> {
+    let setup = r#"
+        says() { [ "$1" = "$2" ] && [ "$(cat err)" = "estab: $3" ] || { cat err >&2; exit 3; }; }
+        milliseconds() { date +%s%3N; }
+        socat -u TCP$v-LISTEN:83,fork OPEN:/dev/null & quiet=$!
+        socat -u TCP$v-LISTEN:84 OPEN:/dev/null & server=$!
+        listening 83; listening 84
+        [ -p input ] || mkfifo input; sleep 1000 > input & holder=$!
+        trap 'kill $quiet $server $holder' EXIT"#;
+    let our_patience = r#"
+        begin=$(milliseconds)
+        estab nc -w 1 $kernel 83 < input 2> err || exit 4
+        [ ! -s err ] && [ $(($(milliseconds) - begin)) -ge 1000 ]
+        nft -f silent.nft
+        begin=$(milliseconds)
+        estab nc -w 1 $kernel 82 < /dev/null 2> err && exit 5 ||
+            says $? 1 "$kernel_url:82: connection timed out"
+        [ $(($(milliseconds) - begin)) -lt 2500 ]
+        estab nc $kernel 82 < /dev/null 2> err && exit 6 ||
+            says $? 1 "$kernel_url:82: connection timed out""#;
+    let of_data = r#"
+        (echo hello; sleep 1; nft -f silent.nft; echo lost; exec cat input) > said & writer=$!
+        estab nc $kernel 84 < said 2> err && exit 7 ||
+            says $? 1 'the connection ended: connection timed out'
+        kill $writer"#;
+    bench.write("silent.nft", SILENT)?;
+    bench.lab(&["--syn-retries", "1"], &format!("{setup}{our_patience}"))?;
+    bench.lab(&["--user-timeout", "2"], &format!("{setup}\nmkfifo said{of_data}"))?;
     Ok(())
 }
 
