@@ -211,6 +211,10 @@ impl Connection {
         self.socket.call(|core, _| core.info(self.id))
     }
 
+    pub(crate) fn ttl(&self) -> io::Result<u32> {
+        self.socket.call(|core, _| core.tcp_ttl(self.id).map(u32::from))
+    }
+
     pub(crate) fn options(&self) -> io::Result<TcpOptions> {
         self.socket.call(|core, _| core.tcp_options(self.id).cloned())
     }
@@ -308,13 +312,13 @@ macro_rules! stream_accessors {
             self.connection().change_options(|options| options.nodelay = nodelay)
         }
 
-        /// The time to live of packets sent (`IP_TTL`): 64 unless it was set. Over IPv6 what routers
-        /// advertise takes the place of that.
+        /// The time to live of packets sent (`IP_TTL`): what was set, else what routers advertise over
+        /// IPv6, else 64.
         ///
         /// # Errors
         /// `NetworkDown` when the stack has ended.
         pub fn ttl(&self) -> io::Result<u32> {
-            Ok(self.connection().options()?.ttl.unwrap_or(stack::DEFAULT_TTL).into())
+            self.connection().ttl()
         }
 
         /// Sets the time to live of packets sent (`IP_TTL`): 1 to 255.

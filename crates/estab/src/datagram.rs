@@ -176,7 +176,7 @@ impl Datagrams {
 
     pub(crate) fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         let ttl = crate::connection::ttl_from(ttl)?;
-        self.socket.call(|core, _| core.udp_set_ttl(self.id, ttl))
+        self.socket.call(|core, _| core.udp_set_ttl(self.id, Some(ttl)))
     }
 }
 
@@ -213,6 +213,24 @@ macro_rules! datagram_accessors {
         /// `InvalidInput` for another number, `NetworkDown` when the stack has ended.
         pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
             self.datagrams.set_ttl(ttl)
+        }
+
+        /// Takes back what [`set_ttl`](Self::set_ttl) said: packets have what routers advertise over IPv6,
+        /// else 64, as they had before.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn unset_ttl(&self) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_ttl(id, None))
+        }
+
+        /// The time to live of packets sent (`IP_TTL`): what was set, else that of the way to the peer, else
+        /// 64.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn ttl(&self) -> io::Result<u32> {
+            self.datagrams.get(stack::Stack::udp_ttl).map(u32::from)
         }
 
         /// What becomes of datagrams that are longer than the path takes (`IP_MTU_DISCOVER`).

@@ -163,6 +163,11 @@ impl Stream {
         network.watch(key, &self.0)
     }
 
+    /// The hop limit of what is sent.
+    pub(crate) fn ttl(&self) -> io::Result<u32> {
+        self.0.ttl()
+    }
+
     /// How the handshake ended, when it has.
     pub(crate) fn handshake(&self) -> Answer<io::Result<()>> {
         match self.0.is_connected() {

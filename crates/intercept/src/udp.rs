@@ -81,6 +81,11 @@ impl Udp {
         socket.inner.path_mtu().map_err(|error| errno::from_stack(&error))
     }
 
+    /// The hop limit of what goes to its peer.
+    pub(crate) fn ttl(&self) -> Option<u32> {
+        self.socket.as_ref()?.inner.ttl().ok()
+    }
+
     /// What is to be told, once.
     pub(crate) fn take_error(&mut self, descriptor: &OwnedFd) -> Option<Errno> {
         self.take_signs(descriptor);
@@ -128,7 +133,7 @@ impl Udp {
         let socket = Datagrams::bind(network, key, local, options)?;
         let ip = settings.ip();
         socket.inner.set_broadcast(settings.broadcast)?;
-        socket.inner.set_ttl(ip.ttl.into())?;
+        ip.ttl.map_or(Ok(()), |ttl| socket.inner.set_ttl(ttl.into()))?;
         socket.inner.set_multicast_ttl_v4(ip.multicast_ttl.into())?;
         socket.inner.set_multicast_loop_v4(ip.multicast_loop)?;
         socket.inner.set_mtu_discovery(ip.mtu_discovery)?;

@@ -71,8 +71,9 @@ fn enter(kinds: &[Namespace]) -> io::Result<()> {
     })
 }
 
-/// The same for a lab: everybody inside may use low ports and echo sockets, and the message of an error
-/// says what to do. Where /proc/sys is read-only, as in some containers, the network is still of use.
+/// The same for a lab: everybody inside may use low ports and echo sockets, its kernel says each time that nobody is at
+/// a port (else it falls silent after six times, and who asks a name server that is not there waits for seconds), and
+/// the message of an error says what to do. Where /proc/sys is read-only, as in some containers, the network is still of use.
 ///
 /// # Errors
 /// As [`enter_network`].
@@ -81,6 +82,9 @@ pub fn enter_lab() -> io::Result<()> {
     enter_network().map_err(|error| explain(&error))?;
     let _ = fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     let _ = fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{group} {group}"));
+    for limit in ["/proc/sys/net/ipv4/icmp_ratelimit", "/proc/sys/net/ipv6/icmp/ratelimit"] {
+        let _ = fs::write(limit, "0");
+    }
     Ok(())
 }
 

@@ -100,6 +100,7 @@ reasons! {
         ResetUnreadData: "closed with unread data: the peer must know it was lost", "RFC 9293 3.6.1";
         ResetLateData: "data for a program that closed", "RFC 9293 3.6.1";
         ResetAborted: "the program aborted the connection", "RFC 9293 3.10.5";
+        ResetAddressLost: "somebody else has our address", "RFC 5227 2.4";
         ResetLinger: "linger time of zero: the program asked for a reset", "RFC 9293 3.10.5";
         ResetTimedOut: "gave up: the peer did not answer", "RFC 9293 3.8.3";
         ResetOrphanLimit: "closed by the program and too many of these wait", "RFC 9293 3.6.1";

@@ -284,7 +284,7 @@ impl Stack {
             // Who received it answers it.
             Some((Medium::Ethernet(ours), true)) => {
                 self.interfaces.arp_overheard(&mut self.shared, interface, ours, &frame);
-                self.give_up_contested();
+                self.abandon_contested();
                 self.shared.recycle(frame);
             }
             Some((medium, false)) => {

@@ -279,6 +279,7 @@ impl Stack {
             if packet.is_some() || !self.interfaces.has_work() {
                 return packet;
             }
+            self.remove_abandoned();
         }
     }
 

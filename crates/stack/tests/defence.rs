@@ -5,11 +5,14 @@ mod host;
 use std::net::{IpAddr, Ipv4Addr};
 
 use estab_stack::reason::{Dropped, Sent};
-use estab_stack::{AddressFate, Config};
+use estab_stack::{AddressFate, Config, Error, State, TcpOptions};
 use host::*;
 use wire::arp::Operation;
-use wire::ethernet::EthernetAddress;
+use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::Medium;
+use wire::ip::Protocol;
+use wire::tcp::{Flags, Header};
+use wire::{ipv4, tcp};
 
 /// Somebody else says that the address is its own, by a question or an answer.
 fn claims(host: &mut Host, operation: Operation) {
@@ -68,6 +71,73 @@ fn an_address_is_given_up_where_that_is_wanted() {
     let all = [AddressFate::Claimed, AddressFate::Claimed, AddressFate::Duplicate];
     assert_eq!(fates(&mut host), all);
     assert!(!host.stack.is_local(US.into()));
+}
+
+/// A segment of their server to our client, in a frame.
+fn segment(header: &Header) -> Vec<u8> {
+    let mut segment = vec![0; header.encoded_len()];
+    header.emit(&mut segment);
+    tcp::fill_checksum(THEM.into(), US.into(), &mut segment);
+    frame(EtherType::IPV4, &packet(&self::header(Protocol::TCP), &segment))
+}
+
+fn parse_segment(frame: &[u8]) -> (ipv4::Header, Header) {
+    let (ip, segment) = parse_ip(parse_frame(frame).1);
+    (ip, Header::parse(segment).unwrap().0)
+}
+
+/// RFC 5227 2.4: before an address is abandoned its connections are reset, while there is a way to do so.
+#[test]
+fn connections_of_an_address_that_is_given_up_are_reset() {
+    let config = Config { give_up_addresses: true, ..Config::default() };
+    let mut host = Host::new(config, Medium::Ethernet(OUR_HARDWARE), false);
+    let server = v4(THEM, 80);
+    let id = host.stack.connect(host.now, None, server, TcpOptions::default()).unwrap();
+    host.sends();
+    host.arrives(&arp_reply());
+    let (_, syn) = parse_segment(&host.sends_one());
+    let syn_ack = Header {
+        source_port: 80,
+        destination_port: syn.source_port,
+        sequence: 1000,
+        acknowledgment: syn.sequence.wrapping_add(1),
+        flags: Flags::SYN | Flags::ACK,
+        window: 65_535,
+        urgent: 0,
+        options: tcp::Options::default(),
+    };
+    host.arrives(&segment(&syn_ack));
+    assert_eq!(parse_segment(&host.sends_one()).1.flags, Flags::ACK);
+    // One that nobody answers yet: there is nobody to tell.
+    let opening = host.stack.connect(host.now, None, v4(THEM, 81), TcpOptions::default()).unwrap();
+    host.sends();
+
+    claims(&mut host, Operation::REQUEST);
+    announces(&mut host);
+    assert_eq!(host.stack.state(id), Ok(State::Established));
+    claims(&mut host, Operation::REQUEST);
+    let (ip, reset) = parse_segment(&host.sends_one());
+    assert_eq!((ip.source, ip.destination, reset.destination_port), (US, THEM, 80));
+    assert_eq!(reset.flags, Flags::RST | Flags::ACK);
+    assert_eq!((reset.sequence, reset.acknowledgment), (syn_ack.acknowledgment, 1001));
+    assert_eq!(host.sent(Sent::ResetAddressLost), 1);
+    assert!(!host.stack.is_local(US.into()));
+    for id in [id, opening] {
+        assert_eq!(host.stack.take_error(id), Ok(Some(Error::ConnectionAborted)));
+    }
+}
+
+/// Who keeps his address keeps his connections.
+#[test]
+fn an_address_that_is_defended_keeps_its_connections() {
+    let mut host = Host::tap();
+    let id = host.stack.connect(host.now, None, v4(THEM, 80), TcpOptions::default()).unwrap();
+    host.sends();
+    claims(&mut host, Operation::REQUEST);
+    announces(&mut host);
+    claims(&mut host, Operation::REQUEST);
+    assert_eq!(host.stack.take_error(id), Ok(None));
+    assert_eq!(host.sent(Sent::ResetAddressLost), 0);
 }
 
 /// What comes back of our own packets, and what others say of themselves, is no claim.

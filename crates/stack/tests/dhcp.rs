@@ -76,12 +76,12 @@ fn an_interface_gets_its_address_route_and_name_server() {
     given(&mut host);
     host.sends_nothing();
     assert!(!host.stack.is_local(US.into()), "not before it was probed");
-    let arp: Vec<_> = passes(&mut host, 8).iter().map(|frame| parse_arp(frame).1).collect();
+    let arp: Vec<_> = passes(&mut host, 10).iter().map(|frame| parse_arp(frame).1).collect();
     let senders: Vec<_> = arp.iter().map(|packet| packet.sender_protocol).collect();
     let nobody = Ipv4Addr::UNSPECIFIED;
-    assert_eq!(senders, [nobody, nobody, nobody, US], "three probes and an announcement");
+    assert_eq!(senders, [nobody, nobody, nobody, US, US], "three probes and two announcements");
     assert!(arp.iter().all(|packet| packet.target_protocol == US));
-    assert_eq!((host.sent(Sent::ArpProbe), host.sent(Sent::ArpAnnouncement)), (3, 1));
+    assert_eq!((host.sent(Sent::ArpProbe), host.sent(Sent::ArpAnnouncement)), (3, 2));
     let change = host.stack.poll_dhcp_change().unwrap();
     let lease = change.lease.unwrap();
     assert_eq!((lease.address, lease.prefix_len, lease.mtu), (US, 24, Some(1400)));

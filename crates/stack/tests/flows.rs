@@ -102,7 +102,7 @@ for_both_families!(
 fn a_datagram_to_any_address_begins_a_flow(family: Family) {
     let mut world = World::new(family);
     let far = world.far(7);
-    world.pair.a.stack.udp_set_ttl(world.client, 9).unwrap();
+    world.pair.a.stack.udp_set_ttl(world.client, Some(9)).unwrap();
     world.sends(far, b"question");
     let event = world.pair.b.stack.poll_event();
     let socket = SocketId::Udp(world.taker);

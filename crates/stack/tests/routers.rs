@@ -227,14 +227,22 @@ fn a_router_says_how_far_packets_are_to_come() {
     assert_eq!(ip.hop_limit, 255);
     let options = TcpOptions { ttl: Some(7), ..TcpOptions::default() };
     for (options, expected) in [(TcpOptions::default(), 255), (options, 7)] {
-        host.stack.connect(host.now, None, at(near, 80), options).unwrap();
+        let id = host.stack.connect(host.now, None, at(near, 80), options).unwrap();
+        assert_eq!(host.stack.tcp_ttl(id), Ok(expected));
         let frame = host.sends_one();
         let (ip, _) = ipv6::Header::parse(&frame[14..]).unwrap();
         assert_eq!((ip.next_header, ip.hop_limit), (Protocol::TCP, expected));
     }
-    // What the program set stays.
-    host.stack.udp_set_ttl(id, 9).unwrap();
+    // What the program set stays, until it is taken back.
+    host.stack.udp_set_ttl(id, Some(9)).unwrap();
     assert_eq!(said(&mut host, 100), 9);
+    assert_eq!(host.stack.udp_ttl(id), Ok(9));
+    host.stack.udp_set_ttl(id, None).unwrap();
+    assert_eq!(hops(&mut host), Some(100));
+    // It is told, of a peer; nobody knows whom the next datagram goes to else.
+    assert_eq!(host.stack.udp_ttl(id), Ok(64));
+    host.stack.udp_connect(id, at(near, 7)).unwrap();
+    assert_eq!(host.stack.udp_ttl(id), Ok(100));
 }
 
 /// RFC 4861 6.3.4: "a Lifetime of 0 indicates that the router is not a default router".

@@ -66,14 +66,14 @@ fn a_long_datagram_is_cut_to_the_buffer() {
 fn a_datagram_goes_as_it_was_written() {
     let mut host = Host::tun();
     let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
-    host.stack.udp_set_ttl(id, 3).unwrap();
+    host.stack.udp_set_ttl(id, Some(3)).unwrap();
     assert_eq!(host.stack.udp_send_to(host.now, id, b"hello", v4(THEM, 7)), Ok(5));
     let bytes = host.sends_one();
     let (ip, udp, payload) = parse_udp(&bytes);
     assert_eq!((ip.source, ip.destination, ip.ttl), (US, THEM, 3));
     assert_eq!((udp.source_port, udp.destination_port, payload), (5000, 7, &b"hello"[..]));
     assert_eq!((host.sent(Sent::Datagram), host.meta.comment), (1, Sent::Datagram.comment()));
-    assert_eq!(host.stack.udp_set_ttl(id, 0), Err(Error::InvalidInput));
+    assert_eq!(host.stack.udp_set_ttl(id, Some(0)), Err(Error::InvalidInput));
 }
 
 /// RFC 1122 4.1.3.4: "If a UDP datagram is received with a checksum that is non-zero and invalid,

@@ -245,7 +245,7 @@ fn what_a_link_says_of_segments_is_not_trusted() {
 fn a_hop_limit_is_told(family: Family) {
     let mut pair = Pair::over(family, plain());
     let (a, b) = sockets(&mut pair);
-    pair.a.stack.udp_set_ttl(a, 9).unwrap();
+    pair.a.stack.udp_set_ttl(a, Some(9)).unwrap();
     let one = UdpTransmit::new(Some(family.b(7)), b"x");
     for (ttl, arrives) in [(None, 9), (Some(255), 255), (Some(1), 1), (None, 9)] {
         send(&mut pair, a, &UdpTransmit { ttl, ..one }).unwrap();

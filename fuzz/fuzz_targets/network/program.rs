@@ -113,7 +113,7 @@ impl Program {
                 .udp_set_multicast_interface_v4(id, interface)
                 .and_then(|()| stack.udp_set_multicast_interface_v6(id, number))
                 .and_then(|()| stack.udp_set_multicast_ttl(id, choice))
-                .and_then(|()| stack.udp_set_ttl(id, choice >> 2)),
+                .and_then(|()| stack.udp_set_ttl(id, Some(choice >> 2))),
         };
     }
 

@@ -74,6 +74,20 @@ fn a_client_reaches_the_kernels_server() {
     }
 }
 
+/// Each question to a port where nobody is, a name server's that is not there above all, is refused at once:
+/// the kernel does not fall silent after some of them.
+#[test]
+fn whoever_asks_nobody_is_told_each_time() {
+    let script = r#"
+        for question in $(seq 20); do
+            exec 3<> /dev/udp/10.77.0.1/53 && echo $question >&3
+            # More than 128 is a time-out (bash(1)).
+            read -t 10 -u 3 || [ $? -lt 128 ] && echo told
+        done"#;
+    let output = run(&[], &format!("exec bash -c '{script}'"));
+    assert_eq!(stdout(&output), "told\n".repeat(20), "{}", stderr(&output));
+}
+
 #[test]
 fn both_speak_over_the_loopback_of_the_stack() {
     let script = "./server > said & until grep -q listening said; do sleep 0.02; done

@@ -68,7 +68,8 @@ const DISCOVERIES: [MtuDiscovery; 6] = [
 /// What a UDP socket was told before it was bound.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Settings {
-    pub(crate) ttl: u8,
+    /// `None`: that of the way, as routers advertise it.
+    pub(crate) ttl: Option<u8>,
     pub(crate) multicast_ttl: u8,
     pub(crate) multicast_loop: bool,
     /// DSCP and ECN.
@@ -106,7 +107,7 @@ impl Default for Settings {
     /// RFC 1122 3.2.1.7, RFC 1112 6.1; Linux's way to the path's MTU.
     fn default() -> Self {
         Self {
-            ttl: 64,
+            ttl: None,
             multicast_ttl: 1,
             multicast_loop: true,
             class: 0,
@@ -121,8 +122,7 @@ impl Socket {
         let udp = matches!(self.kind, Kind::Udp(_));
         let settings = self.settings.ip;
         match option {
-            IP_TTL if udp => of_int(settings.ttl.into()),
-            IP_TTL => of_int(self.settings.tcp(network).ttl.unwrap_or(estab::DEFAULT_TTL).into()),
+            IP_TTL => self.ttl(network),
             IP_TOS if !udp => of_int(self.settings.tcp(network).traffic_class.into()),
             IP_TOS => of_int(settings.class.into()),
             IP_MTU_DISCOVER if udp => {
@@ -159,6 +159,20 @@ impl Socket {
             IPV6_RECVTCLASS => of_flag(self.settings.wanted.class_v6),
             _ => Err(Errno::NOPROTOOPT),
         }
+    }
+
+    /// What packets have: what was set, else what the way to the peer has, else the usual.
+    fn ttl(&self, network: &Network) -> Result<Vec<u8>, Errno> {
+        let of_way = match &self.kind {
+            Kind::Udp(udp) => udp.ttl(),
+            Kind::Tcp(_) => self.stream().and_then(|stream| stream.ttl().ok()),
+        };
+        let set = match &self.kind {
+            Kind::Udp(_) => self.settings.ip.ttl,
+            Kind::Tcp(_) => self.settings.tcp(network).ttl,
+        };
+        let ttl = set.map(u32::from).or(of_way).unwrap_or(estab::DEFAULT_TTL.into());
+        of_int(i32::try_from(ttl).unwrap_or(i32::MAX))
     }
 
     fn path_mtu(&self) -> Result<Vec<u8>, Errno> {
@@ -260,15 +274,15 @@ impl Socket {
     /// -1 is the default.
     fn set_ttl(&mut self, ttl: i32, network: &Network) -> Result<(), Errno> {
         let ttl = match ttl {
-            -1 => 64,
-            ttl => u8::try_from(ttl).ok().filter(|ttl| *ttl > 0).ok_or(Errno::INVAL)?,
+            -1 => None,
+            ttl => Some(u8::try_from(ttl).ok().filter(|ttl| *ttl > 0).ok_or(Errno::INVAL)?),
         };
         match &mut self.kind {
             Kind::Udp(udp) => {
                 self.settings.ip.ttl = ttl;
-                udp.set(|udp| udp.set_ttl(ttl.into()))
+                udp.set(|udp| ttl.map_or_else(|| udp.unset_ttl(), |ttl| udp.set_ttl(ttl.into())))
             }
-            Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = Some(ttl)),
+            Kind::Tcp(_) => self.change_tcp(network, |options| options.ttl = ttl),
         }
     }
 

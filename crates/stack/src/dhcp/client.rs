@@ -32,6 +32,13 @@ const PROBE_MIN: Duration = Duration::from_secs(1);
 const PROBE_MAX: Duration = Duration::from_secs(2);
 const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
 
+/// RFC 5227 1.1, ANNOUNCE_INTERVAL: from the first announcement to the second, which is the last.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// RFC 5227 1.1: after so many conflicts in a row one new address is tried in such a time.
+const MAX_CONFLICTS: u32 = 10;
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The lease that never ends (RFC 2131 3.3).
 const INFINITE: u32 = u32::MAX;
 
@@ -70,8 +77,10 @@ pub(super) enum Action {
     Unicast(Message, Ipv4Addr),
     /// Ask who has the address, as somebody who has none.
     Probe(Ipv4Addr),
-    /// The address is ours: take it, and say so.
+    /// The address is ours: take it.
     Bind(DhcpLease),
+    /// Say that we have the address.
+    Announce(Ipv4Addr),
     /// It is not any more.
     Unbind,
 }
@@ -90,6 +99,10 @@ pub(super) struct Client {
     attempts: u32,
     due: Option<Instant>,
     held: Option<Held>,
+    /// When it is said again that the address is ours.
+    announcement: Option<Instant>,
+    /// How many addresses in a row turned out to be somebody else's.
+    conflicts: u32,
 }
 
 /// An address that we have, and for how long; `None` is for ever.
@@ -106,12 +119,24 @@ impl Client {
     pub(super) fn new(hardware: EthernetAddress, probes: u8, now: Instant) -> Self {
         let (transaction, began, attempts) = (0, now, 0);
         let (state, due) = (State::Init, Some(now));
-        Self { hardware, probes, state, transaction, began, attempts, due, held: None }
+        let (held, announcement, conflicts) = (None, None, 0);
+        Self {
+            hardware,
+            probes,
+            state,
+            transaction,
+            began,
+            attempts,
+            due,
+            held,
+            announcement,
+            conflicts,
+        }
     }
 
     /// When [`Client::handle_timeout`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        self.due.into_iter().chain(self.announcement).min()
     }
 
     /// The address that is asked about.
@@ -177,6 +202,10 @@ impl Client {
         rng: &mut impl Rng,
         actions: &mut Vec<Action>,
     ) {
+        if self.announcement.is_some_and(|at| at <= now) {
+            self.announcement = None;
+            actions.extend(self.lease().map(|lease| Action::Announce(lease.address)));
+        }
         if self.due.is_none_or(|due| due > now) {
             return;
         }
@@ -192,7 +221,7 @@ impl Client {
             State::Selecting | State::Requesting(_) => self.ask(now, rng, actions),
             State::Probing { lease, sent } if *sent >= self.probes => {
                 let lease = lease.clone();
-                self.bind(now, lease, actions);
+                self.begin_to_use(now, lease, actions);
             }
             State::Probing { lease, sent } => {
                 actions.push(Action::Probe(lease.address));
@@ -224,7 +253,9 @@ impl Client {
         message.options.requested_address = Some(address);
         message.options.server_identifier = Some(server);
         actions.push(Action::Broadcast(message, Ipv4Addr::UNSPECIFIED));
-        self.restart(now, AFTER_DECLINE, actions);
+        self.conflicts = self.conflicts.saturating_add(1);
+        let often = self.conflicts >= MAX_CONFLICTS;
+        self.restart(now, if often { RATE_LIMIT_INTERVAL } else { AFTER_DECLINE }, actions);
     }
 
     /// The address is needed no longer (RFC 2131 4.4.6).
@@ -235,7 +266,7 @@ impl Client {
         let mut message = self.message(MessageType::RELEASE, now);
         message.client_address = address;
         message.options.server_identifier = Some(server);
-        self.due = None;
+        (self.due, self.announcement) = (None, None);
         Some(Action::Unicast(message, server))
     }
 
@@ -286,10 +317,19 @@ impl Client {
         actions: &mut Vec<Action>,
     ) {
         if self.probes == 0 {
-            return self.bind(now, lease, actions);
+            return self.begin_to_use(now, lease, actions);
         }
         self.state = State::Probing { lease, sent: 0 };
         self.due = Some(now.after(random_part(rng, PROBE_WAIT)));
+    }
+
+    /// The address is ours, and everybody hears it (RFC 5227 2.3).
+    fn begin_to_use(&mut self, now: Instant, lease: DhcpLease, actions: &mut Vec<Action>) {
+        let address = lease.address;
+        self.bind(now, lease, actions);
+        actions.push(Action::Announce(address));
+        self.announcement = Some(now.after(ANNOUNCE_INTERVAL));
+        self.conflicts = 0;
     }
 
     fn bind(&mut self, now: Instant, lease: DhcpLease, actions: &mut Vec<Action>) {
@@ -308,7 +348,7 @@ impl Client {
         if self.held.take().is_some() {
             actions.push(Action::Unbind);
         }
-        (self.state, self.due) = (State::Init, Some(now.after(wait)));
+        (self.state, self.due, self.announcement) = (State::Init, Some(now.after(wait)), None);
     }
 
     fn message(&self, kind: MessageType, now: Instant) -> Message {

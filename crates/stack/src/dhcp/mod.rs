@@ -259,6 +259,11 @@ impl Stack {
         });
     }
 
+    /// Whether a server lent `interface` the address.
+    pub(crate) fn is_lent(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
+        self.taken(interface).is_some_and(|(taken, _)| taken == address)
+    }
+
     /// Somebody else goes on claiming `address`: where it was lent, it is given up for another. Whether it
     /// was.
     pub(crate) fn dhcp_address_claimed(
@@ -266,7 +271,7 @@ impl Stack {
         interface: InterfaceId,
         address: Ipv4Addr,
     ) -> bool {
-        if self.taken(interface).is_none_or(|(taken, _)| taken != address) {
+        if !self.is_lent(interface, address) {
             return false;
         }
         let now = self.shared.now;
@@ -325,10 +330,13 @@ impl Stack {
             Action::Probe(address) => self.interfaces.probe_v4(interface, address),
             Action::Bind(lease) => {
                 self.tell_shards(&News::Lease(interface, Some(lease.clone())));
-                if self.bind_lease(interface, lease.clone()) {
-                    self.interfaces.announce_v4(interface, lease.address);
-                }
+                self.bind_lease(interface, lease);
             }
+            // The program may have the same address of its own.
+            Action::Announce(address) if self.is_lent(interface, address) => {
+                self.interfaces.announce_v4(interface, address);
+            }
+            Action::Announce(_) => {}
             Action::Unbind => {
                 self.tell_shards(&News::Lease(interface, None));
                 self.unbind_lease(interface);
@@ -336,11 +344,10 @@ impl Stack {
         }
     }
 
-    /// What the server gave is ours. Whether the address is new.
-    fn bind_lease(&mut self, interface: InterfaceId, lease: DhcpLease) -> bool {
+    /// What the server gave is ours.
+    fn bind_lease(&mut self, interface: InterfaceId, lease: DhcpLease) {
         let router = lease.routers.first().copied();
         let taken = Some((lease.address, router));
-        let mut is_new = false;
         if self.taken(interface) != taken {
             self.give_back(interface);
             // The program may have given the interface the same address: then it stays the program's.
@@ -351,11 +358,9 @@ impl Stack {
                     let _ = self.add_gateway(interface, (*other).into());
                 }
                 self.set_taken(interface, Some((lease.address, routed)));
-                is_new = true;
             }
         }
         self.note_change(DhcpChange { interface, lease: Some(lease) });
-        is_new
     }
 
     fn unbind_lease(&mut self, interface: InterfaceId) {

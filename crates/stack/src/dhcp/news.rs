@@ -30,7 +30,7 @@ impl Stack {
                     return;
                 }
                 match lease {
-                    Some(lease) => drop(self.bind_lease(interface, lease)),
+                    Some(lease) => self.bind_lease(interface, lease),
                     None => self.unbind_lease(interface),
                 }
             }

@@ -66,12 +66,23 @@ impl Interfaces {
 }
 
 impl Stack {
-    /// Gives up what others claim again and again, where it is to be given up.
-    pub(crate) fn give_up_contested(&mut self) {
+    /// What others claim again and again is given up, where it is to be: first the connections from it are
+    /// reset (RFC 5227 2.4), and it goes when that is sent.
+    pub(crate) fn abandon_contested(&mut self) {
         while let Some((interface, address)) = self.interfaces.contested.pop() {
+            let gives_up = self.is_lent(interface, address) || self.shared.config.give_up_addresses;
+            if gives_up && !self.interfaces.abandoned.contains(&(interface, address)) {
+                self.tcp.reset_all_from(&mut self.shared, address.into());
+                self.interfaces.abandoned.push((interface, address));
+            }
+        }
+    }
+
+    /// Takes away what is given up: all that was to be sent from it is on its way.
+    pub(crate) fn remove_abandoned(&mut self) {
+        while let Some((interface, address)) = self.interfaces.abandoned.pop() {
             if self.dhcp_address_claimed(interface, address)
-                || self.shared.config.give_up_addresses
-                    && self.remove_address(interface, address.into()).is_ok()
+                || self.remove_address(interface, address.into()).is_ok()
             {
                 self.interfaces.note_lost(interface, address);
             }

@@ -110,7 +110,7 @@ impl Stack {
             }
             EtherType::ARP => {
                 self.interfaces.arp_arrives(&mut self.shared, interface, ours, &frame);
-                self.give_up_contested();
+                self.abandon_contested();
                 self.shared.recycle(frame);
             }
             _ => self.discard(frame, Dropped::UnknownEtherType),

@@ -52,6 +52,8 @@ pub(crate) struct Interfaces {
     pub(super) defended: Vec<Defended>,
     /// Those that are claimed in spite of that.
     pub(super) contested: Vec<(InterfaceId, Ipv4Addr)>,
+    /// Those that go as soon as the last resets from them are sent.
+    pub(super) abandoned: Vec<(InterfaceId, Ipv4Addr)>,
     pub(super) paths: Paths,
     /// First hops that routers told of.
     pub(super) redirects: Redirects,
@@ -102,6 +104,7 @@ impl Interfaces {
             probed: Vec::new(),
             defended: Vec::new(),
             contested: Vec::new(),
+            abandoned: Vec::new(),
             paths: Paths::default(),
             redirects: Redirects::default(),
             spare_gateways: SpareGateways::default(),
@@ -149,11 +152,11 @@ impl Interfaces {
         self.neighbors.poll_resolved()
     }
 
-    /// Whether a packet of its own waits for the link, or a waiter for its turn.
+    /// Whether a packet of its own waits for the link, a waiter for its turn, or an address to go.
     pub(crate) fn has_work(&self) -> bool {
         // Asked for every packet: one question about all of them.
         let own = self.arp_replies.len() | self.pieces.len() | self.discovery.len();
-        own | self.group_reports.len() | self.neighbors.work() != 0
+        own | self.group_reports.len() | self.abandoned.len() | self.neighbors.work() != 0
     }
 
     /// Changes with every change of addresses and routes.

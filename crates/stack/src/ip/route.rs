@@ -241,6 +241,11 @@ impl Interfaces {
         Route { source, hop }
     }
 
+    /// The hop limit of what goes from one of our addresses to somebody, where nobody sets another.
+    pub(crate) fn ttl_to(&self, source: IpAddr, destination: IpAddr) -> Option<u8> {
+        Some(self.route(Some(source), destination).ok()?.hop.ttl)
+    }
+
     /// RFC 4861 6.3.4: over IPv6 what routers of the link advertise.
     fn usual_ttl(&self, interface: InterfaceId, destination: IpAddr) -> u8 {
         let advertised = self.autoconf.hop_limit(interface);

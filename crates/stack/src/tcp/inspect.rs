@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::binding::mapped;
-use crate::config::TcpOptions;
+use crate::config::{DEFAULT_TTL, TcpOptions};
 use crate::error::Error;
 use crate::event::{Ready as Readiness, SocketId};
 use crate::info::{Repair, SocketEntry, TcpInfo};
@@ -15,7 +15,7 @@ use crate::tcp::recovery::Phase;
 use crate::tcp::state::State;
 use crate::tcp::{Tcp, wildcard};
 use crate::trace::Timer;
-use crate::{ConnectionId, ListenerId};
+use crate::{ConnectionId, FourTuple, ListenerId};
 
 impl Stack {
     /// The state of a connection.
@@ -50,6 +50,17 @@ impl Stack {
     /// [`Error::NoSuchSocket`].
     pub fn tcp_options(&self, id: ConnectionId) -> Result<&TcpOptions, Error> {
         self.connection(id).map(|conn| &*conn.options)
+    }
+
+    /// The TTL of what is sent: that of [`TcpOptions::ttl`], else that of the way to the peer.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`].
+    pub fn tcp_ttl(&self, id: ConnectionId) -> Result<u8, Error> {
+        let conn = self.connection(id)?;
+        let FourTuple { local, remote } = conn.tuple();
+        let usual = || self.interfaces.ttl_to(local.ip(), remote.ip());
+        Ok(conn.options.ttl.or_else(usual).unwrap_or(DEFAULT_TTL))
     }
 
     /// How many bytes a `read` can give now (`FIONREAD`).

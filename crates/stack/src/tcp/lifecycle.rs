@@ -5,6 +5,8 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use wire::frame::FrameBuf;
 
@@ -235,6 +237,24 @@ impl Tcp {
             echo: recent,
         });
         self.replies.push(shared, ack);
+    }
+
+    /// `address` is somebody else's: every connection from it ends, and the peers are told (RFC 5227 2.4).
+    pub(crate) fn reset_all_from(&mut self, shared: &mut Shared, address: IpAddr) {
+        let uses = |conn: &Connection| {
+            conn.tuple().local.ip() == address
+                && !matches!(conn.state, State::Closed | State::TimeWait)
+        };
+        let users = self.connections.iter().filter(|(_, conn)| uses(conn)).map(|(id, _)| id);
+        for id in users.collect::<Vec<_>>() {
+            let Some(conn) = self.connections.get_mut(id) else { continue };
+            if conn.state != State::SynSent {
+                let reset = Reply::reset_of(conn, shared.now, Sent::ResetAddressLost);
+                self.replies.push(shared, reset);
+            }
+            conn.fail(shared, Error::ConnectionAborted, Event::Abort);
+            self.settle(shared, id);
+        }
     }
 
     pub(super) fn register(&mut self, tuple: &FourTuple, target: Target) {

@@ -11,7 +11,7 @@ use super::message::UdpTransmit;
 use super::socket::{Outgoing, Role, Socket};
 use crate::UdpId;
 use crate::binding::Binding;
-use crate::config::{MtuDiscovery, UdpOptions};
+use crate::config::{DEFAULT_TTL, MtuDiscovery, UdpOptions};
 use crate::error::Error;
 use crate::icmp::IcmpReport;
 use crate::ip::without_scope;
@@ -269,19 +269,29 @@ impl Stack {
         Ok(self.udp.socket_mut(id)?.report.take())
     }
 
-    /// `IP_TTL`: the TTL of what is sent from now on; that of [`TcpOptions::ttl`](crate::TcpOptions) unless
-    /// set.
+    /// `IP_TTL`, `IPV6_UNICAST_HOPS`: the TTL of what is sent from now on. `None`, as it is unless set, is what
+    /// routers of the link advertise (RFC 4861 6.3.4), and 64 where they say nothing.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for 0 (RFC 1122 3.2.1.7: must not be sent);
     /// [`Error::NoSuchSocket`] when the socket is closed.
-    pub fn udp_set_ttl(&mut self, id: UdpId, ttl: u8) -> Result<(), Error> {
+    pub fn udp_set_ttl(&mut self, id: UdpId, ttl: Option<u8>) -> Result<(), Error> {
         let socket = self.udp.socket_mut(id)?;
-        if ttl == 0 {
+        if ttl == Some(0) {
             return Err(Error::InvalidInput);
         }
-        socket.ttl = Some(ttl);
+        socket.ttl = ttl;
         Ok(())
+    }
+
+    /// What [`Stack::udp_set_ttl`] set; else the TTL of what goes to the peer, and 64 without a peer.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_ttl(&self, id: UdpId) -> Result<u8, Error> {
+        let socket = self.udp.socket(id)?;
+        let usual = |remote: SocketAddr| self.interfaces.ttl_to(socket.local.ip(), remote.ip());
+        Ok(socket.ttl.or(socket.remote.and_then(usual)).unwrap_or(DEFAULT_TTL))
     }
 
     /// `IP_RECVERR`, `IPV6_RECVERR`: what ICMP reports is told also while the socket is not connected. It is

@@ -41,6 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
     };
     vec![
         over_ethernet("slaac-addresses", addresses),
+        over_ethernet("slaac-hop-limit", hop_limit),
         over_ethernet("slaac-router-leaves", router_leaves),
         over_ethernet("slaac-router-dies", router_dies),
         over_ethernet("slaac-duplicate", duplicate),
@@ -74,6 +75,51 @@ fn addresses(bench: &Bench) -> Result<()> {
         ensure!((identifier[1], identifier[2] >> 8) != (0xff, 0xfe), "from hardware: {made:?}");
         identifiers.push(identifier);
     }
+    Ok(())
+}
+
+/// A datagram of a program, and what it was told about it; then again with a limit of its own, and without.
+const HOPS: &str = "\
+import socket, sys
+peer = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+peer.connect((sys.argv[1], 5000))
+for limit in None, 9, -1:
+    if limit is not None:
+        peer.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, limit)
+    peer.send(str(peer.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)).encode())
+tcp = socket.create_connection((sys.argv[1], 5001))
+print('tcp', tcp.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
+";
+
+/// What the kernel hears: the limit that came, and the one that the program was told.
+const HEARD_HOPS: &str = "\
+import socket, sys
+here = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+here.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+here.bind((sys.argv[1], 5000))
+server = socket.create_server((sys.argv[1], 5001), family=socket.AF_INET6)
+for _ in range(3):
+    said, beside, _, _ = here.recvmsg(100, 100)
+    print(int.from_bytes(beside[0][2], sys.byteorder), int(said), flush=True)
+";
+
+/// What the router says is that of programs, too, unless they say another (RFC 4861 6.3.4).
+fn hop_limit(bench: &Bench) -> Result<()> {
+    bench.write("hops.py", HOPS)?;
+    bench.write("heard-hops.py", HEARD_HOPS)?;
+    let outcome = with_router(
+        bench,
+        r#"
+        python3 heard-hops.py fd78::1 & heard=$!
+        listening 5001
+        estab run -- python3 hops.py fd78::1
+        wait $heard"#,
+    )?;
+    let lines: Vec<&str> = outcome.lines().collect();
+    for expected in ["33 33", "9 9", "tcp 33"] {
+        ensure!(lines.contains(&expected), "not {expected}: {outcome}");
+    }
+    ensure!(lines.iter().filter(|line| **line == "33 33").count() == 2, "{outcome}");
     Ok(())
 }
 

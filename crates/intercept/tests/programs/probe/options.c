@@ -160,6 +160,14 @@ CHECK("option: keep-alive out of range") {
 CHECK("option: IP_TTL out of range") {
     note("%s", is(setsockopt(tcp(), IPPROTO_IP, IP_TTL, &(int){300}, 4)));
 }
+CHECK("option: IP_TTL taken back") {
+    int sockets[] = {tcp(), udp()};
+    for (int i = 0; i < 2; i++) {
+        note("set %s", is(setsockopt(sockets[i], IPPROTO_IP, IP_TTL, &(int){9}, 4)));
+        note("taken back %s", is(setsockopt(sockets[i], IPPROTO_IP, IP_TTL, &(int){-1}, 4)));
+        note("then %s", get(sockets[i], IPPROTO_IP, IP_TTL));
+    }
+}
 CHECK("option: unknown") {
     int socket = tcp();
     note("get %s", get(socket, SOL_SOCKET, 9999));

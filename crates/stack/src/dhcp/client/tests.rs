@@ -48,7 +48,13 @@ impl World {
         world.next();
         world.answer(MessageType::OFFER, |_| {});
         let bound = world.answer(MessageType::ACK, |_| {});
-        assert!(matches!(&bound[..], [Action::Bind(lease)] if lease.address == ADDRESS));
+        let [Action::Bind(lease), Action::Announce(announced)] = &bound[..] else {
+            panic!("{bound:?}")
+        };
+        assert_eq!((lease.address, *announced), (ADDRESS, ADDRESS));
+        // The second announcement (RFC 5227 2.3).
+        assert_eq!(world.client.due(), Some(world.after(2)));
+        assert_eq!(world.next(), [Action::Announce(ADDRESS)]);
         world
     }
 
@@ -85,9 +91,10 @@ fn an_address_is_asked_for_and_given() {
     assert!(message.client_address.is_unspecified());
     let began = world.now;
     let bound = world.answer(MessageType::ACK, |_| {});
-    let [Action::Bind(lease)] = &bound[..] else { panic!("{bound:?}") };
+    let [Action::Bind(lease), _] = &bound[..] else { panic!("{bound:?}") };
     assert_eq!((lease.address, lease.prefix_len), (ADDRESS, 24));
     assert_eq!(lease.routers, [SERVER]);
+    world.next();
     // RFC 2131 4.4.5: T1 is half of the time.
     assert_eq!(world.client.due(), Some(began.after(Duration::from_secs(1800))));
 }
@@ -132,14 +139,14 @@ fn strange_answers_are_passed_over() {
     assert_eq!(world.answer(MessageType::ACK, |m| m.options.lease_time = None), []);
     let other = Some(Ipv4Addr::new(10, 77, 0, 9));
     assert_eq!(world.answer(MessageType::NAK, |m| m.options.server_identifier = other), []);
-    assert_eq!(world.answer(MessageType::ACK, |_| {}).len(), 1);
+    assert_eq!(world.answer(MessageType::ACK, |_| {}).len(), 2);
 }
 
 /// RFC 2131 4.4.5: at T1 the server is asked, at T2 everybody, at the end the address goes.
 #[test]
 fn a_lease_that_nobody_prolongs_ends() {
     let mut world = World::bound();
-    let (began, mut asked) = (world.now, Vec::new());
+    let (began, mut asked) = (world.client.began, Vec::new());
     let lost = loop {
         let actions = world.next();
         if actions == [Action::Unbind] {
@@ -196,7 +203,7 @@ fn an_address_is_probed_before_it_is_used() {
         assert_eq!(world.next(), [Action::Probe(ADDRESS)]);
     }
     let bound = world.next();
-    assert!(matches!(&bound[..], [Action::Bind(_)]));
+    assert!(matches!(&bound[..], [Action::Bind(_), Action::Announce(ADDRESS)]));
     let took = world.now.since(given);
     assert!(took >= Duration::from_secs(4) && took <= Duration::from_secs(7), "{took:?}");
 }
@@ -215,6 +222,40 @@ fn an_address_that_somebody_has_is_declined() {
     assert_eq!(message.kind, MessageType::DECLINE);
     assert_eq!(message.options.requested_address, Some(ADDRESS));
     assert_eq!(world.client.due(), Some(world.after(10)));
+    assert_eq!(said(&world.next()), (MessageType::DISCOVER, true));
+}
+
+/// RFC 5227 2.1.1: nobody is helped by a host that asks for one taken address after the other.
+#[test]
+fn after_ten_conflicts_one_address_a_minute_is_tried() {
+    let mut world = World::new(1);
+    for conflict in 1..=12 {
+        world.next();
+        world.answer(MessageType::OFFER, |_| {});
+        world.answer(MessageType::ACK, |_| {});
+        assert_eq!(world.next(), [Action::Probe(ADDRESS)]);
+        world.client.handle_conflict(world.now, &mut Vec::new());
+        let rest = if conflict < 10 { 10 } else { 60 };
+        assert_eq!(world.client.due(), Some(world.after(rest)), "after {conflict} conflicts");
+    }
+    // One that is free ends that.
+    world.next();
+    world.answer(MessageType::OFFER, |_| {});
+    world.answer(MessageType::ACK, |_| {});
+    world.next();
+    assert!(matches!(world.next()[..], [Action::Bind(_), Action::Announce(_)]));
+    world.client.handle_conflict(world.now, &mut Vec::new());
+    assert_eq!(world.client.due(), Some(world.after(10)));
+}
+
+/// What is lost before it was announced again is announced no more.
+#[test]
+fn an_address_that_is_lost_is_not_announced_again() {
+    let mut world = World::new(0);
+    world.next();
+    world.answer(MessageType::OFFER, |_| {});
+    world.answer(MessageType::ACK, |_| {});
+    world.client.handle_conflict(world.now, &mut Vec::new());
     assert_eq!(said(&world.next()), (MessageType::DISCOVER, true));
 }
 
@@ -238,7 +279,7 @@ fn times_that_make_no_sense_are_replaced() {
         m.options.renewal_time = Some(9000);
         m.options.rebinding_time = Some(8000);
     });
-    let [Action::Bind(lease)] = &bound[..] else { panic!("{bound:?}") };
+    let [Action::Bind(lease), _] = &bound[..] else { panic!("{bound:?}") };
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
     assert_eq!(seconds(lease.renew_after), Some(1800));
     assert_eq!(seconds(lease.rebind_after), Some(3150));
