@@ -126,7 +126,12 @@ fn an_address_grows_old_and_goes() {
     let own = global(&host).unwrap();
     host.later_millis(4 * 3_600_000);
     assert_eq!(changes(&mut host), [(own, AddressFate::Deprecated)]);
-    assert!(host.stack.is_local(own.into()));
+    // RFC 4862 5.5.4: what comes to it is taken as before.
+    let id = host.stack.udp_bind(at(own, 7)).unwrap();
+    let ip = ipv6::Header { destination: own, ..header(Protocol::UDP) };
+    let datagram = host::v6::datagram(&ip, (1000, 7), b"old");
+    host.arrives(&host::frame(wire::ethernet::EtherType::IPV6, &datagram));
+    assert_eq!(host.stack.udp_receive_from(id, &mut [0; 9]), Ok((3, at(host::v6::THEM, 1000))));
     // It is young again when a router says so.
     advertise(&mut host, ROUTER, advertisement(1800), Some(prefix(24 * HOUR, 4 * HOUR)));
     host.later_millis(23 * 3_600_000);
@@ -166,6 +171,10 @@ fn prefixes_that_are_none_are_ignored() {
     }
     passes(&mut host, 2500);
     assert_eq!(global(&host), None);
+    // Nor does what a router says of it make the link-local address one that ends.
+    let own = addresses(&host);
+    host.later_millis(25 * 3_600_000);
+    assert_eq!((addresses(&host), own.len()), (own, 1));
     // Who did not ask for it takes nothing from routers.
     let mut host = tap();
     let header = Header::RouterAdvertisement(advertisement(1800));

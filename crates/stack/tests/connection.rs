@@ -25,6 +25,7 @@ for_both_families! {
     lost_segments_come_again_and_fin_is_never_forgotten,
     a_port_can_be_listened_on_while_a_connection_with_it_opens,
     every_packet_has_the_ip_fields_that_the_program_set,
+    no_segment_may_be_cut_or_has_a_type_of_service_of_its_own,
     a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says,
     what_waits_for_its_pace_wakes_nobody_up_meanwhile,
     who_closed_asks_a_stalled_peer_often_though_waits_stay_short,
@@ -249,6 +250,30 @@ fn every_packet_has_the_ip_fields_that_the_program_set(family: Family) {
     pair.settle_with(&mut note);
     let of = |flags| seen.iter().filter(|seen| seen.contains(flags)).count();
     assert_eq!((of(Flags::SYN), of(Flags::PSH), of(Flags::RST)), (2, 1, 1), "{seen:?}");
+}
+
+/// RFC 1191 3, RFC 4821 4, RFC 1122 3.2.1.6: those of connections and of handshakes, and resets.
+fn no_segment_may_be_cut_or_has_a_type_of_service_of_its_own(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let mut seen = 0;
+    let mut look = |_, frame: &[u8]| {
+        let (ip, _) = wire::ip::Header::parse(frame).unwrap();
+        assert!(matches!(ip, wire::ip::Header::V6(_)) || frame[6] & 0x40 != 0, "{ip:?}");
+        assert_eq!(ip.traffic_class(), 0);
+        seen += 1;
+        false
+    };
+    pair.connect(81);
+    pair.settle_with(&mut look);
+    let listener = pair.listen(80, 1);
+    let client = pair.connect(80);
+    pair.settle_with(&mut look);
+    let (server, _) = pair.b.stack.accept(pair.now, listener).unwrap();
+    pair.a.stack.write(pair.now, client, &[7; 5000]).unwrap();
+    pair.settle_with(&mut look);
+    pair.b.stack.close(pair.now, server);
+    pair.settle_with(&mut look);
+    assert!(seen > 10, "{seen}");
 }
 
 fn a_silent_peer_is_asked_for_as_long_as_a_user_timeout_says(family: Family) {

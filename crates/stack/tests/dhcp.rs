@@ -13,7 +13,7 @@ use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::{Capabilities, Medium};
 use wire::ip::Protocol;
 use wire::time::Instant;
-use wire::{arp, dhcpv6, ipv4, ipv6, udp};
+use wire::{arp, ipv4};
 
 /// A host on Ethernet that asks a DHCP server, and what it has sent.
 fn asking(config: Config) -> Host {
@@ -24,38 +24,16 @@ fn asking(config: Config) -> Host {
     host
 }
 
-/// A message of the client in a frame to everybody.
-#[track_caller]
-fn parse_broadcast(frame: &[u8]) -> Message {
-    let (ethernet, packet) = parse_frame(frame);
-    assert_eq!(ethernet.destination, EthernetAddress::BROADCAST);
-    let (ip, udp, payload) = parse_udp(packet);
-    assert_eq!((ip.source, ip.destination), (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST));
-    assert_eq!((udp.source_port, udp.destination_port), (CLIENT_PORT, SERVER_PORT));
-    Message::parse(payload).unwrap()
-}
-
 fn answer(host: &mut Host, asked: &Message, kind: MessageType) {
-    let mut message = asked.clone();
-    message.kind = kind;
-    message.your_address = US;
-    message.options.server_identifier = Some(THEM);
-    message.options.lease_time = Some(3600);
-    message.options.prefix_len = Some(24);
-    message.options.routers = vec![THEM];
-    message.options.dns_servers = vec![THEM];
-    message.options.mtu = Some(1400);
-    let ip = ipv4::Header { destination: Ipv4Addr::BROADCAST, ..header(Protocol::UDP) };
-    let packet = datagram(&ip, (SERVER_PORT, CLIENT_PORT), &message.to_bytes());
-    host.arrives(&frame_to(EthernetAddress::BROADCAST, EtherType::IPV4, &packet));
+    host.arrives(&dhcp::answer(asked, kind));
 }
 
 /// DISCOVER, OFFER, REQUEST, ACK.
 fn given(host: &mut Host) {
-    let discover = parse_broadcast(&host.sends_one());
+    let discover = dhcp::asked(&host.sends_one());
     assert_eq!(discover.kind, MessageType::DISCOVER);
     answer(host, &discover, MessageType::OFFER);
-    let request = parse_broadcast(&host.sends_one());
+    let request = dhcp::asked(&host.sends_one());
     assert_eq!(request.kind, MessageType::REQUEST);
     answer(host, &request, MessageType::ACK);
 }
@@ -86,7 +64,7 @@ fn an_interface_gets_its_address_route_and_name_server() {
     let lease = change.lease.unwrap();
     assert_eq!((lease.address, lease.prefix_len, lease.mtu), (US, 24, Some(1400)));
     assert_eq!(host.stack.addresses(host.interface).next(), Some((IpAddr::V4(US), 24)));
-    assert_eq!(host.stack.dns_servers(), [v4(THEM, 53)]);
+    assert_eq!(host.stack.dns_servers(), [v4(OTHER, 53)]);
     // Through the router to somebody far away.
     let id = host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     host.stack.udp_send_to(host.now, id, b"x", v4(FAR, 7)).unwrap();
@@ -129,7 +107,7 @@ fn an_address_that_somebody_has_is_declined() {
         given(&mut host);
         assert!(!passes(&mut host, 2).is_empty());
         host.arrives(&shows);
-        let decline = parse_broadcast(&host.sends_one());
+        let decline = dhcp::asked(&host.sends_one());
         assert_eq!(decline.kind, MessageType::DECLINE);
         assert_eq!(decline.options.requested_address, Some(US));
         assert!(passes(&mut host, 9).is_empty(), "RFC 2131 3.1 (5): ten seconds");
@@ -151,7 +129,7 @@ fn an_address_that_somebody_goes_on_claiming_is_declined() {
     assert!(host.stack.is_local(US.into()));
     host.later_millis(1000);
     host.arrives(&claim);
-    let decline = parse_broadcast(&host.sends_one());
+    let decline = dhcp::asked(&host.sends_one());
     assert_eq!(decline.kind, MessageType::DECLINE);
     assert_eq!(decline.options.requested_address, Some(US));
     assert!(!host.stack.is_local(US.into()));
@@ -230,28 +208,9 @@ fn name_servers_of_ipv6_are_learnt_from_routers_and_servers() {
     let at = |ip: Ipv6Addr| SocketAddr::new(ip.into(), 53);
     assert_eq!(host.stack.dns_servers(), [at(advertised)]);
     let asked = passes(&mut host, 3);
-    let asks = |frame: &&Vec<u8>| frame.len() > 62 && frame[14 + 6] == Protocol::UDP.0;
-    let frame = asked.iter().find(asks).expect("an information-request");
-    let (ip, payload) = ipv6::Header::parse(&frame[14..]).unwrap();
-    assert_eq!(ip.destination, "ff02::1:2".parse::<Ipv6Addr>().unwrap());
-    let (_, request) = udp::Header::parse(payload).unwrap();
-    let request = dhcpv6::Message::parse(request).unwrap();
-    assert_eq!(request.kind, dhcpv6::MessageType::INFORMATION_REQUEST);
+    let asked = asked.iter().find_map(|frame| dhcp::asked_v6(frame));
     let told: Ipv6Addr = "fd77::5353".parse().unwrap();
-    let reply = dhcpv6::Message {
-        kind: dhcpv6::MessageType::REPLY,
-        transaction: request.transaction,
-        client_identifier: request.client_identifier,
-        server_identifier: vec![0, 3, 0, 1, 2, 0, 0, 0, 0, 1],
-        dns_servers: vec![told],
-        ..dhcpv6::Message::default()
-    };
-    let reply = v6::datagram(
-        &ipv6::Header { source: router, destination: ip.source, ..v6::header(Protocol::UDP) },
-        (547, 546),
-        &reply.to_bytes(),
-    );
-    host.arrives(&frame_to(OUR_HARDWARE, EtherType::IPV6, &reply));
+    host.arrives(&dhcp::answer_v6(router, asked.expect("an information-request"), told));
     host.sends();
     assert_eq!(host.stack.dns_servers(), [at(advertised), at(told)]);
     passes(&mut host, 61);

@@ -2,19 +2,18 @@
 
 mod host;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use estab_stack::Config;
 use host::shards::Shards;
 use host::*;
 use wire::arp::Operation;
-use wire::dhcpv4::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
-use wire::ethernet::{EtherType, EthernetAddress};
+use wire::dhcpv4::{CLIENT_PORT, Message, MessageType};
+use wire::dhcpv6;
+use wire::ethernet::EthernetAddress;
 use wire::frame::Medium;
-use wire::ip::Protocol;
 use wire::ndp::{NdpOption, RouterAdvertisement};
 use wire::time::Duration;
-use wire::{dhcpv6, ipv4, ipv6, udp};
 
 const COUNT: u16 = 4;
 
@@ -41,17 +40,7 @@ fn asks(ours: &mut Shards) -> (usize, Message) {
 }
 
 fn answer(ours: &mut Shards, queue: usize, asked: &Message, kind: MessageType) {
-    let mut message = asked.clone();
-    message.kind = kind;
-    message.your_address = US;
-    message.options.server_identifier = Some(THEM);
-    message.options.lease_time = Some(3600);
-    message.options.prefix_len = Some(24);
-    message.options.routers = vec![THEM];
-    message.options.dns_servers = vec![OTHER];
-    let ip = ipv4::Header { destination: Ipv4Addr::BROADCAST, ..header(Protocol::UDP) };
-    let packet = datagram(&ip, (SERVER_PORT, CLIENT_PORT), &message.to_bytes());
-    ours.arrives(queue, &frame_to(EthernetAddress::BROADCAST, EtherType::IPV4, &packet));
+    ours.arrives(queue, &dhcp::answer(asked, kind));
 }
 
 /// The whole exchange, whatever queues the answers come from; which shard asked.
@@ -190,35 +179,14 @@ fn all_shards_know_the_name_servers_of_ipv6() {
     let option = [NdpOption::SourceLinkLayer(THEIR_HARDWARE)];
     ours.arrives(1, &v6::ndp_frame((router::ROUTER, v6::ALL_NODES), header, &option));
     let frames = passes(&mut ours, 1);
-    let asked: Vec<_> = frames.iter().filter_map(|frame| information_request(frame)).collect();
+    let asked: Vec<_> = frames.iter().filter_map(|frame| dhcp::asked_v6(frame)).collect();
     let same = |other: &(Ipv6Addr, dhcpv6::Message)| other.1.transaction == asked[0].1.transaction;
     assert!(asked.iter().all(same), "one shard asks");
-    let (from, asked) = asked.first().expect("an information-request").clone();
+    let asked = asked.first().expect("an information-request").clone();
     let told = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53);
-    let reply = dhcpv6::Message {
-        kind: dhcpv6::MessageType::REPLY,
-        requested: Vec::new(),
-        dns_servers: vec![told],
-        server_identifier: vec![0, 3, 0, 1, 2, 0, 0, 0, 0, 1],
-        ..asked
-    };
-    let source = router::ROUTER;
-    let ip = ipv6::Header { source, destination: from, ..v6::header(Protocol::UDP) };
-    let packet = v6::datagram(&ip, (dhcpv6::SERVER_PORT, dhcpv6::CLIENT_PORT), &reply.to_bytes());
-    ours.arrives(2, &frame(EtherType::IPV6, &packet));
+    ours.arrives(2, &dhcp::answer_v6(router::ROUTER, asked, told));
     ours.sends();
     for stack in &ours.stacks {
         assert_eq!(stack.dns_servers(), [v6::at(told, 53)]);
     }
-}
-
-/// Who asks a DHCP server of IPv6, and what.
-fn information_request(frame: &[u8]) -> Option<(Ipv6Addr, dhcpv6::Message)> {
-    let (ip, payload) = ipv6::Header::parse(parse_frame(frame).1).ok()?;
-    if ip.next_header != Protocol::UDP {
-        return None;
-    }
-    let (source, destination) = (IpAddr::V6(ip.source), IpAddr::V6(ip.destination));
-    assert!(udp::is_checksum_valid(source, destination, payload));
-    Some((ip.source, dhcpv6::Message::parse(&payload[udp::HEADER_LEN..]).ok()?))
 }

@@ -68,6 +68,21 @@ fn an_echo_request_to_all_nodes_is_answered_from_our_address() {
     let (ip, icmp, _) = parse_icmp(&bytes);
     assert_eq!((ip.source, ip.destination), (US, THEM));
     assert!(matches!(icmp, Header::EchoReply { .. }));
+    // RFC 4443 4.2: from an address of the interface that it came by, whoever asks.
+    let capabilities = wire::frame::Capabilities {
+        medium: wire::frame::Medium::Ip,
+        mtu: 1500,
+        checksum: false,
+        segmentation: false,
+    };
+    let second = host.stack.add_interface(capabilities);
+    let there = Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2);
+    host.stack.add_address(second, there.into(), 64).unwrap();
+    host.interface = second;
+    host.arrives(&echo(&ipv6::Header { destination: ALL_NODES, ..asked() }, b"and there?"));
+    let bytes = host.sends_one();
+    let (ip, _, _) = parse_icmp(&bytes);
+    assert_eq!((ip.source, ip.destination), (there, THEM));
 }
 
 #[test]

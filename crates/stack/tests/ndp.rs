@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 use estab_stack::reason::{Dropped, Sent};
 use estab_stack::{Config, Error, SocketId, UdpId};
 use host::v6::*;
-use host::{Host, OUR_HARDWARE, THEIR_HARDWARE, frame};
+use host::{Host, OUR_HARDWARE, THEIR_HARDWARE, frame, router};
 use proptest::prelude::*;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::icmpv6;
@@ -91,6 +91,40 @@ fn a_question_for_us_is_answered() {
     let id = socket(&mut host);
     say(&mut host, id, THEM, b"at once");
     delivers(&mut host, b"at once", THEIR_HARDWARE);
+}
+
+/// RFC 4861 7.1.1, 7.1.2 and 4.6: options of other messages are passed over, and the message is taken.
+#[test]
+fn options_of_other_messages_are_passed_over() {
+    let mut host = ready_tap(Config::default());
+    host.stack.autoconfigure(host.interface).unwrap();
+    router::passes(&mut host, 3000);
+    let before = (router::addresses(&host), host.stack.dns_servers());
+    let stray = [
+        NdpOption::Prefix(router::prefix(7200, 7200)),
+        NdpOption::Mtu(1280),
+        NdpOption::RecursiveDns { lifetime: 60, servers: &[US.octets()] },
+        NdpOption::RedirectedHeader(&[0; 6]),
+    ];
+    let own = [NdpOption::SourceLinkLayer(THEIR_HARDWARE)];
+    host.arrives(&question(THEM, &[&stray[..], &own].concat()));
+    let said = parse_ndp(&host.sends_one());
+    assert!(matches!(said.header, Header::NeighborAdvertisement { target: US, .. }));
+    let id = socket(&mut host);
+    say(&mut host, id, THEM, &[7; 1452]);
+    assert_eq!(host.sends_one().len(), 14 + 1500, "whole, and not in pieces");
+    let header = Header::NeighborAdvertisement {
+        target: THEM,
+        is_router: false,
+        is_solicited: true,
+        is_override: true,
+    };
+    let own = [NdpOption::TargetLinkLayer(MOVED)];
+    host.arrives(&ndp_frame((THEM, US), header, &[&stray[..], &own].concat()));
+    say(&mut host, id, THEM, b"moved");
+    delivers(&mut host, b"moved", MOVED);
+    router::passes(&mut host, 3000);
+    assert_eq!((router::addresses(&host), host.stack.dns_servers()), before);
 }
 
 /// RFC 4861 7.2.4: "If the source of the solicitation is the unspecified address, the node MUST set

@@ -18,6 +18,7 @@ use wire::{icmpv4, icmpv6, ipv4, ipv6};
 for_both_families! {
     a_narrow_way_is_found_and_what_was_lost_goes_again,
     a_message_for_each_segment_has_each_sent_again_once,
+    connections_that_are_there_know_the_way_when_they_send,
     later_connections_know_the_way_until_it_is_forgotten,
     what_is_not_in_flight_is_not_believed,
 }
@@ -99,6 +100,20 @@ fn a_narrow_way_is_found_and_what_was_lost_goes_again(family: Family) {
     let headers = if family == Family::V4 { 40 } else { 60 };
     let info = pair.a.stack.info(client).unwrap();
     assert_eq!(info.snd_mss, 1300 - headers - 12);
+}
+
+/// RFC 1191 6.2: all packetization layers on the way hear of it, "no later than when" they next send.
+fn connections_that_are_there_know_the_way_when_they_send(family: Family) {
+    let mut pair = Pair::over(family, plain());
+    let (first, _) = pair.connected();
+    let second = pair.connect(80);
+    pair.settle();
+    pair.a.stack.write(pair.now, first, &[7; 5000]).unwrap();
+    assert!(over_a_narrow_way(&mut pair, 1300) > 0);
+    pair.a.stack.write(pair.now, second, &[7; 5000]).unwrap();
+    assert_eq!(over_a_narrow_way(&mut pair, 1300), 0, "a segment was too long");
+    let mss = [first, second].map(|id| pair.a.stack.info(id).unwrap().snd_mss);
+    assert_eq!(mss[0], mss[1]);
 }
 
 /// RFC 1191 6.4, RFC 8201 5.4: "One MUST not retransmit in response to every Datagram Too Big message". A router

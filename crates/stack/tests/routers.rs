@@ -280,6 +280,12 @@ fn a_router_that_became_a_host_is_none() {
     };
     host.arrives(&says(true));
     assert_eq!(send(&mut host), Ok(1));
+    // 7.2.3: what it asks says nothing of that, and is answered.
+    let target = global(&host).unwrap();
+    let header = Header::NeighborSolicitation { target };
+    let option = NdpOption::SourceLinkLayer(THEIR_HARDWARE);
+    host.arrives(&ndp_frame((ROUTER, wire::ipv6::solicited_node(target)), header, &[option]));
+    assert_eq!(send(&mut host), Ok(1));
     host.arrives(&says(false));
     assert_eq!(send(&mut host), Err(Error::NetworkUnreachable));
 }

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use estab_wire::ethernet::{EtherType, EthernetAddress};
 use estab_wire::ip::Protocol;
-use estab_wire::{checksum, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
+use estab_wire::{arp, checksum, icmpv4, icmpv6, ipv4, ipv6, tcp, udp};
 use etherparse::{
-    Icmpv4Header, Icmpv4Slice, Icmpv6Header, Icmpv6Type, IpDscp, IpEcn, IpFragOffset, IpNumber,
-    Ipv4Header, Ipv4HeaderSlice, Ipv4Options, Ipv6Extensions, Ipv6FlowLabel, Ipv6FragmentHeader,
-    Ipv6Header, TcpHeader, TcpHeaderSlice, TcpOptionElement, UdpHeader,
+    ArpEthIpv4Packet, ArpOperation, Icmpv4Header, Icmpv4Slice, Icmpv6Header, Icmpv6Type, IpDscp,
+    IpEcn, IpFragOffset, IpNumber, Ipv4Header, Ipv4HeaderSlice, Ipv4Options, Ipv6Extensions,
+    Ipv6FlowLabel, Ipv6FragmentHeader, Ipv6Header, TcpHeader, TcpHeaderSlice, TcpOptionElement,
+    UdpHeader,
 };
 use proptest::prelude::*;
 
@@ -265,6 +267,46 @@ proptest! {
         for option in again {
             prop_assert!(options.contains(&option), "{:?} was not there", option);
         }
+    }
+
+    #[test]
+    fn udp_fields_agree(ports in any::<(u16, u16)>(), payload in prop::collection::vec(any::<u8>(), 0..100)) {
+        let theirs =
+            UdpHeader::without_ipv4_checksum(ports.0, ports.1, payload.len()).unwrap();
+        let datagram = [&theirs.to_bytes()[..], &payload].concat();
+        let (ours, rest) = udp::Header::parse(&datagram).unwrap();
+        prop_assert_eq!((ours.source_port, ours.destination_port), ports);
+        prop_assert_eq!(rest, &payload);
+        let mut emitted = [0; udp::HEADER_LEN];
+        ours.emit(&mut emitted);
+        prop_assert_eq!(&emitted, &theirs.to_bytes());
+    }
+
+    #[test]
+    fn arp_fields_agree(
+        hardware in any::<([u8; 6], [u8; 6])>(),
+        addresses in any::<([u8; 4], [u8; 4])>(),
+        operation in any::<u16>(),
+    ) {
+        let theirs = ArpEthIpv4Packet {
+            operation: ArpOperation(operation),
+            sender_mac: hardware.0,
+            sender_ipv4: addresses.0,
+            target_mac: hardware.1,
+            target_ipv4: addresses.1,
+        };
+        let ours = arp::Packet {
+            operation: arp::Operation(operation),
+            sender_hardware: EthernetAddress(hardware.0),
+            sender_protocol: addresses.0.into(),
+            target_hardware: EthernetAddress(hardware.1),
+            target_protocol: addresses.1.into(),
+        };
+        let mut emitted = [0; arp::PACKET_LEN];
+        ours.emit(&mut emitted);
+        prop_assert_eq!(&emitted, &theirs.to_bytes());
+        prop_assert_eq!(arp::Packet::parse(&theirs.to_bytes()), Ok(ours));
+        prop_assert_eq!(EtherType::ARP.0, etherparse::EtherType::ARP.0);
     }
 
     #[test]

@@ -325,6 +325,25 @@ mod tests {
         assert_eq!(talk.due(), None);
     }
 
+    /// RFC 9776 8.11, RFC 9777 9.11: a change is told again within a second, at any moment of it; older
+    /// queriers hear it within ten.
+    #[test]
+    fn a_change_is_told_again_within_its_interval() {
+        for (version, most) in [(3, 1_000), (2, 10_000)] {
+            let (mut talk, mut rng) = talk();
+            talk.hear_version(at(1), version, Duration::from_secs(10));
+            let mut waits = Vec::new();
+            for _ in 0..200 {
+                talk.change(at(1), GROUP, Difference::Mode, LIMIT);
+                talk.take_due(at(1), &mut rng);
+                waits.push(talk.due().unwrap().since(at(1)).as_millis());
+            }
+            waits.sort_unstable();
+            assert!(waits[0] < most / 10 && waits[199] > most / 10 * 9, "{waits:?}");
+            assert!(waits[199] <= most, "{waits:?}");
+        }
+    }
+
     /// However often a program changes its mind, what is to be told of it is bounded.
     #[test]
     fn many_changed_sources_become_the_whole_filter() {

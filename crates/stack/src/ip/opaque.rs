@@ -42,17 +42,30 @@ pub(super) fn is_reserved(identifier: u64) -> bool {
 mod tests {
     use super::*;
 
+    const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 2];
+
     #[test]
     fn an_opaque_identifier_is_stable_and_says_nothing_elsewhere() {
         let make = |prefix: &str, interface, retries| {
             let prefix = prefix.parse().unwrap();
-            opaque_address(&[7; 16], InterfaceId(interface), [2, 0, 0, 0, 0, 2], prefix, retries)
+            opaque_address(&[7; 16], InterfaceId(interface), HARDWARE, prefix, retries)
         };
         let one = make("fd77::", 1, 0);
         assert_eq!(one, make("fd77::", 1, 0));
         assert_eq!(one.segments()[..4], [0xfd77, 0, 0, 0]);
         let identifier = |address: Ipv6Addr| address.to_bits() as u64;
-        let others = [make("fd78::", 1, 0), make("fd77::", 2, 0), make("fd77::", 1, 1)];
+        let of = |secret: u8, hardware| {
+            let prefix = "fd77::".parse().unwrap();
+            opaque_address(&[secret; 16], InterfaceId(1), hardware, prefix, 0)
+        };
+        let others = [
+            make("fd78::", 1, 0),
+            make("fd77::", 2, 0),
+            make("fd77::", 1, 1),
+            of(8, HARDWARE),
+            of(7, [2, 0, 0, 0, 0, 3]),
+        ];
+        assert_eq!(of(7, HARDWARE), one);
         assert!(others.iter().all(|other| identifier(*other) != identifier(one)));
     }
 

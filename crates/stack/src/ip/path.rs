@@ -105,6 +105,8 @@ impl Interfaces {
         let current = self.route(None, destination).map(|route| route.hop.mtu);
         if current.is_ok_and(|current| mtu < current) {
             self.paths.lower(shared, destination, mtu);
+            // RFC 1191 6.2: everybody on the way is to know, when he sends at the latest.
+            self.changed();
         }
     }
 

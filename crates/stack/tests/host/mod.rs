@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the helpers")]
 
+pub(crate) mod dhcp;
 pub(crate) mod router;
 pub(crate) mod shards;
 pub(crate) mod v6;

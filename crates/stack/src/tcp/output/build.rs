@@ -194,7 +194,12 @@ impl Connection {
             // Without a route the old one serves until timers give up: addresses come back.
             if let Ok(route) = interfaces.route(Some(source), remote) {
                 let mtu = route.hop.mtu.min(self.route.mtu);
+                let is_narrower = mtu < self.route.mtu;
                 self.route = Hop { mtu, ..route.hop };
+                // Who searches himself knows it better.
+                if is_narrower && self.syn_acknowledged() && search_of(&mut self.seldom).is_none() {
+                    self.lower_path_mtu(shared.now.after(shared.config.mtu_probe_interval), mtu);
+                }
             }
         }
     }
