@@ -1,4 +1,7 @@
-/* What programs rely on, one case for each: `cases NAME`. Each behaves alike on the kernel's sockets. */
+/*
+ * What programs rely on, one case for each: `cases NAME`. Each but the last, which a filter is to refuse,
+ * behaves alike on the kernel's sockets.
+ */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -562,6 +565,34 @@ static void refused(void) {
     CHECK(get(way[0], SOL_SOCKET, SO_DOMAIN) == AF_UNIX);
 }
 
+#ifdef __x86_64__
+/* A call by the table of 32-bit programs. */
+static long of_32_bits(long number, long one, long two, long three) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(one), "c"(two), "d"(three) : "memory", "r8", "r9", "r10", "r11");
+    return result;
+}
+#endif
+
+/* The ways to a socket that no filter of these calls sees: rings, and calls of other architectures. */
+static void past_the_filter(void) {
+    char parameters[128] = {0};
+    FAILS(syscall(425, 4, parameters), ENOSYS); /* io_uring_setup */
+#ifdef __x86_64__
+    FAILS(syscall(0x40000000 | 41, AF_INET, SOCK_STREAM, 0), ENOSYS); /* socket of x32 */
+    if (fork() == 0) {
+        /* A kernel without 32-bit programs ends this one here. */
+        CHECK(of_32_bits(359, AF_INET, SOCK_STREAM, 0) == -ENOSYS); /* socket */
+        CHECK(of_32_bits(102, 1, 0, 0) == -ENOSYS);                 /* socketcall */
+        CHECK(of_32_bits(20, 0, 0, 0) == getpid());                 /* getpid */
+        _exit(0);
+    }
+    int status;
+    wait(&status);
+    CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+#endif
+}
+
 #define CASE(name) {#name, name}
 static const struct {
     const char *name;
@@ -572,7 +603,8 @@ static const struct {
              CASE(options),     CASE(timeouts),        CASE(udp),
              CASE(reuseport),   CASE(interrupted),     CASE(storm),
              CASE(descriptors_run_out),                CASE(fork_storm),
-             CASE(nobody_reads), CASE(passed_on),      CASE(refused)};
+             CASE(nobody_reads), CASE(passed_on),      CASE(refused),
+             CASE(past_the_filter)};
 
 int main(int argc, char **argv) {
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
