@@ -35,6 +35,7 @@ fn main() -> io::Result<()> {
     who_has_a_socket(&stack, &programs)?;
     a_killed_program_says_fin(&stack, &programs)?;
     what_is_written_arrives_after_the_end(&stack)?;
+    what_nobody_reads_is_given_up(&stack)?;
     cases(&stack, &programs)?;
     exact_options(&stack, &programs)?;
     stack.stop();
@@ -242,6 +243,25 @@ fn what_is_written_arrives_after_the_end(stack: &Stack) -> io::Result<()> {
     assert_eq!(server.join().expect("no panic")?, 5_000_000);
     assert!(summary.delivered);
     println!("ok: what is written arrives after the program's end");
+    Ok(())
+}
+
+/// What a server does not read is kept for no longer than it may take.
+fn what_nobody_reads_is_given_up(stack: &Stack) -> io::Result<()> {
+    let listener = TcpListener::bind((KERNEL, 8082))?;
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096)?;
+    let mut command = Command::new("bash");
+    command.args(["-c", "head -c 150000 /dev/zero >/dev/tcp/10.77.0.1/8082"]);
+    let drain = Duration::from_millis(300);
+    let mut running = start(stack, command, Options { drain, ..Options::default() })?;
+    let (stream, _) = listener.accept()?;
+    // Buffers on the way take it, and it ends.
+    assert!(running.wait_for_program().success());
+    let begin = Instant::now();
+    assert!(!running.wait().1.delivered);
+    assert!(begin.elapsed() < PATIENCE / 2, "it is given up");
+    drop(stream);
+    println!("ok: what nobody reads is given up");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod network;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -111,14 +112,19 @@ fn a_run_inside_of_a_run_is_refused() {
 #[test]
 fn the_world_of_a_program() {
     let own = Command::new("id").output().unwrap();
+    // That of the supervisor is raised, and not the program's.
+    let limit = Command::new("sh").args(["-c", "ulimit -n"]).output().unwrap();
     let script = "id; echo $$; readlink /proc/self | grep -c '^[0-9]'; cat /etc/resolv.conf
-        grep -c : /proc/net/dev; grep NoNewPrivs /proc/self/status";
+        grep -c : /proc/net/dev; grep NoNewPrivs /proc/self/status; ulimit -n";
     let output = run(&[], script);
-    let expected =
-        format!("{}2\n1\nnameserver 10.77.0.1\nINTERFACES\nNoNewPrivs:\t1\n", stdout(&own));
-    let interfaces = stdout(&output).lines().rev().nth(1).unwrap_or_default();
-    // The loopback, and perhaps a dummy.
-    assert!(["1", "2"].contains(&interfaces), "{}", stdout(&output));
+    let expected = format!(
+        "{}2\n1\nnameserver 10.77.0.1\nINTERFACES\nNoNewPrivs:\t1\n{}",
+        stdout(&own),
+        stdout(&limit)
+    );
+    let interfaces = stdout(&output).lines().rev().nth(2).unwrap_or_default();
+    // The loopback, and a dummy or a pair.
+    assert!(["1", "2", "3"].contains(&interfaces), "{}", stdout(&output));
     assert_eq!(
         stdout(&output).replace(&format!("\n{interfaces}\nNo"), "\nINTERFACES\nNo"),
         expected
@@ -233,6 +239,8 @@ fn nothing_outlives_a_run_of_which_any_part_is_killed() {
         let mut child = start(&[], &format!("setsid sleep {marker} & sleep {marker}"));
         // The front and three of its processes name it, and so do the shell and the two sleepers.
         wait_until("all run", || processes_with(&marker) == 7);
+        let namespaces = namespaces_of(process_of("__run-init", &marker));
+        assert!(namespaces.len() >= 3, "{namespaces:?}"); // The administrator needs none of users.
         let victim = match part {
             "" => Pid::from_child(&child),
             part => process_of(part, &marker),
@@ -240,6 +248,10 @@ fn nothing_outlives_a_run_of_which_any_part_is_killed() {
         kill_process(victim, Signal::KILL).unwrap();
         child.wait().unwrap();
         wait_until(&format!("all are gone after {part:?}"), || processes_with(&marker) == 0);
+        let is_there = |(id, _)| {
+            Pid::from_raw(id).is_some_and(|id| !namespaces_of(id).is_disjoint(&namespaces))
+        };
+        wait_until("no namespace is left", || !processes().any(is_there));
     }
 }
 
@@ -402,6 +414,17 @@ fn processes_with(marker: &str) -> usize {
 /// How many of them were started as `name`.
 fn processes_named(name: &str, marker: &str) -> usize {
     processes().filter(|(_, line)| line.starts_with(name) && line.contains(marker)).count()
+}
+
+/// The namespaces of a process that are not this one's.
+fn namespaces_of(process: Pid) -> HashSet<PathBuf> {
+    let of = |process: &str, kind| std::fs::read_link(format!("/proc/{process}/ns/{kind}"));
+    let id = process.as_raw_nonzero().to_string();
+    let names = ["net", "user", "pid", "mnt"].into_iter().filter_map(|kind| {
+        let theirs = of(&id, kind).ok()?;
+        (theirs != of("self", kind).unwrap()).then_some(theirs)
+    });
+    names.collect()
 }
 
 fn process_of(role: &str, marker: &str) -> Pid {

@@ -26,6 +26,7 @@ fn programs() -> &'static str {
             ("tests/run", "give"),
             ("tests/run", "echo-datagrams"),
             ("tests/run", "keep-port"),
+            ("tests/run", "addresses"),
         ] {
             let mut compiler = Command::new("cc");
             compiler.arg(format!("{here}/{place}/{name}.c")).arg("-o").arg(directory.join(name));
@@ -320,6 +321,26 @@ fn a_lab_serves_two_programs_with_one_stack() {
     assert!(shown.contains("Hello from client from 10.77.0.2"), "{shown}");
     assert!(shown.contains("Hello from server"), "{shown}");
     assert!(stderr(&output).contains("from the accept queue"), "{}", stderr(&output));
+}
+
+/// What a program is told of its interfaces is the stack's, and not the kernel's on the other side.
+#[test]
+fn a_program_sees_the_addresses_of_the_stack() {
+    let seen = "127.0.0.1 of 255.0.0.0\n10.77.0.2 of 255.255.255.0\n";
+    assert_eq!(stdout(&run(&[], "./addresses")), seen);
+    let output = Command::new(ESTAB)
+        .args(["lab", "--cidr", "10.99.0.1/16", "--", "sh", "-c", "\"$ESTAB\" run -- ./addresses"])
+        .env("ESTAB", ESTAB)
+        .current_dir(programs())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(
+        stdout(&output),
+        seen.replace("10.77", "10.99").replace("255.255.255.0", "255.255.0.0"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 /// A port that a program of another run has is refused when it is asked for.

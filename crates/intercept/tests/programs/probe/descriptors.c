@@ -207,3 +207,16 @@ CHECK("descriptor: threads share them") {
     note("%s", is(bind_to(WEXITSTATUS(status), 0)));
     note("%s", happens(ends.server));
 }
+CHECK("descriptor: of a process that nobody may look into") {
+    must(prctl(PR_SET_DUMPABLE, 0));
+    struct ends ends = connected();
+    struct sockaddr_in from;
+    note("%s", is(getpeername(ends.server, (struct sockaddr *)&from, &(socklen_t){sizeof from})));
+    note("%s", inet_ntoa(from.sin_addr));
+    note("%s", is(send(ends.client, "x", 1, 0)));
+    char byte;
+    note("%s", is(recv(ends.server, &byte, 1, 0)));
+    close_with_reset(ends.client);
+    settle();
+    note("%s", is(recv(ends.server, &byte, 1, 0)));
+}
