@@ -30,8 +30,9 @@ static void connect_here(int port) { must(connect_to(tcp(), port)); }
 
 CHECK("signal: interrupts accept") {
     count_signal(SIGALRM, 0);
-    alarm_after(100);
-    note("%s", accepts(listening(1)));
+    int listener = listening(1);
+    alarm_after(200);
+    note("%s", accepts(listener));
     note("signals %d", (int)signals);
 }
 CHECK("signal: accept goes on") {
@@ -65,8 +66,9 @@ CHECK("signal: connect goes on") {
 }
 CHECK("signal: interrupts read") {
     count_signal(SIGALRM, 0);
-    alarm_after(100);
-    note("%s", is(read(connected().client, &byte, 1)));
+    int client = connected().client;
+    alarm_after(200);
+    note("%s", is(read(client, &byte, 1)));
 }
 CHECK("signal: read goes on") {
     count_signal(SIGALRM, SA_RESTART);

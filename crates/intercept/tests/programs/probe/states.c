@@ -44,9 +44,10 @@ CHECK("fresh: write raises SIGPIPE") {
 }
 CHECK("fresh: read") {
     char byte;
-    alarm_after(500);
+    int socket = tcp();
     count_signal(SIGALRM, 0);
-    note("%s", is(read(tcp(), &byte, 1)));
+    alarm_after(500);
+    note("%s", is(read(socket, &byte, 1)));
 }
 CHECK("fresh: name") {
     struct sockaddr_in address;
