@@ -90,6 +90,16 @@ impl Stack {
         self.try_each(of_link).unwrap_or_default().into_iter().next().unwrap_or_default()
     }
 
+    /// Puts the addresses of a host in the order in which to try them: those that cannot be reached last, then as
+    /// [`Config::address_policy`](crate::Config) and the stack's own addresses say (RFC 6724 6). After the end they
+    /// stay as they are.
+    pub fn sort_destinations(&self, addresses: &mut [IpAddr]) {
+        // The shards are alike.
+        if let Some(shard) = self.all().next() {
+            let _ = shard.call(|engine, _| engine.stack.sort_destinations(addresses));
+        }
+    }
+
     /// What became of addresses by itself since this was asked last: made, found taken, claimed by
     /// somebody else, grown old. Of more than 64 the oldest are lost; empty after the end.
     #[must_use]

@@ -211,9 +211,9 @@ pub use recording::Recording;
 pub use stack::tcp::congestion;
 pub use stack::{
     AddressChange, AddressFate, BufferRange, Config, Counters, DEFAULT_TTL, DhcpLease, Echo,
-    EcnMode, KeepAlive, MtuDiscovery, MtuProbing, NewFlow, OtherProtocols, PendingSyn, Refusal,
-    RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent, UdpOptions, UdpReceived,
-    UdpTransmit, Unreachable,
+    EcnMode, KeepAlive, MtuDiscovery, MtuProbing, NewFlow, OtherProtocols, PendingSyn, PolicyRow,
+    PolicyTable, Refusal, RtoLimits, SocketEntry, State, TcpInfo, TcpOptions, TraceEvent,
+    UdpOptions, UdpReceived, UdpTransmit, Unreachable,
 };
 pub use traceroute::{Hop, HopAnswer, ProbeKind, TraceEnd, TraceOptions};
 

@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 use wire::time::Duration;
 
 use crate::error::Error;
+use crate::ip::PolicyTable;
 use crate::packets::{Echo, OtherProtocols};
 use crate::tcp::MtuProbing;
 use crate::tcp::congestion::{Controller, Cubic};
@@ -107,6 +108,8 @@ pub struct Config {
     /// Make a temporary address beside the stable one of each prefix that routers advertise, and begin
     /// conversations from it (RFC 8981). Off, as Linux's `use_tempaddr`: who serves wants to be known.
     pub temporary_addresses: bool,
+    /// Which addresses go together, and which destinations come first (RFC 6724 2.1). The RFC's own table.
+    pub address_policy: PolicyTable,
     /// How long a temporary address is used for something new, at most, less up to two fifths of that. A
     /// day (RFC 8981 3.8, TEMP_PREFERRED_LIFETIME).
     pub temporary_preferred: Duration,
@@ -223,6 +226,7 @@ impl Default for Config {
             give_up_addresses: false,
             stable_secret: None,
             temporary_addresses: false,
+            address_policy: PolicyTable::default(),
             temporary_preferred: Duration::from_secs(24 * 3600),
             temporary_valid: Duration::from_secs(48 * 3600),
             reassembly_memory: 4 << 20,

@@ -86,6 +86,7 @@ impl Stack {
             in_transit: FrameBuf::default(),
         };
         stack.seed_autoconf(&mut rng);
+        stack.interfaces.policy = stack.shared.config.address_policy.clone();
         stack
     }
 
@@ -229,6 +230,7 @@ impl Stack {
 
     /// Changes limits and defaults. What exists keeps what it began with; secrets stay.
     pub fn set_config(&mut self, config: Config) {
+        self.interfaces.policy = config.address_policy.clone();
         self.shared.config = config;
     }
 

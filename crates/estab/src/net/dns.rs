@@ -27,7 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connects to `address`, a name or a literal address with a port (`"example.org:443"`), asking the name
 /// servers that the stack was told of ([`Stack::dns_servers`]) over the stack's own sockets.
 ///
-/// The addresses of both families are tried as Happy Eyeballs does (RFC 8305): IPv6 first, the next one
+/// The addresses of both families are tried as Happy Eyeballs does (RFC 8305): the best first
+/// ([`Stack::sort_destinations`]), the other family's next, each
 /// after a quarter of a second or at once when one fails, and the first that answers wins. Who connects
 /// often, or knows its name servers, keeps a [`Resolver`], which remembers answers.
 ///
@@ -70,7 +71,7 @@ impl Resolver {
         Ok(Self { stack: stack.clone(), inner })
     }
 
-    /// The addresses of `name`, those of IPv6 first.
+    /// The addresses of `name`, in the order in which to try them ([`Stack::sort_destinations`]).
     ///
     /// # Errors
     /// `NotFound` when it has none; what the network says where no server answers.
@@ -79,7 +80,11 @@ impl Resolver {
         let v4 = self.lookup_one(name, RecordType::A).await;
         match (v6, v4) {
             (Err(error), Err(_)) => Err(error),
-            (v6, v4) => Ok([v6.unwrap_or_default(), v4.unwrap_or_default()].concat()),
+            (v6, v4) => {
+                let mut all = [v6.unwrap_or_default(), v4.unwrap_or_default()].concat();
+                self.stack.sort_destinations(&mut all);
+                Ok(all)
+            }
         }
     }
 
@@ -98,7 +103,8 @@ impl Resolver {
             Box::pin(async move { TcpStream::connect(&stack, remote).await })
         };
         let lookups = [self.boxed(name, RecordType::AAAA), self.boxed(name, RecordType::A)];
-        happy_eyeballs::race(lookups, connect).await
+        let sort = |addresses: &mut [IpAddr]| self.stack.sort_destinations(addresses);
+        happy_eyeballs::race(lookups, sort, connect).await
     }
 
     fn boxed(&self, name: &str, kind: RecordType) -> Lookup {

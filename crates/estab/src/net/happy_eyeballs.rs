@@ -27,29 +27,30 @@ pub(super) type Attempt<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>
 const V6: usize = 0;
 const V4: usize = 1;
 
-/// The first connection to one of the addresses that `lookups` find, of IPv6 and of IPv4. The others are
-/// given up.
+/// The first connection to one of the addresses that `lookups` find, of IPv6 and of IPv4, in the order into which
+/// `sort` puts them (RFC 8305 4). The others are given up.
 pub(super) async fn race<T>(
     lookups: [Lookup; 2],
+    sort: impl Fn(&mut [IpAddr]),
     connect: impl Fn(IpAddr) -> Attempt<T>,
 ) -> io::Result<T> {
     let mut race = Race {
         lookups: lookups.map(Some),
         found: [VecDeque::new(), VecDeque::new()],
-        next: V6,
+        next: None,
         attempts: Vec::new(),
         delay: None,
         failure: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
     };
-    poll_fn(|cx| race.poll(cx, &connect)).await
+    poll_fn(|cx| race.poll(cx, &sort, &connect)).await
 }
 
 struct Race<T> {
     lookups: [Option<Lookup>; 2],
     /// Addresses that were not tried yet.
     found: [VecDeque<IpAddr>; 2],
-    /// The family whose turn it is (RFC 8305 4: they alternate).
-    next: usize,
+    /// The family whose turn it is (RFC 8305 4: they alternate); `None` before the first attempt.
+    next: Option<usize>,
     attempts: Vec<Attempt<T>>,
     /// No further attempt begins before.
     delay: Option<Pin<Box<Sleep>>>,
@@ -61,9 +62,10 @@ impl<T> Race<T> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
+        sort: &impl Fn(&mut [IpAddr]),
         connect: &impl Fn(IpAddr) -> Attempt<T>,
     ) -> Poll<io::Result<T>> {
-        self.poll_lookups(cx);
+        self.poll_lookups(cx, sort);
         loop {
             if let Some(winner) = self.poll_attempts(cx) {
                 return Poll::Ready(Ok(winner));
@@ -73,7 +75,7 @@ impl<T> Race<T> {
             if !waits {
                 self.delay = None;
             }
-            let address = if waits { None } else { self.next_address() };
+            let address = if waits { None } else { self.next_address(sort) };
             if let Some(address) = address {
                 self.attempts.push(connect(address));
                 self.delay = Some(Box::pin(tokio::time::sleep(ATTEMPT_DELAY)));
@@ -89,13 +91,16 @@ impl<T> Race<T> {
         }
     }
 
-    fn poll_lookups(&mut self, cx: &mut Context<'_>) {
+    fn poll_lookups(&mut self, cx: &mut Context<'_>, sort: &impl Fn(&mut [IpAddr])) {
         for family in [V6, V4] {
             let Some(lookup) = &mut self.lookups[family] else { continue };
             let Poll::Ready(answer) = lookup.as_mut().poll(cx) else { continue };
             self.lookups[family] = None;
             match answer {
-                Ok(addresses) => self.found[family].extend(addresses),
+                Ok(mut addresses) => {
+                    sort(&mut addresses);
+                    self.found[family].extend(addresses);
+                }
                 // That one family has no address is no failure of an attempt.
                 Err(error) if self.attempts.is_empty() => self.failure = error,
                 Err(_) => {}
@@ -126,11 +131,21 @@ impl<T> Race<T> {
         None
     }
 
-    fn next_address(&mut self) -> Option<IpAddr> {
-        let family = if self.found[self.next].is_empty() { V6 + V4 - self.next } else { self.next };
+    fn next_address(&mut self, sort: &impl Fn(&mut [IpAddr])) -> Option<IpAddr> {
+        let next = self.next.unwrap_or_else(|| self.first_family(sort));
+        let family = if self.found[next].is_empty() { V6 + V4 - next } else { next };
         let address = self.found[family].pop_front()?;
-        self.next = V6 + V4 - family;
+        self.next = Some(V6 + V4 - family);
         Some(address)
+    }
+
+    /// The family of the best address of all.
+    fn first_family(&self, sort: &impl Fn(&mut [IpAddr])) -> usize {
+        let best = |family: usize| self.found[family].front().copied();
+        let (Some(v6), Some(v4)) = (best(V6), best(V4)) else { return V6 };
+        let mut both = [v6, v4];
+        sort(&mut both);
+        if both[0] == v6 { V6 } else { V4 }
     }
 }
 
@@ -145,6 +160,8 @@ mod tests {
     const SECOND6: &str = "fd77::2";
     const FIRST4: &str = "10.77.0.1";
     const SECOND4: &str = "10.77.0.2";
+    /// What is sorted before all others.
+    const BEST4: &str = "10.77.0.9";
 
     fn finds(millis: u64, addresses: &[&str]) -> Lookup {
         let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
@@ -176,7 +193,10 @@ mod tests {
                 if connects { Ok(address) } else { Err(io::ErrorKind::ConnectionRefused.into()) }
             })
         };
-        let winner = race(lookups, connect).await;
+        let sort = |addresses: &mut [IpAddr]| {
+            addresses.sort_by_key(|address| *address != BEST4.parse::<IpAddr>().unwrap());
+        };
+        let winner = race(lookups, sort, connect).await;
         let log = log.lock().unwrap().clone();
         (winner, log)
     }
@@ -209,6 +229,19 @@ mod tests {
         let order: Vec<_> = log.iter().map(|(_, address)| address.as_str()).collect();
         assert_eq!(order, [FIRST6, FIRST4, SECOND6]);
         assert!(log[2].0 < 20, "{log:?}");
+    }
+
+    /// RFC 8305 4, RFC 6724 6: the best of all begins, and what is better comes first in its family.
+    #[test]
+    fn the_best_address_is_tried_first() {
+        let lookups = [finds(0, &[FIRST6, SECOND6]), finds(0, &[FIRST4, BEST4])];
+        const FAILS: Option<(u64, bool)> = Some((5, false));
+        let table: Table =
+            &[(FIRST6, FAILS), (FIRST4, FAILS), (SECOND6, Some((5, true))), (BEST4, FAILS)];
+        let (winner, log) = paused(run(lookups, table));
+        assert_eq!(winner.unwrap().to_string(), SECOND6);
+        let order: Vec<_> = log.iter().map(|(_, address)| address.as_str()).collect();
+        assert_eq!(order, [BEST4, FIRST6, FIRST4, SECOND6]);
     }
 
     /// RFC 8305 3: an answer for IPv4 waits 50 ms for that of IPv6, and not longer.

@@ -24,6 +24,7 @@ use crate::ip::ndp::Message;
 use crate::ip::neighbor::{Neighbors, Waiter};
 use crate::ip::output::Identifications;
 use crate::ip::path::Paths;
+use crate::ip::policy::PolicyTable;
 use crate::ip::probe_v4::Probed;
 use crate::ip::redirect::Redirects;
 use crate::ip::route::RouteTable;
@@ -44,6 +45,8 @@ pub(crate) struct Interfaces {
     /// What IPv4 has to say about groups.
     pub(super) group_reports: VecDeque<Report>,
     pub(super) autoconf: Autoconf,
+    /// What [`Config::address_policy`](crate::Config) says.
+    pub(crate) policy: PolicyTable,
     /// Name servers of IPv6.
     pub(crate) resolvers: Resolvers,
     /// Addresses of IPv4 of which it is asked whether somebody else has them.
@@ -100,6 +103,7 @@ impl Interfaces {
             discovery: VecDeque::new(),
             group_reports: VecDeque::new(),
             autoconf: Autoconf::default(),
+            policy: PolicyTable::default(),
             resolvers: Resolvers::default(),
             probed: Vec::new(),
             defended: Vec::new(),

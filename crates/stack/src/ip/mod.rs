@@ -14,6 +14,8 @@
 //! | `mss_clamp` | segments that are clamped | |
 //! | `route` | which way a packet goes | RFC 1122 3.3.1 |
 //! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
+//! | `destination` | which of somebody's addresses first | RFC 6724 6 |
+//! | `policy` | the table that both look into | RFC 6724 2.1 |
 //! | `path` | what the ways to destinations take | RFC 1191, RFC 8201 |
 //! | `scope` | addresses that mean something on one link alone | RFC 4007 |
 //! | `prefix` | the common bits of a network's addresses | RFC 4632, RFC 4291 2.3 |
@@ -35,6 +37,7 @@ mod arp;
 mod autoconf;
 mod dad;
 mod defence;
+mod destination;
 mod fragment;
 mod gateway;
 mod group_record;
@@ -53,6 +56,7 @@ mod next_hop;
 mod opaque;
 mod output;
 mod path;
+mod policy;
 mod prefix;
 mod probe_v4;
 mod reassembly;
@@ -74,6 +78,7 @@ pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
 pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
 pub(crate) use path::plausible_mtu;
+pub use policy::{PolicyRow, PolicyTable};
 pub(crate) use reassembly::Reassembly;
 pub(crate) use route::{Hop, Offload, Route};
 pub(crate) use scope::{with_scope, without_scope};

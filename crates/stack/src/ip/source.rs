@@ -6,16 +6,26 @@ use core::net::{IpAddr, Ipv6Addr};
 use crate::ip::InterfaceId;
 use crate::ip::addresses::Assigned;
 use crate::ip::interfaces::Interfaces;
+use crate::ip::policy::PolicyTable;
 use crate::ip::prefix::common_bits;
 
 /// Addresses of IPv6 are good for a part of the network (RFC 4007, RFC 6724 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Scope(u8);
+pub(super) struct Scope(u8);
 
 impl Scope {
     const LINK_LOCAL: Self = Self(0x2);
     const SITE_LOCAL: Self = Self(0x5);
     const GLOBAL: Self = Self(0xe);
+
+    /// The same for both families (RFC 6724 3.2).
+    pub(super) fn of_any(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) if v4.is_loopback() || v4.is_link_local() => Self::LINK_LOCAL,
+            IpAddr::V4(_) => Self::GLOBAL,
+            IpAddr::V6(v6) => Self::of(v6),
+        }
+    }
 
     fn of(address: Ipv6Addr) -> Self {
         let [first, second, ..] = address.octets();
@@ -27,27 +37,6 @@ impl Scope {
             _ => Self::GLOBAL,
         }
     }
-}
-
-/// The policy table's labels (RFC 6724 2.1): the longest prefix that holds an address gives it one.
-const LABELS: [(Ipv6Addr, u8, u8); 9] = [
-    (Ipv6Addr::LOCALHOST, 128, 0),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, 4),
-    (Ipv6Addr::UNSPECIFIED, 96, 3),
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, 5),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, 2),
-    (Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 12),
-    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 11),
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, 13),
-    (Ipv6Addr::UNSPECIFIED, 0, 1),
-];
-
-fn label(address: Ipv6Addr) -> u8 {
-    let holds = |(network, length, _): &&(Ipv6Addr, u8, u8)| {
-        common_bits(*network, address) >= u32::from(*length)
-    };
-    // From the longest to the one that holds all.
-    LABELS.iter().find(holds).map_or(1, |&(_, _, label)| label)
 }
 
 impl Interfaces {
@@ -85,13 +74,15 @@ impl Interfaces {
         let far = Scope::of(destination) > Scope::LINK_LOCAL && !destination.is_multicast();
         let reaches = |own: &Candidate| !far || Scope::of(own.address) > Scope::LINK_LOCAL;
         let candidates = self.assigned(interface).filter_map(Candidate::of);
-        best(candidates, destination)
+        best(&self.policy, candidates, destination)
             .filter(reaches)
             .or_else(|| {
                 let elsewhere = self.all_assigned().filter_map(Candidate::of).filter(reaches);
-                best(elsewhere, destination).filter(|_| far)
+                best(&self.policy, elsewhere, destination).filter(|_| far)
             })
-            .or_else(|| best(self.assigned(interface).filter_map(Candidate::of), destination))
+            .or_else(|| {
+                best(&self.policy, self.assigned(interface).filter_map(Candidate::of), destination)
+            })
             .map(|own| own.address)
     }
 }
@@ -115,9 +106,9 @@ impl Candidate {
 
     /// RFC 6724 5, rules 1 to 8: `Greater` is better. There are no home addresses (rule 4) here, and all
     /// are of the outgoing interface (rule 5).
-    fn compare(&self, other: &Self, destination: Ipv6Addr) -> Ordering {
+    fn compare(&self, other: &Self, destination: Ipv6Addr, policy: &PolicyTable) -> Ordering {
         let same = |own: &Self| own.address == destination;
-        let label_matches = |own: &Self| label(own.address) == label(destination);
+        let label_matches = |own: &Self| policy.label(own.address) == policy.label(destination);
         same(self)
             .cmp(&same(other))
             .then_with(|| appropriate(self.address, other.address, destination))
@@ -146,8 +137,12 @@ fn appropriate(one: Ipv6Addr, other: Ipv6Addr, destination: Ipv6Addr) -> Orderin
 }
 
 /// The best of all; of equals the first.
-fn best(candidates: impl Iterator<Item = Candidate>, destination: Ipv6Addr) -> Option<Candidate> {
-    candidates.reduce(|best, next| match next.compare(&best, destination) {
+fn best(
+    policy: &PolicyTable,
+    candidates: impl Iterator<Item = Candidate>,
+    destination: Ipv6Addr,
+) -> Option<Candidate> {
+    candidates.reduce(|best, next| match next.compare(&best, destination, policy) {
         Ordering::Greater => next,
         _ => best,
     })
@@ -156,6 +151,7 @@ fn best(candidates: impl Iterator<Item = Candidate>, destination: Ipv6Addr) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ip::policy::PolicyRow;
     use alloc::vec::Vec;
 
     fn candidate(text: &str) -> Candidate {
@@ -165,11 +161,16 @@ mod tests {
     }
 
     fn choose(destination: &str, candidates: &[&str]) -> Ipv6Addr {
+        choose_by(&PolicyTable::default(), destination, candidates)
+    }
+
+    fn choose_by(policy: &PolicyTable, destination: &str, candidates: &[&str]) -> Ipv6Addr {
         let candidates: Vec<_> = candidates.iter().map(|text| candidate(text)).collect();
         let destination = destination.parse().unwrap();
-        let chosen = best(candidates.iter().copied(), destination).unwrap().address;
+        let chosen = best(policy, candidates.iter().copied(), destination).unwrap().address;
         // The order of the candidates does not matter.
-        let backwards = best(candidates.iter().rev().copied(), destination).unwrap().address;
+        let backwards =
+            best(policy, candidates.iter().rev().copied(), destination).unwrap().address;
         assert_eq!(chosen, backwards);
         chosen
     }
@@ -205,23 +206,26 @@ mod tests {
         assert_eq!(chosen, "2001:db8:9::2".parse::<Ipv6Addr>().unwrap());
     }
 
-    /// RFC 6724 2.1.
+    /// RFC 6724 10.5: a site with two providers speaks to each partner from the address that goes with it.
     #[test]
-    fn labels_are_those_of_the_policy_table() {
-        let table = [
-            ("::1", 0),
-            ("2001:db8::1", 1),
-            ("2002::1", 2),
-            ("::5", 3),
-            ("::ffff:10.0.0.1", 4),
-            ("2001::1", 5),
-            ("fec0::1", 11),
-            ("3ffe::1", 12),
-            ("fd77::1", 13),
+    fn a_site_with_two_providers_has_labels_of_its_own() {
+        let row = |prefix: &str, prefix_len, precedence, label| PolicyRow {
+            prefix: prefix.parse().unwrap(),
+            prefix_len,
+            precedence,
+            label,
+        };
+        let own = [
+            row("2001:db8:1aaa::", 48, 43, 6),
+            row("2001:db8:70aa::", 48, 42, 6),
+            row("2001:db8:1bbb::", 48, 44, 7),
         ];
-        for (address, expected) in table {
-            assert_eq!(label(address.parse().unwrap()), expected, "{address}");
-        }
+        let all = [PolicyTable::default().rows(), &own].concat();
+        let (to, from) = ("2001:db8:1aaa::a", ["2001:db8:70aa::70", "2001:db8:1bbb::70"]);
+        let policy = PolicyTable::new(&all).unwrap();
+        assert_eq!(choose_by(&policy, to, &from), from[0].parse::<Ipv6Addr>().unwrap());
+        // The longest common prefix says otherwise.
+        assert_eq!(choose(to, &from), from[1].parse::<Ipv6Addr>().unwrap());
     }
 
     #[test]
