@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use estab::core::FourTuple;
-use estab::core::trace::What;
+use estab::core::trace::{Call as Command, What};
 use estab::wire::tcp::Flags;
 use estab::{Recording, Stack, State, TraceEvent};
 use rustix::io::Errno;
@@ -147,24 +147,51 @@ impl Supervisor {
         }
         cut_at_answer(&mut events);
         let after = events.iter().rev().find_map(entered);
-        let states = closing.before.zip(after.or(closing.before));
+        let before = events.iter().find_map(left).or(closing.before);
+        let states = before.zip(after.or(before));
         let effect = Effect { states, events, accept_queue: None };
         let Closing { thread, text: call, .. } = closing;
         (tracer.observer)(&CallEvent { thread, call, result: None, effect });
     }
 }
 
-/// Leaves what happened before the peer had a say.
+/// Leaves what a call did, up to the peer's next word. What arrived before the stack heard of the call is
+/// not its doing, though both may be in one turn: an acknowledgment just before a `close`, on a slow machine.
 fn cut_at_answer(events: &mut Vec<TraceEvent>) {
-    let answer = events.iter().position(|event| matches!(event.what, What::SegmentIn { .. }));
+    let ends = |event: &TraceEvent| matches!(&event.what, What::Command { call } if is_end(*call));
+    let called = events.iter().position(ends).unwrap_or(0);
+    let arrived = |event: &TraceEvent| matches!(event.what, What::SegmentIn { .. });
+    let answer = events[called..].iter().position(arrived).map(|place| called + place);
     events.truncate(answer.unwrap_or(events.len()));
+    let mut called = events.split_off(called);
+    // Before it ends, a call may move what the program wrote, or refuse those that nobody accepted.
+    events.retain(|event| match event.what {
+        What::SegmentOut { length, .. } => length > 0 || is_reset(event),
+        What::Command { .. } => true,
+        _ => false,
+    });
+    events.append(&mut called);
+}
+
+/// Whether a call ends a connection, or one direction of it.
+fn is_end(call: Command) -> bool {
+    use Command::{Abort, Close, ShutdownRead, ShutdownWrite};
+    matches!(call, Abort | Close | ShutdownRead | ShutdownWrite)
 }
 
 fn is_reset(event: &TraceEvent) -> bool {
     matches!(&event.what, What::SegmentOut { header, .. } if header.flags.contains(Flags::RST))
 }
 
-/// The state that an event left.
+/// The state that an event ended.
+fn left(event: &TraceEvent) -> Option<State> {
+    match event.what {
+        What::Transition { from, .. } => Some(from),
+        _ => None,
+    }
+}
+
+/// The state that an event left behind.
 fn entered(event: &TraceEvent) -> Option<State> {
     match event.what {
         What::Transition { to, .. } => Some(to),
@@ -208,5 +235,89 @@ fn flow(socket: &Socket) -> Option<FourTuple> {
 impl fmt::Debug for Tracer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracer").field("events", &self.events.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use estab::core::reason::Sent;
+    use estab::core::tcp::state::Event;
+    use estab::wire::tcp::{Header, Options};
+
+    use super::*;
+
+    fn event(what: What) -> TraceEvent {
+        TraceEvent { time: estab::wire::time::Instant::ZERO, flow: None, what }
+    }
+
+    fn header(flags: Flags) -> Header {
+        Header {
+            source_port: 40_000,
+            destination_port: 80,
+            sequence: 0,
+            acknowledgment: 0,
+            flags,
+            window: 0,
+            urgent: 0,
+            options: Options::NONE,
+        }
+    }
+
+    fn arrives(flags: Flags) -> TraceEvent {
+        event(What::SegmentIn { header: header(flags), length: 0 })
+    }
+
+    fn leaves(flags: Flags, length: u32, reason: Sent) -> TraceEvent {
+        event(What::SegmentOut { header: header(flags), length, reason })
+    }
+
+    fn calls(call: Command) -> TraceEvent {
+        event(What::Command { call })
+    }
+
+    fn changes(from: State, to: State, cause: Event) -> TraceEvent {
+        event(What::Transition { from, to, cause })
+    }
+
+    #[test]
+    fn what_arrives_in_the_turn_of_a_close_does_not_hide_its_fin() {
+        let closed = [
+            calls(Command::Close),
+            changes(State::CloseWait, State::LastAck, Event::Close),
+            leaves(Flags::FIN_ACK, 0, Sent::Fin),
+        ];
+        let mut events = vec![
+            arrives(Flags::FIN_ACK),
+            changes(State::Established, State::CloseWait, Event::RcvFin),
+            leaves(Flags::ACK, 0, Sent::FinAck),
+        ];
+        events.extend(closed.clone());
+        events.push(arrives(Flags::ACK));
+        events.push(changes(State::LastAck, State::Closed, Event::RcvAckOfFin));
+        cut_at_answer(&mut events);
+        assert_eq!(events, closed);
+        assert_eq!(events.iter().find_map(left), Some(State::CloseWait));
+        assert_eq!(events.iter().find_map(entered), Some(State::LastAck));
+    }
+
+    #[test]
+    fn what_a_call_moves_before_it_ends_is_its_doing() {
+        let moved = [calls(Command::Write(7)), leaves(Flags::ACK, 7, Sent::DataPushed)];
+        let ended = [calls(Command::ShutdownWrite), leaves(Flags::FIN_ACK, 0, Sent::Fin)];
+        let mut events = moved.to_vec();
+        events.push(arrives(Flags::ACK));
+        events.extend(ended.clone());
+        events.push(arrives(Flags::ACK));
+        cut_at_answer(&mut events);
+        assert_eq!(events, [moved, ended].concat());
+    }
+
+    #[test]
+    fn a_call_that_ends_nothing_is_over_when_the_peer_speaks() {
+        let did = [calls(Command::Accept)];
+        let mut events = did.to_vec();
+        events.extend([arrives(Flags::ACK), leaves(Flags::ACK, 0, Sent::FinAck)]);
+        cut_at_answer(&mut events);
+        assert_eq!(events, did);
     }
 }
