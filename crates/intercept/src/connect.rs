@@ -213,7 +213,8 @@ impl Supervisor {
             fill.empty(ours);
         }
         *tcp = Tcp::Connected(Box::new(Connected::new(stream, named, unreported)));
-        let mut told = !self.held.any(key);
+        // Nobody may wait just now: a signal's handler runs, and then the call is repeated.
+        let mut told = false;
         while let Some(call) = self.held.take_first(key) {
             told |= self.answer_held(&call.request, key, Ok(0));
         }

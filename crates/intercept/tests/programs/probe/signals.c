@@ -64,6 +64,26 @@ CHECK("signal: connect goes on") {
     note("%s", is(connect_to(socket, silence.port)));
     note("signals %d", (int)signals);
 }
+static int to_take_from;
+
+static void take_and_wait(int number) {
+    (void)number;
+    signals++;
+    accept(to_take_from, NULL, NULL);
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL); /* The SYN has come again by then. */
+}
+
+CHECK("signal: connect is over when its handler is") {
+    struct sigaction action = {.sa_handler = take_and_wait, .sa_flags = SA_RESTART};
+    must(sigaction(SIGALRM, &action, NULL));
+    struct silence silence = silent();
+    to_take_from = silence.listener;
+    int socket = tcp();
+    alarm_after(100);
+    note("%s", is(connect_to(socket, silence.port)));
+    note("signals %d", (int)signals);
+    note("again %s", is(connect_to(socket, silence.port)));
+}
 CHECK("signal: interrupts read") {
     count_signal(SIGALRM, 0);
     int client = connected().client;
