@@ -15,6 +15,10 @@ use crate::syscall::Call;
 /// Who repeats a call does it at once.
 const SOON: Duration = Duration::from_millis(10);
 
+/// Unless one signal after the other keeps the thread busy. What succeeded once and cannot succeed again is
+/// known for a repeated call for as long.
+const LATER: Duration = Duration::from_secs(1);
+
 /// What a call was answered that has an effect.
 #[derive(Clone, Debug)]
 pub(crate) struct LastReply {
@@ -60,7 +64,11 @@ impl LastReply {
     ) -> Option<Result<i64, Errno>> {
         let same = (self.call, self.thread, self.instruction, self.arguments)
             == (request.call, request.thread, request.instruction, request.arguments);
-        if !same || now.saturating_duration_since(self.at) > SOON {
+        let patience = match (self.call, self.answer) {
+            (Call::Bind | Call::Connect | Call::Shutdown, Ok(_)) => LATER,
+            _ => SOON,
+        };
+        if !same || now.saturating_duration_since(self.at) > patience {
             return None;
         }
         // An answer that the kernel took may be lost all the same. Then it shows in what follows.
@@ -97,7 +105,10 @@ mod tests {
             None,
             "another call"
         );
-        assert_eq!(lost.repeats(&shutdown, false, now + Duration::from_millis(11), || true), None);
+        let in_a_second = now + Duration::from_secs(1);
+        assert_eq!(lost.repeats(&shutdown, false, in_a_second, || true), Some(Ok(0)));
+        let later = in_a_second + Duration::from_millis(1);
+        assert_eq!(lost.repeats(&shutdown, false, later, || true), None);
         let heard = LastReply::of(&shutdown, Ok(0), false, now).unwrap();
         assert_eq!(heard.repeats(&shutdown, false, now, || true), Some(Ok(0)));
         assert_eq!(heard.repeats(&shutdown, false, now, || false), None, "it was meant");
@@ -122,6 +133,8 @@ mod tests {
         let begun = LastReply::of(&connect, Err(Errno::INPROGRESS), false, now).unwrap();
         assert_eq!(begun.repeats(&connect, true, now, || true), Some(Err(Errno::INPROGRESS)));
         assert_eq!(begun.repeats(&connect, false, now, || true), None);
+        let later = now + Duration::from_millis(11);
+        assert_eq!(begun.repeats(&connect, true, later, || true), None);
         assert_eq!(begun.repeats(&connect, true, now, || false), None, "it was meant");
         let refused = LastReply::of(&connect, Err(Errno::CONNREFUSED), false, now).unwrap();
         assert_eq!(refused.repeats(&connect, true, now, || true), None);

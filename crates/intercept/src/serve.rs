@@ -115,6 +115,10 @@ impl Supervisor {
     /// What the call is answered, when it is one that was answered already.
     fn repeated(&self, key: Key, request: &Request) -> Option<Result<i64, Errno>> {
         let socket = self.table.get(key)?;
+        if request.call == Call::Connect && matches!(socket.kind, Kind::Udp(_)) {
+            // It may well be for another peer; and once more for the same does no harm.
+            return None;
+        }
         let last = socket.last_reply.as_ref()?;
         let connects = matches!(socket.kind, Kind::Tcp(Tcp::Connecting(_)));
         let thread = request.thread;

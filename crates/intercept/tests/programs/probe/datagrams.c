@@ -52,6 +52,18 @@ CHECK("udp: with names and without, mixed") {
     note("%s", is(read(here, buffer, sizeof buffer)));
     note("%s", source(here, one));
 }
+CHECK("udp: connects to one after the other") {
+    count_signal(SIGALRM, SA_RESTART); /* A program that no signal interrupts repeats no call either. */
+    int here = udp(), peers[] = {bound(), bound(), bound()};
+    struct sockaddr_in to = loopback(0);
+    int ports[] = {port_of(peers[0]), port_of(peers[1]), port_of(peers[2])};
+    for (int i = 0; i < 3; i++) {
+        to.sin_port = ports[i];
+        must(connect(here, (struct sockaddr *)&to, sizeof to));
+    }
+    must(send(here, "x", 1, 0));
+    for (int i = 0; i < 3; i++) note("%d %s", i, receives(peers[i]));
+}
 CHECK("udp: sends before it is bound") {
     int one = udp(), two = bound();
     note("%s", sends_to(one, port_of(two), 5));
