@@ -26,7 +26,14 @@ fn works(row: &str, variant: &str) {
     if !has_device() {
         return;
     }
-    let output = run(row, variant);
+    let mut output = run(row, variant);
+    // The null stack sends nothing again: what a busy machine has no room for is gone.
+    for _ in 0..2 {
+        if output.status.success() || !variant.starts_with("null") {
+            break;
+        }
+        output = run(row, variant);
+    }
     let says = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{row}, {variant}: {}\n{says}", output.status);
     let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -1,8 +1,8 @@
 //! A task that takes the turns, in the runtime where the tasks live that wait for them.
 //!
 //! The runtime sleeps on the links together with everything else, and what a turn wakes runs next in the
-//! same thread. The stack's own thread is still there: it [watches](crate::lead) that somebody leads
-//! while there is traffic, takes over when the runtime ends, and takes the last turn.
+//! same thread. The stack's own thread is still there: it [watches](crate::lead) that somebody leads, takes
+//! over while the runtime does something else, or when it ends, and takes the last turn.
 
 use std::future::Future;
 use std::io;
@@ -38,7 +38,7 @@ pub(crate) fn spawn(runtime: &Handle, shared: &Arc<Shared>) -> io::Result<()> {
     let _inside = runtime.enter();
     #[allow(deprecated, reason = "the descriptor is the poller's own for as long as both live")]
     let links = AsyncFd::with_interest(poller, Interest::READABLE)?;
-    if shared.lead.begin_hosting() {
+    if shared.lead.begin_hosting(links.get_ref())? {
         let shared = Arc::clone(shared);
         let (looks, defers, armed) = (true, false, Instant::ZERO);
         drop(runtime.spawn(Host { shared, links, alarm, armed, looks, defers }));

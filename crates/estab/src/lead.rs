@@ -18,13 +18,20 @@
 //! Only the driver leads a stack that is traced, because it shows the trace, and one that tasks wait
 //! for, because they never take a turn; unless a task of their runtime does that, the [host](crate::host),
 //! which sleeps in the runtime's own wait. Then no other thread leads but the driver, where the host cannot.
+//! Whether a host that sleeps could wake, or its runtime computes instead, is not to be seen. So the driver
+//! sleeps on the links, too, when all was quiet, and looks whether the host is there for what comes.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::engine::Woken;
+use crate::poller::{Poller, wait_for_either};
 use crate::shared::{Waited, lock};
 
 /// How soon the driver looks whether somebody leads. When somebody did, it waits twice as long for the
@@ -36,7 +43,7 @@ const WATCH: Duration = Duration::from_millis(1);
 /// once a millisecond it made two in a hundred round trips of a dialogue on its core three times as long.
 const LONGEST_WATCH: Duration = Duration::from_millis(8);
 
-/// For how long a thread that waits leaves the turns to a host that shows no sign of life.
+/// For how long who waits, and the driver, leave the turns to a host that shows no sign of life.
 pub(crate) const TRUST: Duration = Duration::from_millis(2);
 
 /// The most wake-ups in a row, as a power of two, for which a driver keeps the lead that it left in
@@ -67,6 +74,19 @@ pub(crate) struct Lead {
     hosted: AtomicBool,
     /// That task sleeps until something comes.
     host_waits: AtomicBool,
+    /// Where the driver sleeps meanwhile.
+    beside_host: OnceLock<BesideHost>,
+}
+
+/// What wakes a driver that sleeps while a host does.
+#[derive(Debug)]
+struct BesideHost {
+    /// Something came.
+    links: Arc<Poller>,
+    /// It is told something.
+    bell: OwnedFd,
+    /// It would not be woken otherwise.
+    sleeps: AtomicBool,
 }
 
 /// What a turn needs besides the stack; its lists keep their memory.
@@ -101,6 +121,7 @@ impl Lead {
             vain: AtomicBool::new(false),
             hosted: AtomicBool::new(false),
             host_waits: AtomicBool::new(false),
+            beside_host: OnceLock::new(),
         }
     }
 
@@ -113,15 +134,20 @@ impl Lead {
         }
     }
 
-    /// A task of a runtime takes the turns from now on, unless only the driver may. False then.
+    /// A task of a runtime takes the turns from now on, unless only the driver may. False then. It sleeps
+    /// on `links`.
+    ///
+    /// # Errors
+    /// What the system says when it has no descriptors left.
     #[cfg(feature = "tokio")]
-    pub(crate) fn begin_hosting(&self) -> bool {
+    pub(crate) fn begin_hosting(&self, links: &Arc<Poller>) -> io::Result<bool> {
         if self.reserved.load(Ordering::Relaxed) {
-            return false;
+            return Ok(false);
         }
+        let _ = self.beside_host.set(BesideHost::new(Arc::clone(links))?);
         self.polls();
         self.hosted.store(true, Ordering::SeqCst);
-        true
+        Ok(true)
     }
 
     /// There is no such task any more. Others may wait, and so the driver leads.
@@ -165,10 +191,17 @@ impl Lead {
 
     /// Somebody has let go of the lead: the driver, if it sleeps until then, is told.
     fn passed_on(&self) {
-        if self.tell.swap(false, Ordering::SeqCst)
-            && let Some(driver) = self.driver.get()
-        {
+        if self.tell.swap(false, Ordering::SeqCst) {
+            self.wake_driver();
+        }
+    }
+
+    fn wake_driver(&self) {
+        if let Some(driver) = self.driver.get() {
             driver.unpark();
+        }
+        if let Some(beside) = self.beside_host.get() {
+            beside.ring();
         }
     }
 
@@ -215,9 +248,7 @@ impl Lead {
     /// The driver shall take the lead now, and its turn.
     pub(crate) fn hurry(&self) {
         self.hurry.store(true, Ordering::SeqCst);
-        if let Some(driver) = self.driver.get() {
-            driver.unpark();
-        }
+        self.wake_driver();
     }
 
     fn leading<'a>(&'a self, turner: MutexGuard<'a, Turner>, is_driver: bool) -> Leading<'a> {
@@ -248,13 +279,69 @@ impl Lead {
             // has let go.
             paid = true;
             self.tell.store(true, Ordering::SeqCst);
-            while self.tell.load(Ordering::SeqCst) && self.is_led() {
-                thread::park();
-                if self.hurry.load(Ordering::SeqCst) {
-                    return paid;
+            let told = || self.hurry.load(Ordering::SeqCst) || !self.tell.load(Ordering::SeqCst);
+            while !told() && self.is_led() {
+                let beside = self.beside_host.get();
+                match beside.filter(|_| self.host_waits.load(Ordering::SeqCst)) {
+                    Some(beside) if beside.sleep_until_something_comes(told) => {
+                        if !self.host_comes() {
+                            return paid;
+                        }
+                        break;
+                    }
+                    Some(_) => {}
+                    None => thread::park(),
                 }
             }
             self.tell.store(false, Ordering::SeqCst);
+            if self.hurry.load(Ordering::SeqCst) {
+                return paid;
+            }
+        }
+    }
+
+    /// Something came, and the host sleeps. Whether it takes a turn within [`TRUST`]; else it is taken for
+    /// one that cannot.
+    fn host_comes(&self) -> bool {
+        self.tell.store(false, Ordering::SeqCst); // Once woken is enough.
+        let before = self.passes.load(Ordering::SeqCst);
+        let patience = Instant::now() + TRUST;
+        let came = || self.passes.load(Ordering::SeqCst) != before;
+        while !came() && !self.hurry.load(Ordering::SeqCst) {
+            let left = patience.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.host_waits.store(false, Ordering::SeqCst);
+                return false;
+            }
+            thread::park_timeout(left);
+        }
+        true
+    }
+}
+
+impl BesideHost {
+    #[cfg(feature = "tokio")]
+    fn new(links: Arc<Poller>) -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { links, bell, sleeps: AtomicBool::new(false) })
+    }
+
+    /// Sleeps until something comes, or somebody rings, which `told` shows. Whether something came.
+    fn sleep_until_something_comes(&self, told: impl Fn() -> bool) -> bool {
+        self.sleeps.store(true, Ordering::SeqCst);
+        // Who has told us before that did not ring.
+        let came =
+            !told() && wait_for_either(self.links.as_fd(), self.bell.as_fd()).unwrap_or(true);
+        self.sleeps.store(false, Ordering::SeqCst);
+        // Who rang late wakes us once more, for nothing.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        came
+    }
+
+    fn ring(&self) {
+        if self.sleeps.swap(false, Ordering::SeqCst) {
+            // It can only fail when 2^64 were not heard.
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
         }
     }
 }

@@ -32,6 +32,16 @@ pub(crate) fn wait_for(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) ->
     }
 }
 
+/// Sleeps until one of them is readable. Whether the first one is.
+pub(crate) fn wait_for_either(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut both = [first, second].map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
+    match poll(&mut both, None) {
+        Ok(_) => Ok(!both[0].revents().is_empty()),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl AsFd for Poller {
     /// Readable when `wait` would return at once.
     fn as_fd(&self) -> BorrowedFd<'_> {

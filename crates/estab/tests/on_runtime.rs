@@ -5,6 +5,8 @@ mod common;
 mod spread;
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,28 +180,54 @@ fn threads_that_block_and_tasks_beside_each_other_lose_nothing() {
 fn a_task_that_computes_for_long_keeps_no_peer_waiting_for_it() {
     let runtime = one_thread();
     let (client, server) = stacks(&runtime);
+    let listener = runtime.block_on(TcpListener::bind(&server, at(7))).unwrap();
+    let answered = Arc::new(AtomicBool::new(false));
     let asks = {
-        let client = client.clone();
+        let (client, answered) = (client.clone(), Arc::clone(&answered));
         thread::spawn(move || {
             let mut stream = blocking::TcpStream::connect(&client, at(7)).unwrap();
             stream.write_all(b"?").unwrap();
             // While it computes the stack still answers.
-            client.ping(at(7).ip(), b"there?", Duration::from_millis(900)).unwrap();
+            client.ping(at(7).ip(), b"there?", PATIENCE).unwrap();
+            answered.store(true, Ordering::SeqCst);
             stream.read_exact(&mut [0; 1]).unwrap();
         })
     };
     runtime.block_on(async {
-        let listener = TcpListener::bind(&server, at(7)).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_exact(&mut [0; 1]).await.unwrap();
         let begin = Instant::now();
-        while !asks.is_finished() && begin.elapsed() < Duration::from_secs(1) {
+        while !answered.load(Ordering::SeqCst) && begin.elapsed() < PATIENCE / 2 {
             std::hint::spin_loop();
         }
+        assert!(answered.load(Ordering::SeqCst), "nobody answers while it computes");
         stream.write_all(b"!").await.unwrap();
         eventually_async(|| asks.is_finished()).await;
     });
     join(asks);
+    client.stop();
+    server.stop();
+}
+
+/// What wakes the task is nothing of the stack's, whose host sleeps.
+#[test]
+fn a_task_that_a_timer_woke_keeps_no_peer_waiting_either() {
+    let runtime = one_thread();
+    let (client, server) = stacks(&runtime);
+    runtime.block_on(async {
+        // All is quiet.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let asks = {
+            let client = client.clone();
+            thread::spawn(move || client.ping(at(7).ip(), b"there?", PATIENCE))
+        };
+        let begin = Instant::now();
+        while !asks.is_finished() && begin.elapsed() < PATIENCE / 2 {
+            std::hint::spin_loop();
+        }
+        assert!(asks.is_finished(), "nobody answers while it computes");
+        join(asks).unwrap();
+    });
     client.stop();
     server.stop();
 }
