@@ -284,7 +284,7 @@ impl Lead {
                 let beside = self.beside_host.get();
                 match beside.filter(|_| self.host_waits.load(Ordering::SeqCst)) {
                     Some(beside) if beside.sleep_until_something_comes(told) => {
-                        if !self.host_comes() {
+                        if !self.host_comes(before) {
                             return paid;
                         }
                         break;
@@ -300,11 +300,10 @@ impl Lead {
         }
     }
 
-    /// Something came, and the host sleeps. Whether it takes a turn within [`TRUST`]; else it is taken for
-    /// one that cannot.
-    fn host_comes(&self) -> bool {
+    /// Something came while the host slept, which is since `before` passes. Whether it takes a turn within
+    /// [`TRUST`], or has done so; else it is taken for one that cannot.
+    fn host_comes(&self, before: u64) -> bool {
         self.tell.store(false, Ordering::SeqCst); // Once woken is enough.
-        let before = self.passes.load(Ordering::SeqCst);
         let patience = Instant::now() + TRUST;
         let came = || self.passes.load(Ordering::SeqCst) != before;
         while !came() && !self.hurry.load(Ordering::SeqCst) {
