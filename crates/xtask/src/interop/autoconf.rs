@@ -89,6 +89,7 @@ for limit in None, 9, -1:
     peer.send(str(peer.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)).encode())
 tcp = socket.create_connection((sys.argv[1], 5001))
 print('tcp', tcp.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
+tcp.close()
 ";
 
 /// What the kernel hears: the limit that came, and the one that the program was told.
@@ -101,6 +102,7 @@ server = socket.create_server((sys.argv[1], 5001), family=socket.AF_INET6)
 for _ in range(3):
     said, beside, _, _ = here.recvmsg(100, 100)
     print(int.from_bytes(beside[0][2], sys.byteorder), int(said), flush=True)
+server.accept()[0].recv(1)
 ";
 
 /// What the router says is that of programs, too, unless they say another (RFC 4861 6.3.4).
