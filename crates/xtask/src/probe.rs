@@ -27,8 +27,15 @@ cargo xtask probe [--tun | --packet] [NAME]
   NAME       only the checks whose names contain it
 ";
 
-/// What is between the stack and the kernel, and how a run is asked for it.
-const LINKS: [(&str, &[&str]); 2] = [("--tun", &[]), ("--packet", &["--packet"])];
+/// At most so many checks are looked at a second time. They wait a tenth of a second for the network to come
+/// to rest, which is too short where the whole machine stands still for a moment.
+const SECOND_LOOKS: usize = 3;
+
+/// The option that has a link alone probed, and how a run is asked for that.
+type Link = (&'static str, &'static [&'static str]);
+
+/// What is between the stack and the kernel.
+const LINKS: [Link; 2] = [("--tun", &[]), ("--packet", &["--packet"])];
 
 const ACCEPTED: &str = "docs/probe.toml";
 
@@ -80,22 +87,39 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         }
     }
     let book = book()?;
-    let estab = source::build(source::ESTAB)?;
-    let estab = estab.first().context("cargo did not build estab")?;
     let place = std::env::temp_dir().join(format!("estab-probe-{}", std::process::id()));
     fs::create_dir(&place)?;
-    let links = LINKS.iter().filter(|(link, _)| only.is_none_or(|only| only == *link));
-    let seen = see_all(estab, &place, links, part);
+    let links: Vec<_> =
+        LINKS.into_iter().filter(|(link, _)| only.is_none_or(|only| only == *link)).collect();
+    let unexplained = Probe::prepare(&place).and_then(|probe| look(&probe, &book, &links, part));
     // What stays behind in /tmp is no failure.
     let _ = fs::remove_dir_all(&place);
-    let (kernel, ours) = seen?;
-    let mut unexplained = 0;
-    for (link, ours) in ours {
-        println!("over {}", link.trim_start_matches('-'));
-        unexplained += compare(&book, &kernel, &ours, part);
-    }
+    let unexplained = unexplained?;
     ensure!(unexplained == 0, "{unexplained} that {ACCEPTED} does not explain");
     Ok(())
+}
+
+/// Compares everything, and a few that nobody explained once more by themselves; how many there are.
+fn look(probe: &Probe<'_>, book: &Book, links: &[Link], part: &str) -> Result<usize> {
+    let mut unexplained = Vec::new();
+    let (kernel, ours) = probe.see_all(links, part)?;
+    for ((link, _), ours) in links.iter().zip(ours) {
+        println!("over {}", link.trim_start_matches('-'));
+        unexplained.extend(compare(book, &kernel, &ours, part));
+    }
+    unexplained.sort();
+    unexplained.dedup();
+    if unexplained.len() > SECOND_LOOKS {
+        return Ok(unexplained.len());
+    }
+    let mut still = 0;
+    for check in &unexplained {
+        println!("once more, alone: {check}");
+        let (kernel, ours) = probe.see_all(links, check)?;
+        let differs = |ours: &Seen| !compare(book, &kernel, ours, check).is_empty();
+        still += usize::from(ours.iter().filter(|ours| differs(ours)).count() > 0);
+    }
+    Ok(still)
 }
 
 /// The page of the book.
@@ -122,42 +146,52 @@ fn book() -> Result<Book> {
     toml::from_str(&source::read(ACCEPTED)?).context(ACCEPTED)
 }
 
-/// What is seen natively, and on our stack over each of `links`.
-fn see_all<'a>(
-    estab: &Path,
-    place: &Path,
-    links: impl Iterator<Item = &'a (&'a str, &'a [&'a str])>,
-    part: &str,
-) -> Result<(Seen, Vec<(&'a str, Seen)>)> {
-    let mut sources: Vec<String> = fs::read_dir(programs().join("probe"))?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".c"))
-        .map(|name| format!("probe/{name}"))
-        .collect();
-    sources.sort();
-    compile(&sources.iter().map(String::as_str).collect::<Vec<_>>(), &[], &place.join("probe"))?;
-    // Where the user can read it.
-    fs::copy(estab, place.join("estab"))?;
-    let user = User::make(place)?;
-    let probe = ["./probe", part];
-    let see =
-        |name: &str, words: &[&str]| see(user.command(&[words, &probe].concat()), place, name);
-    thread::scope(|scope| {
-        let natively = ["unshare", "-Unc", "--keep-caps", "sh", "-euc", NATIVELY, "sh"];
-        let kernel = scope.spawn(move || see("kernel", &natively));
-        let ours: Vec<_> = links
-            .map(|(link, options)| {
-                let words = [&["./estab", "run"], *options, &["--"]].concat();
-                (*link, scope.spawn(move || see(link, &words)))
-            })
+/// The program of the checks, and who runs it where.
+struct Probe<'a> {
+    place: &'a Path,
+    user: User,
+}
+
+impl<'a> Probe<'a> {
+    /// Builds it in `place`, beside estab.
+    fn prepare(place: &'a Path) -> Result<Self> {
+        let mut sources: Vec<String> = fs::read_dir(programs().join("probe"))?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".c"))
+            .map(|name| format!("probe/{name}"))
             .collect();
-        let seen = |thread: thread::ScopedJoinHandle<'_, Result<Seen>>| {
-            thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
+        sources.sort();
+        let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+        compile(&sources, &[], &place.join("probe"))?;
+        let estab = source::build(source::ESTAB)?;
+        // Where the user can read it.
+        fs::copy(estab.first().context("cargo did not build estab")?, place.join("estab"))?;
+        Ok(Self { place, user: User::make(place)? })
+    }
+
+    /// What is seen natively, and on our stack over each of `links`, of the checks whose names contain `part`.
+    fn see_all(&self, links: &[Link], part: &str) -> Result<(Seen, Vec<Seen>)> {
+        let probe = ["./probe", part];
+        let see = |name: &str, words: &[&str]| {
+            see(self.user.command(&[words, &probe].concat()), self.place, name)
         };
-        let ours = ours.into_iter().map(|(link, thread)| Ok((link, seen(thread)?)));
-        let ours = ours.collect::<Result<_>>();
-        Ok((seen(kernel)?, ours?))
-    })
+        thread::scope(|scope| {
+            let natively = ["unshare", "-Unc", "--keep-caps", "sh", "-euc", NATIVELY, "sh"];
+            let kernel = scope.spawn(move || see("kernel", &natively));
+            let ours: Vec<_> = links
+                .iter()
+                .map(|(link, options)| {
+                    let words = [&["./estab", "run"], *options, &["--"]].concat();
+                    scope.spawn(move || see(link, &words))
+                })
+                .collect();
+            let seen = |thread: thread::ScopedJoinHandle<'_, Result<Seen>>| {
+                thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
+            };
+            let ours: Result<Vec<Seen>> = ours.into_iter().map(seen).collect();
+            Ok((seen(kernel)?, ours?))
+        })
+    }
 }
 
 /// Runs a probe to its end.
@@ -197,35 +231,39 @@ fn see(mut command: Command, place: &Path, name: &str) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Prints what nobody explained, and says how much that is.
-fn compare(book: &Book, kernel: &Seen, ours: &Seen, part: &str) -> usize {
+/// Prints what nobody explained, and returns the names of those checks.
+fn compare(book: &Book, kernel: &Seen, ours: &Seen, part: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let names: BTreeSet<&String> = kernel.keys().chain(ours.keys()).collect();
     let mut accepted = 0;
-    for name in &names {
-        let (kernel, ours) = (kernel.get(*name), ours.get(*name));
-        let known = book.difference.iter().find(|known| known.check == **name);
+    for &name in &names {
+        let (kernel, ours) = (kernel.get(name), ours.get(name));
+        let known = book.difference.iter().find(|known| known.check == *name);
         let difference = || {
             let or_nothing = |seen: Option<&String>| seen.map_or("nothing", |seen| seen).to_owned();
             format!("{name}:\n    kernel {}\n    ours   {}", or_nothing(kernel), or_nothing(ours))
         };
         match known {
             None if kernel == ours => {}
-            None => complaints.push(difference()),
-            Some(_) if kernel == ours => complaints.push(format!("{name}: no difference any more")),
+            None => complaints.push((name, difference())),
+            Some(_) if kernel == ours => {
+                complaints.push((name, format!("{name}: no difference any more")));
+            }
             Some(known) if ours == Some(&known.ours) => accepted += 1,
-            Some(known) => complaints.push(format!("{}\n    known  {}", difference(), known.ours)),
+            Some(known) => {
+                complaints.push((name, format!("{}\n    known  {}", difference(), known.ours)));
+            }
         }
     }
     for known in &book.difference {
         if known.check.contains(part) && !names.contains(&known.check) {
-            complaints.push(format!("{}: there is no such check", known.check));
+            complaints.push((&known.check, format!("{}: there is no such check", known.check)));
         }
     }
-    complaints.iter().for_each(|complaint| println!("{complaint}"));
+    complaints.iter().for_each(|(_, complaint)| println!("{complaint}"));
     let alike = names.len() - accepted - complaints.len().min(names.len());
     println!("{} checks: {alike} alike, {accepted} differ as accepted", names.len());
-    complaints.len()
+    complaints.into_iter().map(|(name, _)| name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -245,16 +283,16 @@ mod tests {
     fn an_accepted_difference_passes_and_any_other_fails() {
         let kernel = seen(&[("a: b", "1"), ("c: d", "2")]);
         let ours = seen(&[("a: b", "9"), ("c: d", "2")]);
-        assert_eq!(compare(&accepting("a: b", "9"), &kernel, &ours, ""), 0);
-        assert_ne!(compare(&accepting("a: b", "8"), &kernel, &ours, ""), 0);
-        assert_ne!(compare(&Book { difference: Vec::new() }, &kernel, &ours, ""), 0);
+        assert_eq!(compare(&accepting("a: b", "9"), &kernel, &ours, "").len(), 0);
+        assert_ne!(compare(&accepting("a: b", "8"), &kernel, &ours, "").len(), 0);
+        assert_ne!(compare(&Book { difference: Vec::new() }, &kernel, &ours, "").len(), 0);
     }
 
     #[test]
     fn a_difference_that_is_gone_fails() {
         let same = seen(&[("a: b", "1")]);
-        assert_ne!(compare(&accepting("a: b", "9"), &same, &same, ""), 0);
-        assert_ne!(compare(&accepting("x: y", "9"), &same, &same, ""), 0);
-        assert_eq!(compare(&accepting("x: y", "9"), &same, &same, "a"), 0);
+        assert_ne!(compare(&accepting("a: b", "9"), &same, &same, "").len(), 0);
+        assert_ne!(compare(&accepting("x: y", "9"), &same, &same, "").len(), 0);
+        assert_eq!(compare(&accepting("x: y", "9"), &same, &same, "a").len(), 0);
     }
 }

@@ -79,6 +79,10 @@ impl Programs {
     /// A place for one case: an empty directory, and a clock that runs from now on.
     pub(crate) fn bench(&self, name: &str, way: Way, limit: Duration) -> Result<Bench> {
         let here = self.scratch.join(name);
+        if here.exists() {
+            // Of a first try.
+            fs::remove_dir_all(&here)?;
+        }
         fs::create_dir(&here)?;
         Ok(Bench {
             estab: self.estab.clone(),
