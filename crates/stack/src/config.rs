@@ -93,6 +93,11 @@ pub struct Config {
     /// How often IPv6 asks on an Ethernet link whether somebody else has an address, a second apart,
     /// before it is used (RFC 4862 5.1, DupAddrDetectTransmits). 1; with 0 it is used at once.
     pub duplicate_address_probes: u8,
+    /// How long, at most, an interface that configures itself waits at random before its first message, and
+    /// before the first about an address that a router advertised to all (RFC 4862 5.4.2). 1 s (RFC 4861 10,
+    /// MAX_RTR_SOLICITATION_DELAY): hosts that were switched on together do not speak together. Addresses
+    /// that the program gives are asked for at once.
+    pub solicitation_delay: Duration,
     /// How often it is asked whether somebody else has an address of IPv4 that a DHCP server gave,
     /// before it is used. 3 (RFC 5227 1.1, PROBE_NUM), which takes four to seven seconds; with 0 it is
     /// used at once.
@@ -108,6 +113,10 @@ pub struct Config {
     /// Make a temporary address beside the stable one of each prefix that routers advertise, and begin
     /// conversations from it (RFC 8981). Off, as Linux's `use_tempaddr`: who serves wants to be known.
     pub temporary_addresses: bool,
+    /// Begin conversations from the stable address where there is a temporary one, too (RFC 6724 5, rule 7).
+    /// Off: who has temporary addresses made wants them used. On, as Linux's `use_tempaddr` of 1, a program
+    /// binds the temporary one where it wants that.
+    pub prefer_public_addresses: bool,
     /// Which addresses go together, and which destinations come first (RFC 6724 2.1). The RFC's own table.
     pub address_policy: PolicyTable,
     /// How long a temporary address is used for something new, at most, less up to two fifths of that. A
@@ -222,10 +231,12 @@ impl Default for Config {
             redirect_expiry: Duration::from_secs(600),
             mtu_probe_interval: Duration::from_secs(600),
             duplicate_address_probes: 1,
+            solicitation_delay: Duration::from_secs(1),
             dhcp_probes: 3,
             give_up_addresses: false,
             stable_secret: None,
             temporary_addresses: false,
+            prefer_public_addresses: false,
             address_policy: PolicyTable::default(),
             temporary_preferred: Duration::from_secs(24 * 3600),
             temporary_valid: Duration::from_secs(48 * 3600),

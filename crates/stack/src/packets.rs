@@ -156,7 +156,7 @@ impl Packets {
                 continue;
             };
             let Some(link) = interfaces.resolve(shared, &route.hop) else {
-                interfaces.park(shared, &route.hop, Waiter::Packet(parked));
+                interfaces.park(shared, &route.hop, (route.source, Waiter::Packet(parked)));
                 continue;
             };
             self.leaves(shared);

@@ -232,7 +232,7 @@ impl Pings {
                 }
             };
             let Some(link) = interfaces.resolve(shared, &route.hop) else {
-                interfaces.park(shared, &route.hop, Waiter::Ping(request));
+                interfaces.park(shared, &route.hop, (route.source, Waiter::Ping(request)));
                 continue;
             };
             let identification = interfaces.identification(&route, request.destination);

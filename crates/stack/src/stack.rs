@@ -87,6 +87,7 @@ impl Stack {
         };
         stack.seed_autoconf(&mut rng);
         stack.interfaces.policy = stack.shared.config.address_policy.clone();
+        stack.interfaces.public_first = stack.shared.config.prefer_public_addresses;
         stack
     }
 
@@ -231,6 +232,7 @@ impl Stack {
     /// Changes limits and defaults. What exists keeps what it began with; secrets stay.
     pub fn set_config(&mut self, config: Config) {
         self.interfaces.policy = config.address_policy.clone();
+        self.interfaces.public_first = config.prefer_public_addresses;
         self.shared.config = config;
     }
 

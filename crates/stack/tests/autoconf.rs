@@ -15,6 +15,7 @@ use wire::ipv6::{self, solicited_node};
 use wire::membership::RecordKind;
 use wire::mld;
 use wire::ndp::{Header, NdpOption, PrefixInformation};
+use wire::time::Duration;
 
 /// RFC 4862 5.4.2: a solicitation from nobody to the solicited-node group; after RETRANS_TIMER without
 /// an answer the address is ours.
@@ -253,4 +254,127 @@ fn only_ethernet_links_configure_themselves() {
     assert!(host.stack.is_local(US.into()), "nobody else can have it");
     assert_eq!(host.stack.poll_timeout(), None);
     host.sends_nothing();
+}
+
+/// What leaves of a host that begins to configure itself, with the millisecond after that.
+fn beginning(config: Config, seed: u8) -> Vec<(u64, Vec<u8>)> {
+    let mut host = tap_with_seed(config, seed);
+    host.stack.autoconfigure(host.interface).unwrap();
+    let mut sent = Vec::new();
+    for millis in 0..1100 {
+        host.later_millis(u64::from(millis > 0));
+        sent.extend(host.sends().into_iter().map(|frame| (millis, frame)));
+    }
+    sent
+}
+
+/// RFC 4862 5.4.2: the first message of an interface waits at random, up to MAX_RTR_SOLICITATION_DELAY: that
+/// is the report that it joins the group of its address, without which switches bring it no answer.
+#[test]
+fn the_first_message_of_an_interface_waits_for_a_random_time() {
+    let mut waits = Vec::new();
+    for seed in 0..40 {
+        let sent = beginning(Config::default(), seed);
+        let [(joined, report), (asked, question), ..] = &sent[..] else { panic!("{sent:?}") };
+        assert!(is_mld(report) && !is_mld(question));
+        assert_eq!(joined, asked, "the question follows at once");
+        assert!(matches!(parse_ndp(question).header, Header::NeighborSolicitation { .. }));
+        waits.push(*joined);
+    }
+    assert!(waits.iter().all(|wait| *wait <= 1000), "{waits:?}");
+    waits.sort_unstable();
+    assert!(waits[0] < 150 && waits[39] > 850, "all of it is used: {waits:?}");
+    waits.dedup();
+    assert!(waits.len() > 35, "{waits:?}");
+    // It can be turned off.
+    let config = Config { solicitation_delay: Duration::ZERO, ..Config::default() };
+    assert_eq!(beginning(config, 7)[0].0, 0);
+}
+
+/// RFC 4862 5.4.2: hosts that heard the same advertisement do not ask together, nor join together.
+#[test]
+fn an_advertised_address_is_asked_for_after_a_random_time() {
+    let mut waits = Vec::new();
+    for seed in 0..40 {
+        let mut host = tap_with_seed(Config::default(), seed);
+        host.stack.autoconfigure(host.interface).unwrap();
+        passes(&mut host, 4000);
+        advertise(&mut host, ROUTER, advertisement(1800), Some(prefix(24 * HOUR, 4 * HOUR)));
+        let group = solicited_node(global(&host).unwrap());
+        let first = (0..=1000).find(|millis| {
+            host.later_millis(u64::from(*millis > 0));
+            let frames = host.sends();
+            let asks =
+                |frame: &&Vec<u8>| !is_mld(frame) && parse_ndp(frame).ip.destination == group;
+            let asked = frames.iter().any(|frame| asks(&frame));
+            // The report that it joins comes with the question, and not before.
+            assert_eq!(frames.iter().any(|frame| is_mld(frame)), asked);
+            asked
+        });
+        waits.push(first.expect("within a second"));
+    }
+    waits.sort_unstable();
+    assert!(waits[0] < 150 && waits[39] > 850, "all of it is used: {waits:?}");
+    waits.dedup();
+    assert!(waits.len() > 35, "{waits:?}");
+}
+
+/// RFC 4862 5.4.2: what comes for the groups of all nodes and of the address "during the delay period" is
+/// taken. And who leaves before anybody was told of it says nothing.
+#[test]
+fn a_duplicate_is_heard_while_the_first_message_waits() {
+    let config = Config { solicitation_delay: Duration::from_secs(1000), ..Config::default() };
+    for to_all in [false, true] {
+        let mut host = tap_with(config.clone());
+        host.stack.autoconfigure(host.interface).unwrap();
+        let own = addresses(&host)[0];
+        assert_eq!(passes(&mut host, 1000), Vec::<Vec<u8>>::new());
+        if to_all {
+            let header = Header::NeighborAdvertisement {
+                target: own,
+                is_router: false,
+                is_solicited: false,
+                is_override: true,
+            };
+            let option = NdpOption::TargetLinkLayer(THEIR_HARDWARE);
+            host.arrives(&ndp_frame((own, ALL_NODES), header, &[option]));
+        } else {
+            let header = Header::NeighborSolicitation { target: own };
+            let nobody = Ipv6Addr::UNSPECIFIED;
+            host.arrives(&ndp_frame((nobody, solicited_node(own)), header, &[]));
+        }
+        assert_eq!(changes(&mut host), [(own, AddressFate::Duplicate)]);
+        assert!(!addresses(&host).contains(&own));
+        host.later_millis(0);
+        host.sends_nothing();
+    }
+}
+
+/// RFC 7217 6: "hosts SHOULD introduce a random delay between 0 and IDGEN_DELAY seconds before trying a new
+/// tentative address".
+#[test]
+fn the_next_identifier_waits_for_a_random_time() {
+    let mut waits = Vec::new();
+    for seed in 0..40 {
+        let config = Config { solicitation_delay: Duration::ZERO, ..Config::default() };
+        let mut host = tap_with_seed(config, seed);
+        host.stack.autoconfigure(host.interface).unwrap();
+        host.later_millis(0);
+        host.sends();
+        let taken = addresses(&host)[0];
+        let header = Header::NeighborSolicitation { target: taken };
+        host.arrives(&ndp_frame((Ipv6Addr::UNSPECIFIED, solicited_node(taken)), header, &[]));
+        let next = addresses(&host)[0];
+        let asked = (0..=1000).find(|millis| {
+            host.later_millis(u64::from(*millis > 0));
+            let frames = host.sends();
+            let said = discovery(&frames);
+            said.iter().any(|said| said.header == Header::NeighborSolicitation { target: next })
+        });
+        waits.push(asked.expect("within a second"));
+    }
+    waits.sort_unstable();
+    assert!(waits[0] < 150 && waits[39] > 850, "all of it is used: {waits:?}");
+    waits.dedup();
+    assert!(waits.len() > 35, "{waits:?}");
 }

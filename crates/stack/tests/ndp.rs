@@ -10,6 +10,7 @@ use host::v6::*;
 use host::{Host, OUR_HARDWARE, THEIR_HARDWARE, frame, router};
 use proptest::prelude::*;
 use wire::ethernet::{EtherType, EthernetAddress};
+use wire::frame::{Capabilities, Medium};
 use wire::icmpv6;
 use wire::ip::Protocol;
 use wire::ipv6::{self, solicited_node};
@@ -483,4 +484,37 @@ proptest! {
         }
         prop_assert_eq!(host.stack.poll_timeout(), None);
     }
+}
+
+/// RFC 4861 7.2.2: "If the source address of the packet prompting the solicitation is the same as one of the
+/// addresses assigned to the outgoing interface, that address SHOULD be placed in the IP Source Address of
+/// the outgoing solicitation." Else one of the interface's own.
+#[test]
+fn a_question_comes_from_the_address_of_the_packet_that_waits() {
+    let second: Ipv6Addr = "2001:db8::2".parse().unwrap();
+    for (bound, expected) in [(US, US), (second, second), (Ipv6Addr::UNSPECIFIED, US)] {
+        let mut host = tap();
+        host.stack.add_address(host.interface, second.into(), 64).unwrap();
+        router::passes(&mut host, 3000);
+        let id = host.stack.udp_bind(at(bound, 0)).unwrap();
+        say(&mut host, id, THEM, b"first");
+        // What waits beside it changes nothing.
+        let other = host.stack.udp_bind(at(second, 0)).unwrap();
+        say(&mut host, other, THEM, b"second");
+        let asked = parse_ndp(&host.sends_one());
+        assert_eq!(asked.header, Header::NeighborSolicitation { target: THEM });
+        assert_eq!(asked.ip.source, expected);
+        // Asked again it is the same.
+        host.later_millis(1000);
+        assert_eq!(parse_ndp(&host.sends_one()).ip.source, expected);
+    }
+    // The packet is sent from an address of another link.
+    let mut host = tap();
+    let capabilities =
+        Capabilities { medium: Medium::Ip, mtu: 1500, checksum: false, segmentation: false };
+    let elsewhere = host.stack.add_interface(capabilities);
+    host.stack.add_address(elsewhere, second.into(), 64).unwrap();
+    let id = host.stack.udp_bind(at(second, 0)).unwrap();
+    say(&mut host, id, THEM, b"from elsewhere");
+    asks(&mut host, THEM, None);
 }

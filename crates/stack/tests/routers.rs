@@ -423,3 +423,114 @@ fn dead_routers_are_tried_in_turn() {
     let hop = |n: u8| hop_of(EthernetAddress([2, 0, 0, 0, 0, n]));
     assert_eq!(used[..6], [4, 5, 6, 4, 5, 6].map(hop));
 }
+
+/// When the first router solicitation of a host with this seed leaves, in milliseconds after it began to
+/// configure itself; its address by hand needs no detection where `by_hand`.
+fn first_solicitation(seed: u8, by_hand: bool) -> u64 {
+    let config = Config { duplicate_address_probes: u8::from(!by_hand), ..Config::default() };
+    let mut host = tap_with_seed(config, seed);
+    if by_hand {
+        host.stack.add_address(host.interface, US.into(), 64).unwrap();
+        host.later_millis(0);
+        host.sends();
+    }
+    host.stack.autoconfigure(host.interface).unwrap();
+    for millis in 0..3000 {
+        host.later_millis(u64::from(millis > 0));
+        host.sends();
+        if host.sent(Sent::RouterSolicitation) > 0 {
+            return millis;
+        }
+    }
+    panic!("nobody was asked");
+}
+
+/// RFC 4861 6.3.7: a random time of up to MAX_RTR_SOLICITATION_DELAY before the first solicitation, once:
+/// "there is no need to delay again" after that of duplicate address detection, which lasts a second.
+#[test]
+fn the_first_solicitation_waits_for_a_random_time() {
+    for (by_hand, least, most) in [(true, 0, 1001), (false, 1000, 2001)] {
+        let mut waits: Vec<_> = (0..40).map(|seed| first_solicitation(seed, by_hand)).collect();
+        assert!(waits.iter().all(|wait| (least..=most).contains(wait)), "{waits:?}");
+        waits.sort_unstable();
+        assert!(waits[0] < least + 150 && waits[39] > most - 150, "all of it is used: {waits:?}");
+        waits.dedup();
+        assert!(waits.len() > 35, "hosts that begin together do not ask together: {waits:?}");
+    }
+}
+
+/// RFC 4861 6.3.7: "a host SHOULD send at least one solicitation in the case where an advertisement is
+/// received prior to having sent a solicitation", and then MUST desist.
+#[test]
+fn who_has_heard_a_router_asks_once() {
+    for heard_after in [0, 500, 1000] {
+        let mut host = tap_with(Config::default());
+        host.stack.autoconfigure(host.interface).unwrap();
+        passes(&mut host, heard_after);
+        assert_eq!(host.sent(Sent::RouterSolicitation), 0);
+        advertise(&mut host, ROUTER, advertisement(1800), None);
+        passes(&mut host, 20_000);
+        assert_eq!(host.sent(Sent::RouterSolicitation), 1, "{heard_after}");
+    }
+}
+
+/// RFC 4861 6.3.4: the address that an advertisement brings is STALE: it is used, and its router asked
+/// whether it hears us.
+#[test]
+fn a_router_that_advertised_itself_is_to_confirm_that_it_hears_us() {
+    let mut host = configured();
+    let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    host.stack.udp_send_to(host.now, id, b"far", at(FAR, 7)).unwrap();
+    let bytes = host.sends_one();
+    assert_eq!(host::parse_frame(&bytes).0.destination, THEIR_HARDWARE);
+    host.later_millis(4_999);
+    host.sends_nothing();
+    host.later_millis(1);
+    let asked = parse_ndp(&host.sends_one());
+    assert_eq!(asked.header, Header::NeighborSolicitation { target: ROUTER });
+    assert_eq!((asked.ethernet.destination, asked.ip.destination), (THEIR_HARDWARE, ROUTER));
+    // Who was confirmed meanwhile is not asked, whatever it advertises then.
+    let header = Header::NeighborAdvertisement {
+        target: ROUTER,
+        is_router: true,
+        is_solicited: true,
+        is_override: true,
+    };
+    let option = NdpOption::TargetLinkLayer(THEIR_HARDWARE);
+    host.arrives(&ndp_frame((ROUTER, asked.ip.source), header, &[option]));
+    advertise(&mut host, ROUTER, advertisement(1800), None);
+    host.stack.udp_send_to(host.now, id, b"far", at(FAR, 7)).unwrap();
+    host.sends_one();
+    host.later_millis(10_000);
+    host.sends_nothing();
+}
+
+/// RFC 6724 5, rule 5.5: through each router from the address of the prefix that it advertised, whichever
+/// is more like the destination.
+#[test]
+fn each_router_gets_what_comes_from_its_own_prefix() {
+    const SECOND: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
+    let other = PrefixInformation {
+        prefix: "2606:0:7:7::".parse().unwrap(),
+        ..prefix(24 * HOUR, 4 * HOUR)
+    };
+    let source_through = |first: Preference, second: Preference| {
+        let mut host = configured();
+        let said = |preference| RouterAdvertisement { preference, ..advertisement(1800) };
+        advertise(&mut host, ROUTER, said(first), Some(prefix(24 * HOUR, 4 * HOUR)));
+        advertise(&mut host, SECOND, said(second), Some(other));
+        passes(&mut host, 2500);
+        let id = host.stack.udp_bind(at(Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+        let mut sources = Vec::new();
+        for far in ["2606::1", "2001:db8::1"] {
+            host.stack.udp_connect(id, at(far.parse().unwrap(), 9)).unwrap();
+            let std::net::IpAddr::V6(source) = host.stack.udp_local(id).unwrap().ip() else {
+                panic!("of the other family");
+            };
+            sources.push(source.segments()[0]);
+        }
+        sources
+    };
+    assert_eq!(source_through(Preference::High, Preference::Medium), [0x2001; 2]);
+    assert_eq!(source_through(Preference::Medium, Preference::High), [0x2606; 2]);
+}

@@ -9,6 +9,7 @@ use host::router::*;
 use host::v6::*;
 use host::{Host, THEIR_HARDWARE};
 use wire::ndp::{Header, INFINITE, NdpOption};
+use wire::time::Duration;
 
 /// A host that makes temporary addresses, with the two that it has in a prefix: the stable one first.
 fn with_temporary(config: Config) -> (Host, [Ipv6Addr; 2]) {
@@ -139,4 +140,41 @@ fn temporary_addresses_have_a_secret_of_their_own() {
     let config = Config { stable_secret: Some([9; 16]), ..Config::default() };
     let (_, [_, other]) = with_temporary(config);
     assert_eq!(one, other, "the secret that is kept has no part in it");
+}
+
+/// RFC 8981 3.6: "the Valid Lifetime and Preferred Lifetime [...] MUST be configurable"; 3.8 has the most.
+#[test]
+fn the_lifetimes_of_temporary_addresses_can_be_set() {
+    let config = Config {
+        temporary_preferred: Duration::from_secs(2 * 3600),
+        temporary_valid: Duration::from_secs(3 * 3600),
+        ..Config::default()
+    };
+    let (mut host, [_, first]) = with_temporary(config);
+    changes(&mut host);
+    let (mut deprecated, mut expired) = (None, None);
+    for minute in 0..4 * 60 {
+        host.later_millis(60_000);
+        host.sends();
+        for (address, fate) in changes(&mut host).into_iter().filter(|change| change.0 == first) {
+            match fate {
+                AddressFate::Deprecated => deprecated = Some(minute),
+                AddressFate::Expired => expired = Some(minute),
+                _ => panic!("{address} {fate:?}"),
+            }
+        }
+    }
+    // Less up to two fifths (DESYNC_FACTOR) in the first case.
+    assert!(deprecated.is_some_and(|minute| (70..=120).contains(&minute)), "{deprecated:?}");
+    assert!(expired.is_some_and(|minute| (177..=180).contains(&minute)), "{expired:?}");
+}
+
+/// RFC 6724 5, rule 7: "an implementation SHOULD [...] allow" to have it the other way round.
+#[test]
+fn conversations_can_begin_from_the_stable_address() {
+    let config = Config { prefer_public_addresses: true, ..Config::default() };
+    let (mut host, [stable, temporary]) = with_temporary(config);
+    assert_eq!(source(&mut host), stable);
+    let id = host.stack.udp_bind(at(temporary, 0)).unwrap();
+    assert_eq!(host.stack.udp_local(id).map(|local| local.ip()), Ok(temporary.into()));
 }

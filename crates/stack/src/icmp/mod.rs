@@ -164,7 +164,7 @@ fn emit(
         return None;
     };
     let Some(link) = interfaces.resolve(shared, &route.hop) else {
-        interfaces.park(shared, &route.hop, Waiter::Icmp(reply));
+        interfaces.park(shared, &route.hop, (route.source, Waiter::Icmp(reply)));
         return None;
     };
     let envelope = Envelope {

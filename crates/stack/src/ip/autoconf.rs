@@ -16,19 +16,16 @@ use crate::error::Error;
 use crate::event::{AddressChange, AddressFate};
 use crate::ip::InterfaceId;
 use crate::ip::addresses::AddressState;
+use crate::ip::advertiser::Advertisers;
 use crate::ip::dad::Probe;
 use crate::ip::groups::Groups;
 use crate::ip::interfaces::Interfaces;
-use crate::ip::neighbor::REACHABLE_TIME;
-use crate::ip::opaque::opaque_address;
+use crate::ip::opaque::{Name, opaque_address};
 use crate::ip::prefix::Prefix;
 use crate::ip::router::{OnLink, Router};
 use crate::ip::temporary::Temporary;
 use crate::shared::Shared;
 use crate::stack::Stack;
-
-/// How long a host waits at random before it speaks first (RFC 4861 10, MAX_RTR_SOLICITATION_DELAY).
-pub(super) const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// How many changes wait to be fetched. The oldest are lost beyond that.
 const CHANGES_LIMIT: usize = 64;
@@ -52,6 +49,7 @@ pub(crate) struct Autoconf {
     pub(super) leases: Vec<Lease>,
     pub(super) routers: Vec<Router>,
     pub(super) prefixes: Vec<OnLink>,
+    pub(super) advertisers: Advertisers,
     pub(super) groups: Groups,
     changes: VecDeque<AddressChange>,
 }
@@ -64,6 +62,8 @@ pub(super) struct Link {
     pub(super) mtu: Option<u16>,
     /// The hop limit that they advertise for what is sent (RFC 4861 6.3.2, CurHopLimit).
     pub(super) hop_limit: Option<u8>,
+    /// It waited at random before its first message, or does.
+    pub(super) has_waited: bool,
     /// How often routers were asked, and when they are again.
     pub(super) solicitation: Option<(u8, Instant)>,
     /// The router that the default route leads through.
@@ -98,6 +98,7 @@ impl Default for Autoconf {
             leases: Vec::new(),
             routers: Vec::new(),
             prefixes: Vec::new(),
+            advertisers: Advertisers::default(),
             groups: Groups::default(),
             changes: VecDeque::new(),
         }
@@ -165,8 +166,13 @@ impl Autoconf {
 
     /// A moment between now and `most` later.
     pub(super) fn soon(&mut self, now: Instant, most: Duration) -> Instant {
+        now.after(self.at_most(most))
+    }
+
+    /// A time of up to `most`.
+    fn at_most(&mut self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        now.after(Duration::from_nanos(self.random.next_u64() % nanos.saturating_add(1).max(1)))
+        Duration::from_nanos(self.random.next_u64() % nanos.saturating_add(1).max(1))
     }
 
     pub(super) fn is_silent(&self) -> bool {
@@ -191,6 +197,8 @@ impl Interfaces {
         if self.autoconf.poll_timeout().is_none_or(|due| due > shared.now) {
             return;
         }
+        self.begin_probing(shared);
+        self.report_groups(shared);
         self.probe_again(shared);
         self.solicit_routers(shared);
         self.replace_temporaries(shared);
@@ -212,16 +220,19 @@ impl Interfaces {
             return Ok(());
         }
         self.autoconf.active = true;
+        let own = self.link_local(interface);
         let link = Link {
             interface,
             mtu: None,
             hop_limit: None,
+            has_waited: own.is_none() && shared.config.duplicate_address_probes > 0,
             solicitation: None,
             default_router: None,
         };
         self.autoconf.links.push(link);
-        match self.link_local(interface) {
-            None => self.make_address(shared, interface, LINK_LOCAL, 0).map(|_| ()),
+        let wait = shared.config.solicitation_delay;
+        match own {
+            None => self.make_address(shared, interface, LINK_LOCAL, 0, wait).map(|_| ()),
             Some(address) => {
                 if self.has_address(interface, address.into()) {
                     self.address_ready(shared, interface, address);
@@ -231,28 +242,37 @@ impl Interfaces {
         }
     }
 
-    /// Gives the interface an address in `prefix` that was made here.
+    /// Gives the interface an address in `prefix` that was made here. Its first message waits at random, up
+    /// to `wait`.
     pub(super) fn make_address(
         &mut self,
         shared: &Shared,
         interface: InterfaceId,
         prefix: Prefix,
         retries: u8,
+        wait: Duration,
     ) -> Result<Ipv6Addr, Error> {
         let hardware = self.ethernet_address(interface).ok_or(Error::InvalidInput)?;
         let IpAddr::V6(network) = prefix.network() else { return Err(Error::InvalidInput) };
-        let address =
-            opaque_address(&self.autoconf.secret, interface, hardware.0, network, retries);
+        let name = Name { interface, hardware: hardware.0, network };
+        let is_ours = |address| self.assigned(interface).any(|own| own.address == address);
+        let address = opaque_address(&self.autoconf.secret, &name, retries, is_ours);
         let (preferred_until, valid_until, temporary) = (None, None, None);
         self.take_lease(
             shared,
             Lease { interface, prefix, address, retries, preferred_until, valid_until, temporary },
+            wait,
         )?;
         Ok(address)
     }
 
-    /// Gives an interface an address that was made here.
-    pub(super) fn take_lease(&mut self, shared: &Shared, lease: Lease) -> Result<(), Error> {
+    /// Gives an interface an address that was made here; its first message waits at random, up to `wait`.
+    pub(super) fn take_lease(
+        &mut self,
+        shared: &Shared,
+        lease: Lease,
+        wait: Duration,
+    ) -> Result<(), Error> {
         let Lease { interface, prefix, address, temporary, .. } = lease;
         // First: the address's own affairs begin when it is added.
         self.autoconf.leases.push(lease);
@@ -265,14 +285,10 @@ impl Interfaces {
         if temporary.is_some() {
             self.set_temporary(interface, address.into());
         }
-        if prefix != LINK_LOCAL {
-            // RFC 4862 5.4.2: many hosts heard the same router at the same time.
-            let due = self.autoconf.soon(shared.now, MAX_DELAY);
-            let is_it =
-                |probe: &&mut Probe| (probe.interface, probe.address) == (interface, address);
-            if let Some(probe) = self.autoconf.probes.iter_mut().find(is_it) {
-                probe.due = due;
-            }
+        let is_it = |probe: &&mut Probe| (probe.interface, probe.address) == (interface, address);
+        let wait = self.autoconf.at_most(wait);
+        if let Some(probe) = self.autoconf.probes.iter_mut().find(is_it) {
+            probe.wait = wait;
         }
         Ok(())
     }
@@ -329,12 +345,6 @@ impl Autoconf {
             (lease.preferred_until, lease.valid_until) = lifetimes;
         }
     }
-
-    /// Between half and one and a half of `base` (RFC 4861 10, MIN_RANDOM_FACTOR and MAX_RANDOM_FACTOR).
-    pub(super) fn around(&mut self, base: Duration) -> Duration {
-        let permille = 500 + (self.random.next_u64() % 1001) as u32;
-        base * permille / 1000
-    }
 }
 
 /// Addresses that make themselves.
@@ -362,6 +372,6 @@ impl Stack {
         let interfaces = &mut self.interfaces;
         interfaces.autoconf.seed(rng, secret, silent);
         interfaces.autoconf.groups.set_siblings(!alone);
-        interfaces.neighbors.reachable_time = interfaces.autoconf.around(REACHABLE_TIME);
+        interfaces.neighbors.reachable_time.seed(&mut interfaces.autoconf.random);
     }
 }

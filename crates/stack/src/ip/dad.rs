@@ -7,12 +7,12 @@ use core::net::{IpAddr, Ipv6Addr};
 use rand_core::Rng;
 use wire::ipv6;
 use wire::ndp::{self, Header, NdpOption};
-use wire::time::Instant;
+use wire::time::{Duration, Instant};
 
 use crate::event::AddressFate;
 use crate::ip::InterfaceId;
 use crate::ip::addresses::{AddressState, Assigned};
-use crate::ip::autoconf::{LINK_LOCAL, Lease, MAX_DELAY};
+use crate::ip::autoconf::{LINK_LOCAL, Lease};
 use crate::ip::interfaces::Interfaces;
 use crate::ip::ndp::{Message, message};
 use crate::ip::source_filter::Filter;
@@ -22,12 +22,19 @@ use crate::shared::Shared;
 /// How often another address is tried where one was taken (RFC 7217 7, IDGEN_RETRIES).
 const MAX_RETRIES: u8 = 3;
 
+/// How long the next one waits, at most (RFC 7217 7, IDGEN_DELAY).
+const IDGEN_DELAY: Duration = Duration::from_secs(1);
+
 /// An address that is asked for whether somebody else has it (RFC 4862 5.4).
 #[derive(Debug)]
 pub(super) struct Probe {
     pub(super) interface: InterfaceId,
     pub(super) address: Ipv6Addr,
     pub(super) sent: u8,
+    /// How long its first message waits, from the turn on that finds it due: a program's command, which
+    /// may have made it, has no time.
+    pub(super) wait: Duration,
+    /// When it is asked for, for the first time or again, or is ours.
     pub(super) due: Instant,
     /// Tells our own question from another's (RFC 7527 4.1).
     pub(super) nonce: [u8; 6],
@@ -47,24 +54,26 @@ impl Interfaces {
         if asks { AddressState::Tentative } else { AddressState::Preferred }
     }
 
-    /// An address was added: its group is joined, it is asked for, and it gets a link-local one beside
-    /// it (RFC 4291 2.8).
+    /// An address was added: its group is joined, as soon as it is asked for, and it gets a link-local one
+    /// beside it (RFC 4291 2.8).
     pub(super) fn address_added(&mut self, shared: &Shared, id: InterfaceId, added: Assigned) {
         let IpAddr::V6(address) = added.address else { return };
         if self.ethernet_address(id).is_none() {
             return;
         }
         self.autoconf.active = true;
-        self.autoconf.groups.came_or_went(shared, id, ipv6::solicited_node(address).into());
-        if added.state == AddressState::Tentative {
+        if added.state != AddressState::Tentative {
+            self.autoconf.groups.came_or_went(shared, id, ipv6::solicited_node(address).into());
+        } else {
             let mut nonce = [0; 6];
             self.autoconf.random.fill_bytes(&mut nonce);
-            let probe = Probe { interface: id, address, sent: 0, due: shared.now, nonce };
+            let (wait, due) = (Duration::ZERO, shared.now);
+            let probe = Probe { interface: id, address, sent: 0, wait, due, nonce };
             self.autoconf.probes.push(probe);
         }
         if self.link_local(id).is_none() {
             // Without room for it the interface does without: there are 64 addresses already.
-            let _ = self.make_address(shared, id, LINK_LOCAL, 0);
+            let _ = self.make_address(shared, id, LINK_LOCAL, 0, Duration::ZERO);
         }
         if added.state != AddressState::Tentative {
             self.address_ready(shared, id, address);
@@ -75,11 +84,14 @@ impl Interfaces {
     pub(super) fn address_removed(&mut self, shared: &Shared, id: InterfaceId, address: IpAddr) {
         let IpAddr::V6(address) = address else { return };
         let autoconf = &mut self.autoconf;
-        autoconf.probes.retain(|probe| (probe.interface, probe.address) != (id, address));
+        let is_it = |probe: &Probe| (probe.interface, probe.address) == (id, address);
+        // Nobody was told of the group of an address that was not asked for yet.
+        let was_told = !autoconf.probes.iter().any(|probe| is_it(probe) && probe.sent == 0);
+        autoconf.probes.retain(|probe| !is_it(probe));
         autoconf.leases.retain(|lease| (lease.interface, lease.address) != (id, address));
         let group = ipv6::solicited_node(address).into();
-        if self.ethernet_address(id).is_some() && self.group_filter(id, group) != Filter::EVERYBODY
-        {
+        let is_left = self.group_filter(id, group) != Filter::EVERYBODY;
+        if was_told && self.ethernet_address(id).is_some() && is_left {
             self.autoconf.groups.came_or_went(shared, id, group);
         }
     }
@@ -104,10 +116,12 @@ impl Interfaces {
         match made.filter(|(_, tried, ..)| *tried < MAX_RETRIES) {
             Some((prefix, tried, lifetimes, true)) => {
                 // RFC 8981 3.4, step 7; without room for another there is none.
-                let _ = self.make_temporary(shared, interface, prefix, lifetimes, tried + 1);
+                let tries = (tried + 1, IDGEN_DELAY);
+                let _ = self.make_temporary(shared, interface, prefix, lifetimes, tries);
             }
             Some((prefix, tried, lifetimes, false)) => {
-                if let Ok(next) = self.make_address(shared, interface, prefix, tried + 1) {
+                let next = self.make_address(shared, interface, prefix, tried + 1, IDGEN_DELAY);
+                if let Ok(next) = next {
                     self.autoconf.set_lifetimes(interface, next, lifetimes);
                 }
             }
@@ -125,10 +139,28 @@ impl Interfaces {
         self.autoconf.note(interface, address.into(), AddressFate::Ready);
         if address.is_unicast_link_local() {
             self.tell_groups_v6(shared, interface);
-            let due = self.autoconf.soon(shared.now, MAX_DELAY);
+            let due = self.autoconf.soon(shared.now, shared.config.solicitation_delay);
             if let Some(link) = self.autoconf.link_mut(interface) {
+                // RFC 4861 6.3.7: no second wait.
+                let due = if link.has_waited { shared.now } else { due };
                 link.solicitation = Some((0, due));
             }
+        }
+    }
+
+    /// RFC 4862 5.4.2: the first message about an address waits; then its group is joined, and it is asked
+    /// for. What comes for the group before that is heard all the same.
+    pub(super) fn begin_probing(&mut self, shared: &Shared) {
+        let autoconf = &mut self.autoconf;
+        let is_due = |probe: &&mut Probe| probe.sent == 0 && probe.due <= shared.now;
+        for probe in autoconf.probes.iter_mut().filter(is_due) {
+            let wait = core::mem::take(&mut probe.wait);
+            if !wait.is_zero() {
+                probe.due = shared.now.after(wait);
+                continue;
+            }
+            let group = ipv6::solicited_node(probe.address).into();
+            autoconf.groups.came_or_went(shared, probe.interface, group);
         }
     }
 

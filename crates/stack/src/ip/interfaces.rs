@@ -47,6 +47,8 @@ pub(crate) struct Interfaces {
     pub(super) autoconf: Autoconf,
     /// What [`Config::address_policy`](crate::Config) says.
     pub(crate) policy: PolicyTable,
+    /// What [`Config::prefer_public_addresses`](crate::Config) says.
+    pub(crate) public_first: bool,
     /// Name servers of IPv6.
     pub(crate) resolvers: Resolvers,
     /// Addresses of IPv4 of which it is asked whether somebody else has them.
@@ -104,6 +106,7 @@ impl Interfaces {
             group_reports: VecDeque::new(),
             autoconf: Autoconf::default(),
             policy: PolicyTable::default(),
+            public_first: false,
             resolvers: Resolvers::default(),
             probed: Vec::new(),
             defended: Vec::new(),

@@ -14,6 +14,7 @@
 //! | `mss_clamp` | segments that are clamped | |
 //! | `route` | which way a packet goes | RFC 1122 3.3.1 |
 //! | `source` | from which of our addresses | RFC 6724 5, RFC 1122 3.3.4.3 |
+//! | `advertiser` | which router a prefix is from | RFC 6724 5, rule 5.5 |
 //! | `destination` | which of somebody's addresses first | RFC 6724 6 |
 //! | `policy` | the table that both look into | RFC 6724 2.1 |
 //! | `path` | what the ways to destinations take | RFC 1191, RFC 8201 |
@@ -24,6 +25,7 @@
 //! | `defence` | keeping it when somebody else claims it | RFC 5227 2.4 |
 //! | `ndp` | the same for IPv6 | RFC 4861 7 |
 //! | `neighbor` | hardware addresses of neighbours, and who waits for them | RFC 1122 2.3.2, RFC 4861 7.3 |
+//! | `reachable` | for how long one is trusted over IPv6 | RFC 4861 6.3.2 |
 //! | `autoconf` | addresses that make themselves, and for how long | RFC 4862 5.3, 5.5.4 |
 //! | `dad`, `opaque` | whether somebody else has an address; what it is made of | RFC 4862 5.4, RFC 7217 |
 //! | `router` | what routers say | RFC 4861 6.3, RFC 4862 5.5 |
@@ -33,6 +35,7 @@
 //! | `igmp`, `mld` | how they are told | RFC 9776, RFC 9777 |
 
 mod addresses;
+mod advertiser;
 mod arp;
 mod autoconf;
 mod dad;
@@ -59,6 +62,7 @@ mod path;
 mod policy;
 mod prefix;
 mod probe_v4;
+mod reachable;
 mod reassembly;
 mod redirect;
 mod route;

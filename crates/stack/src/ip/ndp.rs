@@ -175,18 +175,20 @@ impl Interfaces {
         Ok(())
     }
 
-    /// The question who has `target`, to its group or to the station that is believed to have it.
+    /// The question who has `target`, to its group or to the station that is believed to have it; from the
+    /// address that the packet which waits for it comes `from`, where that is ours on this link (RFC 4861
+    /// 7.2.2).
     pub(super) fn solicitation(
         &self,
         shared: &mut Shared,
         header: &mut HeaderBuf,
         (interface, target): (InterfaceId, Ipv6Addr),
-        to: Option<EthernetAddress>,
+        (to, from): (Option<EthernetAddress>, Option<IpAddr>),
     ) -> Option<Packet> {
         let ours = self.ethernet_address(interface)?;
-        let Some(IpAddr::V6(source)) = self.source_on(interface, target.into()) else {
-            return None;
-        };
+        let of_packet = from.filter(|from| self.has_address(interface, *from));
+        let source = of_packet.or_else(|| self.source_on(interface, target.into()));
+        let Some(IpAddr::V6(source)) = source else { return None };
         let destination = if to.is_some() { target } else { ipv6::solicited_node(target) };
         let question = Header::NeighborSolicitation { target };
         let option = NdpOption::SourceLinkLayer(ours);

@@ -4,7 +4,7 @@
 //! A neighbour is asked for by broadcast (over IPv6 in the group of its address), at most once a
 //! second, where routers say nothing else, and three times; then whoever waits is told that the host cannot be reached. An address that
 //! was confirmed is trusted for a minute (over IPv6 for half of one); one that is still used after that
-//! is confirmed again by asking the neighbour alone, while packets go on. A neighbour that does not
+//! is confirmed again by TCP, where what it sends arrives, or else by asking the neighbour alone, while packets go on. A neighbour that does not
 //! answer holds up nobody but its own packets.
 //!
 //! The states are those of RFC 4861 7.3.2. ARP has no DELAY, in which something else may show that the
@@ -23,6 +23,7 @@ use wire::time::{Duration, Instant};
 use crate::error::Error;
 use crate::ip::InterfaceId;
 use crate::ip::keyed::KeyedState;
+use crate::ip::reachable::ReachableTime;
 use crate::reason::Withheld;
 use crate::shared::Shared;
 
@@ -35,9 +36,6 @@ const ASK_LIMIT: u8 = 3;
 
 /// How long an address is trusted (RFC 1122 2.3.2.1: "on the order of a minute").
 const TRUSTED_FOR: Duration = Duration::from_secs(60);
-
-/// The same for IPv6, on average (RFC 4861 10, REACHABLE_TIME).
-pub(super) const REACHABLE_TIME: Duration = Duration::from_secs(30);
 
 /// How long an old address is used before its neighbour is asked (RFC 4861 10,
 /// DELAY_FIRST_PROBE_TIME).
@@ -83,9 +81,8 @@ pub(crate) struct Neighbors {
     silent: VecDeque<(Key, bool)>,
     /// How many of the waiters are answers.
     waiting_answers: usize,
-    /// How long a neighbour of IPv6 counts as reachable: drawn from around the mean, so that hosts do
-    /// not all ask at once (RFC 4861 6.3.2).
-    pub(super) reachable_time: Duration,
+    /// How long a neighbour of IPv6 counts as reachable.
+    pub(super) reachable_time: ReachableTime,
     /// Time between two questions about a neighbour of IPv6, as routers say (RFC 4861 6.3.4).
     pub(super) retransmit_time: Duration,
 }
@@ -93,6 +90,12 @@ pub(crate) struct Neighbors {
 #[derive(Debug)]
 struct Neighbor {
     state: State,
+    /// When it was confirmed last, or said its address itself.
+    since: Instant,
+    /// Until when it is REACHABLE; from then on STALE.
+    trusted_until: Instant,
+    /// Where the packet comes from that it is asked for.
+    asked_from: Option<IpAddr>,
     /// When a packet was last sent to it; `None` for one that only made itself known.
     used: Option<Instant>,
     /// A question waits in `to_ask`.
@@ -105,8 +108,8 @@ enum State {
     /// INCOMPLETE: nothing is known; all stations were asked `asked` times, and `due` is the next
     /// step.
     Incomplete { asked: u8, due: Instant },
-    /// REACHABLE, until it is STALE.
-    Reachable { hardware: EthernetAddress, until: Instant },
+    /// REACHABLE, or STALE.
+    Known { hardware: EthernetAddress },
     /// DELAY: the address is old, and used again; `due` is when the neighbour is asked.
     Delay { hardware: EthernetAddress, due: Instant },
     /// PROBE: the address is old and still used; the neighbour itself was asked `asked` times.
@@ -130,6 +133,8 @@ pub(crate) struct Question {
     pub(crate) neighbor: Key,
     /// The neighbour itself; `None` to ask everybody.
     pub(crate) to: Option<EthernetAddress>,
+    /// Where the packet comes from that waits for the answer.
+    pub(crate) from: Option<IpAddr>,
 }
 
 impl Neighbors {
@@ -141,14 +146,20 @@ impl Neighbors {
             resolved: VecDeque::new(),
             silent: VecDeque::new(),
             waiting_answers: 0,
-            reachable_time: REACHABLE_TIME,
+            reachable_time: ReachableTime::default(),
             retransmit_time: ASK_INTERVAL,
         }
     }
 
     /// The hardware address of a neighbour that a packet is for. Without one, or with an old one,
-    /// the neighbour will be asked.
-    pub(crate) fn look_up(&mut self, shared: &Shared, key: Key) -> Option<EthernetAddress> {
+    /// the neighbour will be asked, unless what was sent to it is known to have arrived `confirmed`
+    /// (RFC 4861 7.3.1).
+    pub(crate) fn look_up(
+        &mut self,
+        shared: &Shared,
+        key: Key,
+        confirmed: Instant,
+    ) -> Option<EthernetAddress> {
         let now = shared.now;
         if !self.known.contains_key(&key) {
             self.make_room(shared.config.neighbor_limit, true);
@@ -159,30 +170,57 @@ impl Neighbors {
         neighbor.used = Some(now);
         match neighbor.state {
             State::Incomplete { .. } => None,
-            State::Probing { hardware, .. } | State::Delay { hardware, .. } => Some(hardware),
-            State::Reachable { hardware, until } if now < until => Some(hardware),
-            State::Reachable { hardware, .. } if key.1.is_ipv4() => {
-                neighbor.state = State::Probing { hardware, asked: 0, due: now };
-                self.ask(now, key);
-                Some(hardware)
-            }
-            State::Reachable { hardware, .. } => {
-                let due = now.after(DELAY_FIRST_PROBE);
-                neighbor.state = State::Delay { hardware, due };
-                self.deadlines.insert((due, key));
+            State::Known { hardware } if now < neighbor.trusted_until => Some(hardware),
+            State::Known { hardware }
+            | State::Delay { hardware, .. }
+            | State::Probing { hardware, .. } => {
+                self.use_old(now, key, hardware, confirmed);
                 Some(hardware)
             }
         }
     }
 
-    /// Keeps `waiter` until the neighbour answered, or did not.
-    pub(crate) fn park(&mut self, shared: &mut Shared, key: Key, waiter: Waiter) {
+    /// A packet goes to a neighbour whose address is old.
+    #[cold]
+    fn use_old(&mut self, now: Instant, key: Key, hardware: EthernetAddress, confirmed: Instant) {
+        let until = confirmed.after(self.trusted_for(now, key));
+        let Some(neighbor) = self.known.get_mut(&key) else { return };
+        // What arrived before the address was learnt went elsewhere perhaps.
+        if confirmed > neighbor.since && until > now {
+            return self.settle(key, hardware, (confirmed, until));
+        }
+        if !matches!(neighbor.state, State::Known { .. }) {
+            return;
+        }
+        if key.1.is_ipv4() {
+            neighbor.state = State::Probing { hardware, asked: 0, due: now };
+            self.ask(now, key);
+        } else {
+            let due = now.after(DELAY_FIRST_PROBE);
+            neighbor.state = State::Delay { hardware, due };
+            self.deadlines.insert((due, key));
+        }
+    }
+
+    /// How long a neighbour counts as reachable that is confirmed now.
+    fn trusted_for(&mut self, now: Instant, key: Key) -> Duration {
+        if key.1.is_ipv4() { TRUSTED_FOR } else { self.reachable_time.at(now) }
+    }
+
+    /// Keeps `waiter`, whose packet comes from `source`, until the neighbour answered, or did not.
+    pub(crate) fn park(
+        &mut self,
+        shared: &mut Shared,
+        key: Key,
+        (source, waiter): (IpAddr, Waiter),
+    ) {
         shared.withhold(None, Withheld::NeighborPending);
         let is_answer = waiter.is_answer();
         let too_many = is_answer && self.waiting_answers >= shared.config.reply_limit;
         match self.known.get_mut(&key) {
             Some(neighbor) if !too_many => {
                 self.waiting_answers += usize::from(is_answer);
+                neighbor.asked_from.get_or_insert(source);
                 neighbor.waiters.push(waiter);
             }
             _ => self.resolved.push_back((waiter, Err(Error::LimitReached))),
@@ -204,8 +242,9 @@ impl Neighbors {
             }
             self.known.insert(key, Neighbor::new(State::Incomplete { asked: 0, due: shared.now }));
         }
-        let trusted_for = if key.1.is_ipv4() { TRUSTED_FOR } else { self.reachable_time };
-        self.settle(key, hardware, shared.now.after(trusted_for));
+        let now = shared.now;
+        let trusted_for = self.trusted_for(now, key);
+        self.settle(key, hardware, (now, now.after(trusted_for)));
         true
     }
 
@@ -228,24 +267,24 @@ impl Neighbors {
         let learned = self.learn(shared, key, hardware, remember);
         if learned {
             // STALE: whoever uses it next has it confirmed.
-            self.settle(key, hardware, shared.now);
+            self.settle(key, hardware, (shared.now, shared.now));
         }
         learned
     }
 
     /// A neighbour advertises itself (RFC 4861 7.2.5). Whether there was anything to learn.
     pub(super) fn advertised(&mut self, shared: &Shared, key: Key, said: Advertised) -> bool {
+        let reachable_until = shared.now.after(self.trusted_for(shared.now, key));
         let Some(neighbor) = self.known.get(&key) else { return false };
-        let reachable_until = shared.now.after(self.reachable_time);
-        let until = if said.solicited { reachable_until } else { shared.now };
+        let until = (shared.now, if said.solicited { reachable_until } else { shared.now });
         match (neighbor.hardware(), said.hardware) {
             // INCOMPLETE: without an address there is nothing in it.
             (None, None) => return false,
             (None, Some(hardware)) => self.settle(key, hardware, until),
             (Some(known), Some(new)) if new != known && !said.replaces => {
                 // Somebody else has it, too; it is asked who is right.
-                if matches!(neighbor.state, State::Reachable { .. }) {
-                    self.settle(key, known, shared.now);
+                if matches!(neighbor.state, State::Known { .. }) {
+                    self.settle(key, known, (shared.now, shared.now));
                 }
             }
             (Some(known), new) => {
@@ -258,13 +297,14 @@ impl Neighbors {
         true
     }
 
-    /// The address of a neighbour is good until `until`.
-    fn settle(&mut self, key: Key, hardware: EthernetAddress, until: Instant) {
+    /// The address of a neighbour is good from `since` until `until`.
+    fn settle(&mut self, key: Key, hardware: EthernetAddress, (since, until): (Instant, Instant)) {
         let Some(neighbor) = self.known.get_mut(&key) else { return };
         if let Some(due) = neighbor.due() {
             self.deadlines.remove(&(due, key));
         }
-        neighbor.state = State::Reachable { hardware, until };
+        neighbor.state = State::Known { hardware };
+        (neighbor.since, neighbor.trusted_until, neighbor.asked_from) = (since, until, None);
         let waiters = core::mem::take(&mut neighbor.waiters);
         self.release(waiters, Ok(()));
     }
@@ -328,15 +368,16 @@ impl Neighbors {
         while let Some(key) = self.to_ask.pop_front() {
             let Some(neighbor) = self.known.get_mut(&key) else { continue };
             neighbor.asking = false;
+            let from = neighbor.asked_from;
             match neighbor.state {
                 State::Incomplete { .. } => {
-                    return Some(Question { neighbor: key, to: None });
+                    return Some(Question { neighbor: key, to: None, from });
                 }
                 State::Probing { hardware, .. } => {
-                    return Some(Question { neighbor: key, to: Some(hardware) });
+                    return Some(Question { neighbor: key, to: Some(hardware), from });
                 }
                 // It made itself known before the question left.
-                State::Reachable { .. } | State::Delay { .. } => {}
+                State::Known { .. } | State::Delay { .. } => {}
             }
         }
         None
@@ -415,7 +456,9 @@ impl Neighbors {
 
 impl Neighbor {
     fn new(state: State) -> Self {
-        Self { state, used: None, asking: false, waiters: Vec::new() }
+        let (since, trusted_until) = (Instant::ZERO, Instant::ZERO);
+        let (used, asked_from, waiters) = (None, None, Vec::new());
+        Self { state, since, trusted_until, used, asked_from, asking: false, waiters }
     }
 
     /// The deadline that runs for it.
@@ -424,14 +467,14 @@ impl Neighbor {
             State::Incomplete { due, .. }
             | State::Delay { due, .. }
             | State::Probing { due, .. } => Some(due),
-            State::Reachable { .. } => None,
+            State::Known { .. } => None,
         }
     }
 
     fn hardware(&self) -> Option<EthernetAddress> {
         match self.state {
             State::Incomplete { .. } => None,
-            State::Reachable { hardware, .. }
+            State::Known { hardware }
             | State::Delay { hardware, .. }
             | State::Probing { hardware, .. } => Some(hardware),
         }

@@ -3,6 +3,7 @@
 use core::net::IpAddr;
 
 use wire::ethernet::EthernetAddress;
+use wire::time::Instant;
 
 use crate::error::Error;
 use crate::ip::interfaces::Interfaces;
@@ -13,15 +14,17 @@ use crate::shared::Shared;
 use crate::transmit::{HeaderBuf, Packet};
 
 impl Interfaces {
-    /// The link header for a packet on its way by `hop`. `None`: the next hop is not known
-    /// yet, and `waiter` comes back by [`Interfaces::poll_resolved`].
+    /// The link header for a packet on its way by `hop`, by which others are known to have arrived last
+    /// when `confirmed` says. `None`: the next hop is not known yet, and the waiter comes back by
+    /// [`Interfaces::poll_resolved`]; with it comes where its packet is from.
     pub(crate) fn link_header(
         &mut self,
         shared: &mut Shared,
         hop: &Hop,
-        waiter: impl FnOnce() -> Waiter,
+        confirmed: Instant,
+        waiter: impl FnOnce() -> (IpAddr, Waiter),
     ) -> Option<LinkHeader> {
-        let known = self.resolve(shared, hop);
+        let known = self.resolve_confirmed(shared, hop, confirmed);
         if known.is_none() {
             self.park(shared, hop, waiter());
         }
@@ -31,6 +34,15 @@ impl Interfaces {
     /// The link header for a packet on its way by `hop`, or the start of a search for it;
     /// follow that with [`Interfaces::park`].
     pub(crate) fn resolve(&mut self, shared: &Shared, hop: &Hop) -> Option<LinkHeader> {
+        self.resolve_confirmed(shared, hop, Instant::ZERO)
+    }
+
+    fn resolve_confirmed(
+        &mut self,
+        shared: &Shared,
+        hop: &Hop,
+        confirmed: Instant,
+    ) -> Option<LinkHeader> {
         let Some(source) = self.ethernet_address(hop.interface) else {
             return Some(LinkHeader::None);
         };
@@ -42,13 +54,13 @@ impl Interfaces {
         };
         let destination = match group {
             Some(group) => group,
-            None => self.neighbors.look_up(shared, (hop.interface, hop.next_hop))?,
+            None => self.neighbors.look_up(shared, (hop.interface, hop.next_hop), confirmed)?,
         };
         Some(LinkHeader::Ethernet { source, destination })
     }
 
-    /// Keeps `waiter` until `hop` is known.
-    pub(crate) fn park(&mut self, shared: &mut Shared, hop: &Hop, waiter: Waiter) {
+    /// Keeps a waiter, and where its packet is from, until `hop` is known.
+    pub(crate) fn park(&mut self, shared: &mut Shared, hop: &Hop, waiter: (IpAddr, Waiter)) {
         let key: Key = (hop.interface, hop.next_hop);
         self.neighbors.park(shared, key, waiter);
     }
@@ -77,12 +89,12 @@ impl Interfaces {
         shared: &mut Shared,
         header: &mut HeaderBuf,
     ) -> Option<Packet> {
-        while let Some(Question { neighbor: (interface, target), to }) =
+        while let Some(Question { neighbor: (interface, target), to, from }) =
             self.neighbors.next_question()
         {
             let packet = match target {
                 IpAddr::V4(v4) => self.arp_question(shared, header, (interface, v4), to),
-                IpAddr::V6(v6) => self.solicitation(shared, header, (interface, v6), to),
+                IpAddr::V6(v6) => self.solicitation(shared, header, (interface, v6), (to, from)),
             };
             if packet.is_some() {
                 return packet;

@@ -76,7 +76,7 @@ impl Interfaces {
             self.set_hop_limit(interface, router.hop_limit);
         }
         if router.reachable_time != 0 {
-            self.set_reachable_time(router.reachable_time);
+            self.set_reachable_time(shared, router.reachable_time);
         }
         if router.retransmit_time != 0 {
             self.set_retransmit_time(router.retransmit_time);
@@ -94,7 +94,9 @@ impl Interfaces {
                         self.resolvers.advertised(shared.now, interface, server.into(), lifetime);
                     }
                 }
-                NdpOption::Prefix(prefix) => self.prefix_advertised(shared, interface, &prefix),
+                NdpOption::Prefix(prefix) => {
+                    self.prefix_advertised(shared, (interface, source), &prefix);
+                }
                 _ => {}
             }
         }
@@ -106,6 +108,7 @@ impl Interfaces {
         let before = self.autoconf.routers.len();
         let is_it = |router: &Router| (router.interface, router.address) == (interface, address);
         self.autoconf.routers.retain(|router| !is_it(router));
+        self.autoconf.advertisers.forget(interface, address);
         if self.autoconf.routers.len() != before {
             self.choose_router(interface);
         }
@@ -144,8 +147,12 @@ impl Interfaces {
             };
             link.solicitation = None;
             if sent < MAX_SOLICITATIONS {
+                // Who has heard a router asks once: the answer may say more than what went to all.
+                let has_heard =
+                    self.autoconf.routers.iter().any(|router| router.interface == link.interface);
                 // From now on: after a time without turns they still do not go together.
-                link.solicitation = Some((sent + 1, shared.now.after(SOLICITATION_INTERVAL)));
+                let next = (sent + 1, shared.now.after(SOLICITATION_INTERVAL));
+                link.solicitation = (!has_heard).then_some(next);
                 ask.push(link.interface);
             }
         }
@@ -185,6 +192,10 @@ impl Interfaces {
         }
         let until = shared.now.after(lifetime);
         let autoconf = &mut self.autoconf;
+        if let Some(link) = autoconf.link_mut(interface) {
+            // RFC 4861 6.3.7: one was sent at least, whoever spoke before.
+            link.solicitation = link.solicitation.filter(|(sent, _)| *sent == 0);
+        }
         let is_it =
             |router: &&mut Router| (router.interface, router.address) == (interface, address);
         let is_full = autoconf.routers.len() >= LIMIT;
@@ -197,9 +208,6 @@ impl Interfaces {
                 let silent = false;
                 autoconf.routers.push(Router { interface, address, preference, until, silent });
             }
-        }
-        if let Some(link) = autoconf.link_mut(interface) {
-            link.solicitation = None;
         }
         self.choose_router(interface);
     }
@@ -238,10 +246,10 @@ impl Interfaces {
     }
 
     /// RFC 4861 6.3.4: between half and one and a half of what the router says.
-    fn set_reachable_time(&mut self, millis: u32) {
+    fn set_reachable_time(&mut self, shared: &Shared, millis: u32) {
         const HOUR: u32 = 3_600_000;
-        let base = Duration::from_millis(millis.min(HOUR).into());
-        self.neighbors.reachable_time = self.autoconf.around(base);
+        let mean = Duration::from_millis(millis.min(HOUR).into());
+        self.neighbors.reachable_time.set_mean(shared.now, mean);
     }
 
     /// RFC 4861 6.3.4: the time between questions, within limits that a router that errs, or lies, cannot
@@ -267,7 +275,7 @@ impl Interfaces {
     fn prefix_advertised(
         &mut self,
         shared: &Shared,
-        interface: InterfaceId,
+        (interface, router): (InterfaceId, Ipv6Addr),
         said: &PrefixInformation,
     ) {
         let prefix = Prefix::new(said.prefix.into(), said.prefix_len);
@@ -285,6 +293,14 @@ impl Interfaces {
             && said.preferred_lifetime <= said.valid_lifetime
             && said.prefix_len == 64
         {
+            let advertisers = &mut self.autoconf.advertisers;
+            let is_new = match said.valid_lifetime {
+                0 => advertisers.retract(interface, router, prefix),
+                _ => advertisers.note(interface, router, prefix),
+            };
+            if is_new {
+                self.changed();
+            }
             self.address_advertised(shared, interface, prefix, said);
         }
     }
@@ -349,7 +365,8 @@ impl Interfaces {
         let made = autoconf.leases.iter().filter(stable).count();
         if said.valid_lifetime > 0
             && made < LIMIT
-            && let Ok(address) = self.make_address(shared, interface, prefix, 0)
+            && let Ok(address) =
+                self.make_address(shared, interface, prefix, 0, shared.config.solicitation_delay)
         {
             self.autoconf.set_lifetimes(interface, address, lifetimes);
             self.renew_temporary(shared, interface, prefix, lifetimes);

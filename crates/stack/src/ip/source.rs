@@ -49,7 +49,9 @@ impl Interfaces {
     ) -> Option<IpAddr> {
         match destination {
             IpAddr::V4(_) => self.source_v4(interface, next_hop),
-            IpAddr::V6(destination) => self.source_v6(interface, destination).map(IpAddr::V6),
+            IpAddr::V6(destination) => {
+                self.source_v6(interface, next_hop, destination).map(IpAddr::V6)
+            }
         }
     }
 
@@ -70,21 +72,36 @@ impl Interfaces {
 
     /// RFC 6724 4: the addresses of the interface; those of others only where it has none that
     /// reaches far enough, and never for groups.
-    fn source_v6(&self, interface: InterfaceId, destination: Ipv6Addr) -> Option<Ipv6Addr> {
+    fn source_v6(
+        &self,
+        interface: InterfaceId,
+        next_hop: IpAddr,
+        destination: Ipv6Addr,
+    ) -> Option<Ipv6Addr> {
         let far = Scope::of(destination) > Scope::LINK_LOCAL && !destination.is_multicast();
         let reaches = |own: &Candidate| !far || Scope::of(own.address) > Scope::LINK_LOCAL;
-        let candidates = self.assigned(interface).filter_map(Candidate::of);
-        best(&self.policy, candidates, destination)
+        let rules = Rules { policy: &self.policy, public_first: self.public_first };
+        let of_hop = |own: Assigned| {
+            let of_hop = self.autoconf.advertisers.is_of(interface, own.prefix(), next_hop);
+            Some(Candidate { of_hop, ..Candidate::of(own)? })
+        };
+        let candidates = || self.assigned(interface).filter_map(of_hop);
+        best(&rules, candidates(), destination)
             .filter(reaches)
             .or_else(|| {
                 let elsewhere = self.all_assigned().filter_map(Candidate::of).filter(reaches);
-                best(&self.policy, elsewhere, destination).filter(|_| far)
+                best(&rules, elsewhere, destination).filter(|_| far)
             })
-            .or_else(|| {
-                best(&self.policy, self.assigned(interface).filter_map(Candidate::of), destination)
-            })
+            .or_else(|| best(&rules, candidates(), destination))
             .map(|own| own.address)
     }
+}
+
+/// What decides beside the addresses themselves.
+struct Rules<'a> {
+    policy: &'a PolicyTable,
+    /// Rule 7, turned round.
+    public_first: bool,
 }
 
 /// An address that could be the source.
@@ -94,6 +111,8 @@ struct Candidate {
     prefix_len: u8,
     deprecated: bool,
     temporary: bool,
+    /// Whether the next hop advertised its prefix, where some router did.
+    of_hop: Option<bool>,
 }
 
 impl Candidate {
@@ -101,21 +120,35 @@ impl Candidate {
         let IpAddr::V6(address) = own.address else { return None };
         let Assigned { prefix_len, temporary, .. } = own;
         let deprecated = own.is_deprecated();
-        own.is_usable().then_some(Self { address, prefix_len, deprecated, temporary })
+        let of_hop = None;
+        own.is_usable().then_some(Self { address, prefix_len, deprecated, temporary, of_hop })
     }
 
     /// RFC 6724 5, rules 1 to 8: `Greater` is better. There are no home addresses (rule 4) here, and all
     /// are of the outgoing interface (rule 5).
-    fn compare(&self, other: &Self, destination: Ipv6Addr, policy: &PolicyTable) -> Ordering {
+    fn compare(&self, other: &Self, destination: Ipv6Addr, rules: &Rules<'_>) -> Ordering {
+        let policy = rules.policy;
         let same = |own: &Self| own.address == destination;
         let label_matches = |own: &Self| policy.label(own.address) == policy.label(destination);
         same(self)
             .cmp(&same(other))
             .then_with(|| appropriate(self.address, other.address, destination))
             .then_with(|| other.deprecated.cmp(&self.deprecated))
+            .then_with(|| self.compare_hops(other))
             .then_with(|| label_matches(self).cmp(&label_matches(other)))
-            .then_with(|| self.temporary.cmp(&other.temporary))
+            .then_with(|| match rules.public_first {
+                true => other.temporary.cmp(&self.temporary),
+                false => self.temporary.cmp(&other.temporary),
+            })
             .then_with(|| self.match_length(destination).cmp(&other.match_length(destination)))
+    }
+
+    /// Rule 5.5: one whose prefix the next hop advertised goes before one whose prefix another router did.
+    fn compare_hops(&self, other: &Self) -> Ordering {
+        match (self.of_hop, other.of_hop) {
+            (Some(one), Some(other)) => one.cmp(&other),
+            _ => Ordering::Equal,
+        }
     }
 
     /// `CommonPrefixLen` (RFC 6724 2.2): not more than what tells the source's own network.
@@ -138,11 +171,11 @@ fn appropriate(one: Ipv6Addr, other: Ipv6Addr, destination: Ipv6Addr) -> Orderin
 
 /// The best of all; of equals the first.
 fn best(
-    policy: &PolicyTable,
+    rules: &Rules<'_>,
     candidates: impl Iterator<Item = Candidate>,
     destination: Ipv6Addr,
 ) -> Option<Candidate> {
-    candidates.reduce(|best, next| match next.compare(&best, destination, policy) {
+    candidates.reduce(|best, next| match next.compare(&best, destination, rules) {
         Ordering::Greater => next,
         _ => best,
     })
@@ -157,7 +190,8 @@ mod tests {
     fn candidate(text: &str) -> Candidate {
         let (address, what) = text.split_once(' ').unwrap_or((text, ""));
         let (deprecated, temporary) = (what == "deprecated", what == "temporary");
-        Candidate { address: address.parse().unwrap(), prefix_len: 64, deprecated, temporary }
+        let address = address.parse().unwrap();
+        Candidate { address, prefix_len: 64, deprecated, temporary, of_hop: None }
     }
 
     fn choose(destination: &str, candidates: &[&str]) -> Ipv6Addr {
@@ -165,12 +199,15 @@ mod tests {
     }
 
     fn choose_by(policy: &PolicyTable, destination: &str, candidates: &[&str]) -> Ipv6Addr {
+        choose_of(&Rules { policy, public_first: false }, destination, candidates)
+    }
+
+    fn choose_of(rules: &Rules<'_>, destination: &str, candidates: &[&str]) -> Ipv6Addr {
         let candidates: Vec<_> = candidates.iter().map(|text| candidate(text)).collect();
         let destination = destination.parse().unwrap();
-        let chosen = best(policy, candidates.iter().copied(), destination).unwrap().address;
+        let chosen = best(rules, candidates.iter().copied(), destination).unwrap().address;
         // The order of the candidates does not matter.
-        let backwards =
-            best(policy, candidates.iter().rev().copied(), destination).unwrap().address;
+        let backwards = best(rules, candidates.iter().rev().copied(), destination).unwrap().address;
         assert_eq!(chosen, backwards);
         chosen
     }
@@ -197,6 +234,18 @@ mod tests {
         ];
         for (destination, candidates, expected) in table {
             assert_eq!(choose(destination, &candidates), expected.parse::<Ipv6Addr>().unwrap());
+        }
+    }
+
+    /// RFC 6724 5, rule 7, either way.
+    #[test]
+    fn public_addresses_can_come_first() {
+        let policy = PolicyTable::default();
+        let candidates = ["2001:db8:1::2", "2001:db8:1::d5e3:7953:13eb:22e8 temporary"];
+        for (public_first, expected) in [(true, 0), (false, 1)] {
+            let chosen =
+                choose_of(&Rules { policy: &policy, public_first }, "2606::1", &candidates);
+            assert_eq!(chosen, candidate(candidates[expected]).address);
         }
     }
 

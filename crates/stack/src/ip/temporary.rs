@@ -16,7 +16,7 @@ use crate::ip::InterfaceId;
 use crate::ip::addresses::AddressState;
 use crate::ip::autoconf::{Lease, Lifetimes};
 use crate::ip::interfaces::Interfaces;
-use crate::ip::opaque::is_reserved;
+use crate::ip::opaque::first_free;
 use crate::ip::prefix::Prefix;
 use crate::shared::Shared;
 
@@ -83,7 +83,8 @@ impl Interfaces {
         }
         if !has_one {
             // Without room, or with too short a life, there is none.
-            let _ = self.make_temporary(shared, interface, prefix, lifetimes, 0);
+            let first = (0, shared.config.solicitation_delay);
+            let _ = self.make_temporary(shared, interface, prefix, lifetimes, first);
         }
     }
 
@@ -94,13 +95,14 @@ impl Interfaces {
         interface: InterfaceId,
         prefix: Prefix,
         lifetimes: Lifetimes,
-        retries: u8,
+        (retries, wait): (u8, Duration),
     ) -> Result<(), Error> {
         let IpAddr::V6(network) = prefix.network() else { return Err(Error::InvalidInput) };
         let count = self.autoconf.temporaries;
         self.autoconf.temporaries = count.wrapping_add(1);
         let secret = &self.autoconf.temporary_secret;
-        let (address, spread) = address(secret, (interface, network), count);
+        let is_ours = |address| self.assigned(interface).any(|own| own.address == address);
+        let (address, spread) = address(secret, (interface, network), count, is_ours);
         // RFC 8981 3.8: MAX_DESYNC_FACTOR is four tenths of the preferred lifetime.
         let sooner = shared.config.temporary_preferred * 2 / 5 * (spread % 1000) / 1000;
         let mut temporary = Temporary { made: shared.now, sooner, successor: None };
@@ -118,7 +120,7 @@ impl Interfaces {
             valid_until: Some(valid),
             temporary: Some(temporary),
         };
-        self.take_lease(shared, lease)
+        self.take_lease(shared, lease, wait)
     }
 
     /// Makes the successors that are due (RFC 8981 3.6), for prefixes that are still good.
@@ -142,7 +144,8 @@ impl Interfaces {
             let old =
                 self.assigned(interface).any(|own| own.address == address && own.is_deprecated());
             if !old {
-                let _ = self.make_temporary(shared, interface, prefix, lifetimes, 0);
+                let first = (0, shared.config.solicitation_delay);
+                let _ = self.make_temporary(shared, interface, prefix, lifetimes, first);
             }
         }
     }
@@ -159,18 +162,17 @@ fn address(
     secret: &[u8; 16],
     (interface, network): (InterfaceId, Ipv6Addr),
     count: u32,
+    is_ours: impl Fn(IpAddr) -> bool,
 ) -> (Ipv6Addr, u32) {
-    let network = network.to_bits() >> 64 << 64;
     let number = |purpose: u32| {
         let mut hash = SipHasher24::new_with_key(secret);
-        hash.write(&network.to_be_bytes()[..8]);
+        hash.write(&network.octets()[..8]);
         hash.write_u8(interface.0);
         hash.write_u32(count);
         hash.write_u32(purpose);
         hash.finish()
     };
-    let identifiers = (1..).map(number);
-    let identifier = identifiers.into_iter().find(|number| !is_reserved(*number)).unwrap_or(1);
+    let address = first_free(network, (1..).map(number), is_ours);
     // The lower half of a uniform hash is uniform.
-    (Ipv6Addr::from_bits(network | u128::from(identifier)), number(0) as u32)
+    (address, number(0) as u32)
 }

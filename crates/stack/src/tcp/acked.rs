@@ -8,7 +8,7 @@ use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::arrives::Arrival;
 use crate::tcp::congestion::{AckSample, CongestionCause};
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, Progress};
 use crate::tcp::ecn;
 use crate::tcp::recovery::newreno::{DuplicateVerdict, NewAckVerdict};
 use crate::tcp::recovery::scoreboard::{Block, Report};
@@ -85,6 +85,7 @@ pub(crate) fn syn_acknowledged(conn: &mut Connection, shared: &mut Shared, seg: 
         conn.snd.recovery.tlp.on_measured();
     }
     conn.snd.una = conn.snd.iss.plus(1);
+    conn.counts.progress = Progress::at(shared.now);
     conn.snd.syn_acked = true;
     conn.user.soft_error = None;
     conn.snd.nxt = conn.snd.nxt.later_of(conn.snd.una);
@@ -235,6 +236,7 @@ fn advance(conn: &mut Connection, shared: &mut Shared, seg: &Segment, news: &New
     let bytes = news.acked - u32::from(fin_acked);
     conn.snd.work.queue.acknowledge(bytes as usize, &mut shared.spare);
     conn.snd.una = seg.ack;
+    conn.counts.progress = Progress::at(shared.now);
     conn.snd.fin_acked |= fin_acked;
     conn.counts.bytes_acked += u64::from(bytes);
     // The path carries data again: what a router said before explains no later failure.

@@ -97,6 +97,27 @@ pub(crate) struct Seldom {
     pub(crate) search: Option<PathSearch>,
 }
 
+/// When what is sent was seen to arrive, to a fifteenth of a second, rounded down: there are as many as
+/// connections, and neighbours are asked after seconds.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Progress(u32);
+
+impl Progress {
+    /// Nanoseconds in a unit, as a power of two. 32 bits last nine years.
+    const UNIT: u32 = 26;
+
+    /// It arrived now.
+    pub(crate) fn at(now: Instant) -> Self {
+        // Beyond that nothing is known, and neighbours are asked.
+        Self(u32::try_from(now.as_nanos() >> Self::UNIT).unwrap_or(0))
+    }
+
+    /// When that was; the epoch for never.
+    pub(crate) fn seen(self) -> Instant {
+        Instant::from_nanos(u64::from(self.0) << Self::UNIT)
+    }
+}
+
 /// Whether a connection may have something to send, and when that is its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turn {
@@ -215,7 +236,7 @@ pub(crate) struct UserSide {
     pub(crate) pending: Pending,
 }
 
-/// Counts for `TCP_INFO`.
+/// Counts for `TCP_INFO`, and what neighbour discovery asks.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) bytes_sent: u64,
@@ -225,6 +246,9 @@ pub(crate) struct Counts {
     pub(crate) total_retrans: u32,
     pub(crate) segs_out: u32,
     pub(crate) segs_in: u32,
+    /// When it was seen last that what is sent by `route` arrives: new data was acknowledged, or came
+    /// (RFC 4861 7.3.1).
+    pub(crate) progress: Progress,
     pub(crate) last_data_sent: Option<Instant>,
     pub(crate) last_data_received: Option<Instant>,
     pub(crate) last_ack_received: Option<Instant>,

@@ -57,7 +57,8 @@ impl Udp {
                 }
             };
             let Some(link) = interfaces.resolve(shared, &route.hop) else {
-                interfaces.park(shared, &route.hop, Waiter::Udp(Parked { id, datagram }));
+                let waiter = Waiter::Udp(Parked { id, datagram });
+                interfaces.park(shared, &route.hop, (route.source, waiter));
                 continue;
             };
             let (datagram, others) = match datagram.segment_size {

@@ -54,7 +54,11 @@ impl Host {
     }
 
     pub(crate) fn new(config: Config, medium: Medium, checksum: bool) -> Self {
-        let mut stack = Stack::new(config, [7; 32]);
+        Self::seeded(config, medium, checksum, 7)
+    }
+
+    pub(crate) fn seeded(config: Config, medium: Medium, checksum: bool, seed: u8) -> Self {
+        let mut stack = Stack::new(config, [seed; 32]);
         let capabilities = Capabilities { medium, mtu: 1500, checksum, segmentation: false };
         let interface = stack.add_interface(capabilities);
         stack.add_address(interface, IpAddr::V4(US), 24).unwrap();

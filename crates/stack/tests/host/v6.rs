@@ -54,6 +54,11 @@ pub(crate) fn tap_with(config: Config) -> Host {
     Host::new(config, Medium::Ethernet(OUR_HARDWARE), false)
 }
 
+/// The same with another seed.
+pub(crate) fn tap_with_seed(config: Config, seed: u8) -> Host {
+    Host::seeded(config, Medium::Ethernet(OUR_HARDWARE), false, seed)
+}
+
 /// A message of neighbour discovery from `source` to `destination`, in a frame.
 pub(crate) fn ndp_frame(
     (source, destination): (Ipv6Addr, Ipv6Addr),

@@ -10,7 +10,7 @@ use crate::ip::{Envelope, Hop, Interfaces, LinkHeader, Offload};
 use crate::reason::Sent;
 use crate::shared::Shared;
 use crate::tcp::acked::announce_room;
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, Progress};
 use crate::tcp::ecn::Codepoint;
 use crate::tcp::output::plan::{Plan, Probe};
 use crate::tcp::path_search::search_of;
@@ -195,6 +195,11 @@ impl Connection {
             if let Ok(route) = interfaces.route(Some(source), remote) {
                 let mtu = route.hop.mtu.min(self.route.mtu);
                 let is_narrower = mtu < self.route.mtu;
+                let before = (self.route.interface, self.route.next_hop);
+                if before != (route.hop.interface, route.hop.next_hop) {
+                    // What arrived went another way.
+                    self.counts.progress = Progress::default();
+                }
                 self.route = Hop { mtu, ..route.hop };
                 // Who searches himself knows it better.
                 if is_narrower && self.syn_acknowledged() && search_of(&mut self.seldom).is_none() {

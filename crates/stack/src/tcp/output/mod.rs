@@ -10,6 +10,7 @@ mod plan;
 use alloc::boxed::Box;
 use arrayvec::ArrayVec;
 use wire::tcp::Header;
+use wire::time::Instant;
 
 use crate::ConnectionId;
 use crate::ip::{Interfaces, Waiter};
@@ -71,8 +72,10 @@ impl Tcp {
             arm(&mut self.wheel, conn);
             return None;
         };
-        let waiter = || Waiter::Tcp(Ready::Connection(id));
-        let Some(link) = interfaces.link_header(shared, &conn.route, waiter) else {
+        let waiter = || (conn.tuple().local.ip(), Waiter::Tcp(Ready::Connection(id)));
+        let Some(link) =
+            interfaces.link_header(shared, &conn.route, conn.counts.progress.seen(), waiter)
+        else {
             conn.turn = Turn::Parked;
             shared.withhold(Some(conn.tuple()), Withheld::NeighborPending);
             return None;
@@ -97,8 +100,8 @@ impl Tcp {
         let SynAck { tuple, segment, ttl, traffic_class, reason } =
             self.take_syn_ack(shared, id)?;
         let route = interfaces.route(Some(tuple.local.ip()), tuple.remote.ip()).ok()?;
-        let waiter = || Waiter::Tcp(Ready::HalfOpen(id));
-        let Some(link) = interfaces.link_header(shared, &route.hop, waiter) else {
+        let waiter = || (route.source, Waiter::Tcp(Ready::HalfOpen(id)));
+        let Some(link) = interfaces.link_header(shared, &route.hop, Instant::ZERO, waiter) else {
             self.put_syn_ack_back(id, reason);
             return None;
         };
@@ -132,8 +135,8 @@ fn send_reply(
         shared.drop_packet(Some(tuple), crate::reason::Dropped::NoRoute);
         return None;
     };
-    let waiter = || Waiter::Tcp(Ready::Reply(Box::new(reply.clone())));
-    let link = interfaces.link_header(shared, &route.hop, waiter)?;
+    let waiter = || (route.source, Waiter::Tcp(Ready::Reply(Box::new(reply.clone()))));
+    let link = interfaces.link_header(shared, &route.hop, Instant::ZERO, waiter)?;
     let segment = Header {
         source_port: tuple.local.port(),
         destination_port: tuple.remote.port(),

@@ -11,7 +11,7 @@ use crate::pool::LARGE_CHUNK;
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::tcp::arrives::{Arrival, Step};
-use crate::tcp::connection::Connection;
+use crate::tcp::connection::{Connection, Progress};
 use crate::tcp::ecn;
 use crate::tcp::recv::assembler::Inserted;
 use crate::tcp::recv::autotune;
@@ -75,6 +75,7 @@ fn in_order(arrival: &mut Arrival<'_>) -> Step {
     let mut count = seg.length;
     conn.keep(shared, frame);
     conn.rcv.nxt = conn.rcv.nxt.plus(seg.length);
+    conn.counts.progress = Progress::at(shared.now);
     if fills_hole {
         while let Some(piece) =
             conn.rcv.work.assembler.take_contiguous(conn.rcv.nxt, &mut shared.spare)
