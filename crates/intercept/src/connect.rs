@@ -42,10 +42,8 @@ impl Supervisor {
             Tcp::Fresh => self.begin_to_connect(key, request, named, end),
             Tcp::Connecting(_) if waits(&end) => self.wait_for_handshake(key, request),
             Tcp::Connecting(_) => Outcome::fail(Errno::ALREADY),
-            Tcp::Connected(connected) if connected.unreported => {
-                connected.unreported = false;
-                Outcome::DONE
-            }
+            // Once: hearing it makes it reported.
+            Tcp::Connected(connected) if connected.unreported => Outcome::DONE,
             Tcp::Over(over) if over.attempt_failed => {
                 // Once, and then a new attempt may begin.
                 let errno = socket.error.take().filter(|_| socket_error(&end) != Ok(Ok(())));
@@ -218,8 +216,8 @@ impl Supervisor {
         while let Some(call) = self.held.take_first(key) {
             told |= self.answer_held(&call.request, key, Ok(0));
         }
-        if !told && let Some(connected) = self.connected(key) {
-            connected.unreported = true;
+        if let Some(connected) = self.connected(key) {
+            connected.unreported = !told;
         }
         self.move_out(key);
         self.move_in(key);

@@ -142,10 +142,8 @@ impl Supervisor {
             Outcome::Continue => self.notifier.let_continue(request.id),
             Outcome::Held | Outcome::Given(_) => true,
         };
-        if let (Outcome::Answer(answer), Some(key)) = (outcome, key)
-            && let Some(socket) = self.table.get_mut(key)
-        {
-            socket.last_reply = LastReply::of(request, answer, !heard, Instant::now());
+        if let (Outcome::Answer(answer), Some(key)) = (outcome, key) {
+            self.remember(request, key, answer, heard);
         }
         let result = match outcome {
             Outcome::Answer(answer) => answer,
@@ -163,13 +161,29 @@ impl Supervisor {
         answer: Result<i64, Errno>,
     ) -> bool {
         let heard = self.notifier.answer(request.id, answer);
-        if let Some(socket) = self.table.get_mut(key) {
-            socket.last_reply = LastReply::of(request, answer, !heard, Instant::now());
-        }
+        self.remember(request, key, answer, heard);
         if heard {
             self.show(request, Some(key), answer);
         }
         heard
+    }
+
+    /// Remembers an answer that a repeated call is to be given again. One that nobody heard is not forgotten for
+    /// a call without effect, which may be a handler's.
+    fn remember(&mut self, request: &Request, key: Key, answer: Result<i64, Errno>, heard: bool) {
+        let Some(socket) = self.table.get_mut(key) else { return };
+        if let Kind::Tcp(Tcp::Connected(connected)) = &mut socket.kind
+            && request.call == Call::Connect
+            && answer.is_ok()
+        {
+            // The program knows of its connection when it has heard so, and not before.
+            connected.unreported = !heard;
+        }
+        let reply = LastReply::of(request, answer, !heard, Instant::now());
+        let waits = socket.last_reply.as_ref().is_some_and(|last| last.lost);
+        if reply.is_some() || !waits {
+            socket.last_reply = reply;
+        }
     }
 
     /// Ends the calls that have waited for as long as they may.

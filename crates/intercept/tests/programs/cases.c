@@ -453,6 +453,33 @@ static void storm(void) {
     CHECK(alarms > 100);
 }
 
+static void take_long(int number) {
+    (void)number;
+    alarms++;
+    usleep(12000);
+}
+
+/* What was sent while a signal came is not sent again when its handler is over at last. */
+static void handlers_take_long(void) {
+    enum { TIMES = 200 };
+    struct sigaction action = {.sa_handler = take_long, .sa_flags = SA_RESTART};
+    int c, s, got = 0;
+    char text[64];
+    pair(&c, &s);
+    struct sockaddr_in a = local(port_of(s));
+    sigaction(SIGALRM, &action, 0);
+    for (int i = 0; i < TIMES; i++) {
+        struct itimerval soon = {{0, 0}, {0, 1 + i % 50}};
+        setitimer(ITIMER_REAL, &soon, 0);
+        CHECK(sendto(c, "x", 1, 0, (struct sockaddr *)&a, sizeof a) == 1);
+    }
+    close(c);
+    for (ssize_t n; (n = read(s, text, sizeof text)) != 0; got += n)
+        CHECK(n > 0);
+    CHECK(got == TIMES);
+    CHECK(alarms > 0);
+}
+
 static void descriptors_run_out(void) {
     int l = listener(64, SOCK_NONBLOCK), port = port_of(l), fd, last = -1;
     int client = connect_to(port);
@@ -604,9 +631,9 @@ static const struct {
              CASE(half_close),  CASE(resets),          CASE(names),
              CASE(options),     CASE(timeouts),        CASE(udp),
              CASE(reuseport),   CASE(interrupted),     CASE(storm),
-             CASE(descriptors_run_out),                CASE(fork_storm),
-             CASE(nobody_reads), CASE(passed_on),      CASE(refused),
-             CASE(past_the_filter)};
+             CASE(handlers_take_long),                 CASE(descriptors_run_out),
+             CASE(fork_storm),  CASE(nobody_reads),    CASE(passed_on),
+             CASE(refused),     CASE(past_the_filter)};
 
 int main(int argc, char **argv) {
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -84,6 +84,15 @@ CHECK("signal: connect is over when its handler is") {
     note("signals %d", (int)signals);
     note("again %s", is(connect_to(socket, silence.port)));
 }
+CHECK("signal: connect once more, and no signal came") {
+    count_signal(SIGALRM, SA_RESTART);
+    int listener = listening(1), socket = tcp();
+    struct sockaddr_in address = loopback(port_of(listener));
+    for (int i = 0; i < 2; i++) {
+        note("%s", is(connect(socket, (struct sockaddr *)&address, sizeof address)));
+        nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 200000000}, NULL);
+    }
+}
 CHECK("signal: interrupts read") {
     count_signal(SIGALRM, 0);
     int client = connected().client;

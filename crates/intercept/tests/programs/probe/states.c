@@ -63,6 +63,11 @@ CHECK("fresh: listen binds to a port") {
     note("port %s", port_of(socket) ? "given" : "0");
 }
 
+CHECK("connected: connect once more in the same words") {
+    int listener = listening(1), socket = tcp();
+    struct sockaddr_in address = loopback(port_of(listener));
+    for (int i = 0; i < 2; i++) note("%s", is(connect(socket, (struct sockaddr *)&address, sizeof address)));
+}
 CHECK("bound: bind again") {
     int socket = tcp();
     must(bind_to(socket, 0));
