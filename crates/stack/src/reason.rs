@@ -110,6 +110,7 @@ reasons! {
         ProtocolUnreachable: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
         ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
         ReassemblyTimeExceeded: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
+        TimestampRequest: "asks a host for its time", "RFC 1122 3.2.2.8";
         TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
         OfProgram: "a packet that the program made itself", "Stack::send_packet";
         Datagram: "a datagram of a program", "RFC 768";

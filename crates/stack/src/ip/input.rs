@@ -41,6 +41,18 @@ pub(crate) struct Incoming {
     pub(crate) received: Received,
 }
 
+impl Incoming {
+    /// The options of its header, as they came; none over IPv6. To be asked before the frame shows less than the
+    /// transport header.
+    pub(crate) fn options(&self) -> ipv4::Options {
+        if self.header_len <= ipv4::MIN_HEADER_LEN || self.received.destination.is_ipv6() {
+            return ipv4::Options::NONE;
+        }
+        let header = self.received.frame.hidden(self.header_len);
+        ipv4::Header::parse_quoted(header).map_or(ipv4::Options::NONE, |(header, _)| header.options)
+    }
+}
+
 /// How a packet came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Came {
