@@ -149,6 +149,7 @@ reasons! {
         MalformedMld: "a message of listener discovery that may not be believed", "RFC 9777 6.2";
         MalformedDhcp: "a message to a DHCP client that makes no sense", "RFC 2131 4.3";
         MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
+        OldSourceQuery: "a question of an older version, which knows no sources, about a group that is heard from named ones", "RFC 9776 7.2.1";
         IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
         NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";
         SourceFiltered: "for a group that nobody here hears from this source", "RFC 9776 3.1";

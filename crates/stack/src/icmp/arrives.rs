@@ -165,6 +165,10 @@ impl Stack {
         if !self.interfaces.is_local(local) && !self.interfaces.takes_any(interface) {
             return Err(Dropped::IcmpUnsolicited);
         }
+        let discovers = self.shared.config.path_mtu_discovery;
+        if matches!(error, IcmpError::TooBig { .. }) && !discovers {
+            return Err(Dropped::IcmpIgnored);
+        }
         let error = error.made_plausible(remote, length).ok_or(Dropped::IcmpUnsolicited)?;
         let shared = &mut self.shared;
         let tuple = |(ours, theirs)| FourTuple::new((local, ours), (remote, theirs));

@@ -74,7 +74,7 @@ mod temporary;
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};
 
-pub(crate) use groups::is_never_told;
+pub(crate) use groups::{is_never_told, is_source_specific};
 pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;

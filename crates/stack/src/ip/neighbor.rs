@@ -33,10 +33,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a neighbour is asked before it counts as unreachable, as Linux has it.
 const ASK_LIMIT: u8 = 3;
 
-/// How long an address is trusted (RFC 1122 2.3.2.1: "on the order of a minute").
-const TRUSTED_FOR: Duration = Duration::from_secs(60);
-
-/// The same for IPv6, on average (RFC 4861 10, REACHABLE_TIME).
+/// How long an address of IPv6 is trusted, on average (RFC 4861 10, REACHABLE_TIME).
 pub(super) const REACHABLE_TIME: Duration = Duration::from_secs(30);
 
 /// How long an old address is used before its neighbour is asked (RFC 4861 10,
@@ -204,7 +201,8 @@ impl Neighbors {
             }
             self.known.insert(key, Neighbor::new(State::Incomplete { asked: 0, due: shared.now }));
         }
-        let trusted_for = if key.1.is_ipv4() { TRUSTED_FOR } else { self.reachable_time };
+        let is_v4 = key.1.is_ipv4();
+        let trusted_for = if is_v4 { shared.config.arp_timeout } else { self.reachable_time };
         self.settle(key, hardware, shared.now.after(trusted_for));
         true
     }
