@@ -264,6 +264,8 @@ impl Running {
             // The two hosts of the network have the addresses that they were given, as on the
             // kernel's side; servers do not wait for a probe (RFC 4862 5.1 allows none).
             duplicate_address_probes: u8::from(matches!(v6, V6::Autoconf)),
+            // Programs hear groups as on Linux.
+            source_specific_groups: false,
             ..Config::default()
         });
         builder = match networks.dhcp {

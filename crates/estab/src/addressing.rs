@@ -100,6 +100,27 @@ impl Stack {
         }
     }
 
+    /// The longest packet in bytes that the way to `destination` takes, as far as is known.
+    ///
+    /// # Errors
+    /// `NetworkUnreachable` without a route, `NetworkDown` when the stack has ended.
+    pub fn path_mtu(&self, destination: IpAddr) -> io::Result<u16> {
+        // What one shard hears of a way others may not have heard.
+        let all = self.try_each(|engine| engine.stack.path_mtu(destination))?;
+        let known = all.into_iter().collect::<Result<Vec<_>, _>>().map_err(from_stack)?;
+        Ok(known.into_iter().min().unwrap_or_default())
+    }
+
+    /// Says what the way to `destination` takes, in bytes, until the end; `None` takes that back and forgets what
+    /// was found out (RFC 8201 5.6). Routers may still say that it takes less.
+    ///
+    /// # Errors
+    /// `InvalidInput` for less than every way takes: 576, over IPv6 1280; `QuotaExceeded` when it is said of
+    /// [`Config::path_mtu_limit`](crate::Config) others already; `NetworkDown` when the stack has ended.
+    pub fn set_path_mtu(&self, destination: IpAddr, mtu: Option<u16>) -> io::Result<()> {
+        self.on_each_shard(|engine| engine.stack.set_path_mtu(destination, mtu))
+    }
+
     /// What became of addresses by itself since this was asked last: made, found taken, claimed by
     /// somebody else, grown old. Of more than 64 the oldest are lost; empty after the end.
     #[must_use]

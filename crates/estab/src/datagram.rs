@@ -215,6 +215,24 @@ macro_rules! datagram_accessors {
             self.datagrams.set_ttl(ttl)
         }
 
+        /// The options of IPv4 that what is sent from now on carries (`IP_OPTIONS`), at most 40 bytes; none is
+        /// none. In a recorded route and in timestamps the stack is the first.
+        ///
+        /// # Errors
+        /// `InvalidInput` for what no receiver could read, `PermissionDenied` for a source route, which is
+        /// dropped nearly everywhere (RFC 7126 4.3), `NetworkDown` when the stack has ended.
+        pub fn set_options_v4(&self, options: &[u8]) -> io::Result<()> {
+            self.datagrams.set(|core, id| core.udp_set_options(id, options))
+        }
+
+        /// What [`set_options_v4`](Self::set_options_v4) set, padded to a multiple of 4 bytes.
+        ///
+        /// # Errors
+        /// `NetworkDown` when the stack has ended.
+        pub fn options_v4(&self) -> io::Result<wire::ipv4::Options> {
+            self.datagrams.get(stack::Stack::udp_options)
+        }
+
         /// Takes back what [`set_ttl`](Self::set_ttl) said: packets have what routers advertise over IPv6,
         /// else 64, as they had before.
         ///

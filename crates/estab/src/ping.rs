@@ -1,11 +1,13 @@
 //! Echo requests: is somebody there, and how far away?
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use stack::{PingId, SocketId};
+use wire::icmpv4::Timestamps;
+use wire::ipv4::Options;
 use wire::time::Instant;
 
 use crate::Stack;
@@ -38,10 +40,14 @@ pub struct Pong {
     pub sequence: u16,
     /// The time to live that the answer arrived with.
     pub ttl: u8,
+    /// The options of IPv4 that it arrived with: a recorded route is that of both ways.
+    pub options: Options,
     /// What was sent, come back.
     pub payload: Vec<u8>,
     /// From sending the request to receiving the answer; `None` when the request was too long ago.
     pub round_trip: Option<Duration>,
+    /// What the answer to [`ask_for_time`](Pinger::ask_for_time) says, in milliseconds of the day.
+    pub times: Option<Timestamps>,
 }
 
 impl Pinger {
@@ -66,8 +72,35 @@ impl Pinger {
     /// `NetworkUnreachable`; `InvalidInput` when the payload is too long for one packet;
     /// `NetworkDown` when the stack has ended.
     pub fn send(&self, address: IpAddr, sequence: u16, payload: &[u8]) -> io::Result<()> {
+        self.ask(sequence, |core, now| core.ping_send(now, self.id, address, sequence, payload))
+    }
+
+    /// Sends one request for the time to `address` (RFC 792, timestamp), which few hosts answer. The answer has
+    /// [`Pong::times`].
+    ///
+    /// # Errors
+    /// `NetworkUnreachable`; `NetworkDown` when the stack has ended.
+    pub fn ask_for_time(&self, address: Ipv4Addr, sequence: u16) -> io::Result<()> {
+        self.ask(sequence, |core, now| core.ping_send_timestamp(now, self.id, address, sequence))
+    }
+
+    /// The options of IPv4 that requests carry from now on, at most 40 bytes; none is none. With a record route
+    /// the answer says which way both went.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what no receiver could read, `PermissionDenied` for a source route, which is dropped
+    /// nearly everywhere (RFC 7126 4.3), `NetworkDown` when the stack has ended.
+    pub fn set_options_v4(&self, options: &[u8]) -> io::Result<()> {
+        self.socket.call(|core, _| core.ping_set_options(self.id, options))
+    }
+
+    fn ask(
+        &self,
+        sequence: u16,
+        send: impl FnOnce(&mut stack::Stack, Instant) -> Result<(), stack::Error>,
+    ) -> io::Result<()> {
         self.socket.call(|core, now| {
-            core.ping_send(now, self.id, address, sequence, payload)?;
+            send(core, now)?;
             let mut sent = lock(&self.sent);
             if sent.len() >= REMEMBERED {
                 sent.remove(0);
@@ -99,6 +132,8 @@ impl Pinger {
             source: reply.source,
             sequence: reply.sequence,
             ttl: reply.ttl,
+            options: reply.options,
+            times: reply.times,
             payload: reply.payload.to_vec(),
             round_trip,
         })

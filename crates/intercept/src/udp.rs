@@ -137,6 +137,7 @@ impl Udp {
         socket.inner.set_multicast_ttl_v4(ip.multicast_ttl.into())?;
         socket.inner.set_multicast_loop_v4(ip.multicast_loop)?;
         socket.inner.set_mtu_discovery(ip.mtu_discovery)?;
+        socket.inner.set_options_v4(ip.options.as_bytes())?;
         socket.inner.hear_all_errors(settings.receive_errors)?;
         settings.choices().iter().try_for_each(|choice| choice.apply(&socket.inner))?;
         self.socket = Some(socket);
@@ -173,6 +174,7 @@ impl Socket {
             source: said.source,
             traffic_class: said.class.unwrap_or(ip.class),
             ttl: said.ttl,
+            options: said.options,
             ..UdpTransmit::new(Some(remote), payload)
         };
         match socket.inner.send_message(&message) {

@@ -90,6 +90,9 @@ pub struct Config {
     /// How many neighbours' hardware addresses are kept, in all; the one that was not used for the
     /// longest time goes first. 1024, as Linux's `gc_thresh3`.
     pub neighbor_limit: usize,
+    /// How long the hardware address that a neighbour of IPv4 gave is trusted. A minute, of which RFC 1122 2.3.2.1
+    /// says "on the order of"; of IPv6 routers say it.
+    pub arp_timeout: Duration,
     /// How often IPv6 asks on an Ethernet link whether somebody else has an address, a second apart,
     /// before it is used (RFC 4862 5.1, DupAddrDetectTransmits). 1; with 0 it is used at once.
     pub duplicate_address_probes: u8,
@@ -124,6 +127,10 @@ pub struct Config {
     pub temporary_preferred: Duration,
     /// How long it lives, at most. Two days (TEMP_VALID_LIFETIME).
     pub temporary_valid: Duration,
+    /// Find out what the ways to destinations take (RFC 1191, RFC 8201). On; off, where messages of ICMP are forged,
+    /// say, none is believed that says "too big", and what goes through a router is no longer than 576 bytes, or
+    /// 1280 over IPv6, but where [`Stack::set_path_mtu`](crate::Stack::set_path_mtu) says otherwise.
+    pub path_mtu_discovery: bool,
     /// Of how many destinations it is kept that their way takes less than the link; the one that was
     /// learnt first goes first. 1024, as many as neighbours: without an entry a way is found out anew.
     pub path_mtu_limit: usize,
@@ -171,6 +178,10 @@ pub struct Config {
     /// How many sources a UDP socket may name for one group, to hear it from them or not to. 64, Linux's
     /// `mld_max_msf`: the smallest link of IPv6 carries a report of them.
     pub sources_per_group: usize,
+    /// Whether groups of 232.0.0.0/8 and ff3x::/32 are heard from named sources alone (RFC 4607): routers that know
+    /// such groups pass nothing to who joins one from everybody (RFC 9776 4.2.13, RFC 9777 5.2.13), so that this
+    /// is refused. On; Linux takes it, and leaves the program to wait.
+    pub source_specific_groups: bool,
     /// Whether the word about our groups is said as queriers of older versions say it, while there are
     /// some (RFC 9776 7.2.1, RFC 9777 8.2.1). They are followed; a network of source-specific groups
     /// alone may not want that, because older versions know no sources.
@@ -224,6 +235,8 @@ impl Default for Config {
             memory_pressure: 384 << 20,
             out_of_order_limit: 6 << 20,
             neighbor_limit: 1024,
+            arp_timeout: Duration::from_secs(60),
+            path_mtu_discovery: true,
             path_mtu_limit: 1024,
             path_mtu_expiry: Duration::from_secs(600),
             accept_redirects: true,
@@ -251,6 +264,7 @@ impl Default for Config {
             icmp_errors_per_second: 1000,
             groups_per_socket: 20,
             sources_per_group: 64,
+            source_specific_groups: true,
             follow_older_queriers: true,
             receive_buffer: BufferRange { initial: 128 << 10, max: 6 << 20 },
             send_buffer: BufferRange { initial: 64 << 10, max: 4 << 20 },

@@ -45,7 +45,8 @@ pub enum Error {
     Prohibited,
     /// ICMP said that the host does not speak the protocol.
     ProtocolUnreachable,
-    /// A datagram to everybody on a link, from a socket that may not send such.
+    /// A datagram to everybody on a link, from a socket that may not send such; a source route, which none may
+    /// send.
     PermissionDenied,
 }
 
@@ -69,7 +70,7 @@ impl Error {
             Error::TimedOut => "connection timed out",
             Error::HostUnreachable => "no route to host",
             Error::NetworkUnreachable => "network is unreachable",
-            Error::PermissionDenied => "the socket may not send broadcasts",
+            Error::PermissionDenied => "the socket may not send that",
             Error::Prohibited => "prohibited by a filter on the way",
             Error::ProtocolUnreachable => "protocol not available at the peer",
         }

@@ -91,7 +91,7 @@ pub use event::{AddressChange, AddressFate, Event, Ready, SocketId};
 pub use flow::{Family, FourTuple};
 pub use icmp::{IcmpReport, Refusal, Unreachable};
 pub use info::{Repair, SocketEntry, TcpInfo};
-pub use ip::{InterfaceId, PolicyRow, PolicyTable, SourceChange};
+pub use ip::{InterfaceId, PolicyRow, PolicyTable, SourceChange, options_to_send};
 pub use packets::{Echo, OtherProtocols};
 pub use ping::PingReply;
 pub use shard::{Handover, Shard};

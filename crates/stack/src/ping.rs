@@ -9,8 +9,9 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use slotmap::SlotMap;
 use wire::frame::FrameBuf;
-use wire::icmpv4::{self, Header};
+use wire::icmpv4::{self, Header, Timestamps};
 use wire::icmpv6;
+use wire::ipv4::Options;
 use wire::time::Instant;
 
 use crate::PingId;
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::event::{Pending, Ready, SocketId};
 use crate::icmp::{IcmpReport, protocol_for};
 use crate::info::SocketEntry;
-use crate::ip::{Envelope, Interfaces, Received, Waiter};
+use crate::ip::{Envelope, Incoming, Interfaces, Waiter, options_to_send, time_of_day, with_us};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::stack::Stack;
@@ -57,6 +58,10 @@ pub struct PingReply {
     pub error: Option<Error>,
     /// The same in full, where somebody on the way said it.
     pub report: Option<IcmpReport>,
+    /// The options of IPv4 that the reply had: a recorded route is that of both ways, with us at its end.
+    pub options: Options,
+    /// What a reply to [`Stack::ping_send_timestamp`] says of times.
+    pub times: Option<Timestamps>,
 }
 
 /// All echo sockets of a stack.
@@ -74,10 +79,18 @@ struct Socket {
     identifier: u16,
     local: Option<IpAddr>,
     ttl: Option<u8>,
+    options: Options,
     replies: VecDeque<PingReply>,
     /// Requests that wait for the link or for a neighbour.
     unsent: usize,
     pending: Pending,
+}
+
+impl Socket {
+    /// What a request to `destination` carries.
+    fn options_to(&self, destination: IpAddr) -> Options {
+        if destination.is_ipv4() { self.options } else { Options::NONE }
+    }
 }
 
 /// A request on its way, perhaps waiting for its next hop's hardware address.
@@ -88,6 +101,8 @@ pub(crate) struct Parked {
     destination: IpAddr,
     sequence: u16,
     ttl: Option<u8>,
+    /// Of IPv4.
+    options: Options,
     /// The message; over IPv6 its checksum is made when its source is known.
     message: FrameBuf,
 }
@@ -124,22 +139,70 @@ impl Stack {
         sequence: u16,
         payload: &[u8],
     ) -> Result<(), Error> {
+        let socket = self.pings.sockets.get(id).ok_or(Error::NoSuchSocket)?;
+        let longest = longest_payload(destination) - socket.options_to(destination).len();
+        if payload.len() > longest {
+            return Err(Error::MessageTooBig);
+        }
+        let message = request(destination, socket.identifier, sequence, payload);
+        self.ping_queue(now, id, (destination, sequence), message)
+    }
+
+    /// Queues a timestamp request to `destination` (RFC 792, RFC 1122 3.2.2.8). What comes back has
+    /// [`PingReply::times`]: when the request left here, and when it came and the reply left there, in milliseconds
+    /// of the day. The highest bit is set in a time that is not that of UTC; ours have it. Few hosts
+    /// answer.
+    ///
+    /// # Errors
+    /// Those of [`Stack::ping_send`].
+    pub fn ping_send_timestamp(
+        &mut self,
+        now: Instant,
+        id: PingId,
+        destination: Ipv4Addr,
+        sequence: u16,
+    ) -> Result<(), Error> {
+        let socket = self.pings.sockets.get(id).ok_or(Error::NoSuchSocket)?;
+        let (identifier, originate) = (socket.identifier, time_of_day(now));
+        let times = Timestamps { identifier, sequence, originate, receive: 0, transmit: 0 };
+        let mut message = alloc::vec![0; icmpv4::TIMESTAMP_LEN];
+        Header::TimestampRequest(times).emit(&mut message);
+        icmpv4::fill_checksum(&mut message);
+        self.ping_queue(now, id, (destination.into(), sequence), message)
+    }
+
+    fn ping_queue(
+        &mut self,
+        now: Instant,
+        id: PingId,
+        (destination, sequence): (IpAddr, u16),
+        message: Vec<u8>,
+    ) -> Result<(), Error> {
         self.shared.set_time(now);
         let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
         if socket.local.is_some_and(|local| local.is_ipv4() != destination.is_ipv4()) {
             return Err(Error::InvalidInput);
         }
         self.interfaces.route(socket.local, destination)?;
-        if payload.len() > longest_payload(destination) {
-            return Err(Error::MessageTooBig);
-        }
         if socket.unsent >= QUEUE_LIMIT {
             return Err(Error::WouldBlock);
         }
         socket.unsent += 1;
-        let message = request(destination, socket.identifier, sequence, payload);
-        let (source, ttl, message) = (socket.local, socket.ttl, FrameBuf::from(message));
-        self.pings.queue.push_back(Parked { id, source, destination, sequence, ttl, message });
+        let (source, ttl, options) = (socket.local, socket.ttl, socket.options_to(destination));
+        let message = FrameBuf::from(message);
+        let request = Parked { id, source, destination, sequence, ttl, options, message };
+        self.pings.queue.push_back(request);
+        Ok(())
+    }
+
+    /// The options of IPv4 that requests carry from now on, at most 40 bytes; none is none. With a record route
+    /// (RFC 791 3.1) the reply says which way both went, as far as there is room.
+    ///
+    /// # Errors
+    /// Those of [`Stack::udp_set_options`].
+    pub fn ping_set_options(&mut self, id: PingId, options: &[u8]) -> Result<(), Error> {
+        let socket = self.pings.sockets.get_mut(id).ok_or(Error::NoSuchSocket)?;
+        socket.options = options_to_send(options)?;
         Ok(())
     }
 
@@ -252,20 +315,33 @@ impl Pings {
                 identification,
                 flow_label: 0,
             };
-            let reason = Sent::EchoRequest;
+            let (kind, reason) = match message.first() {
+                Some(&icmpv4::kind::TIMESTAMP_REQUEST) if route.source.is_ipv4() => {
+                    ("ICMP timestamp request", Sent::TimestampRequest)
+                }
+                _ => ("ICMP echo request", Sent::EchoRequest),
+            };
             shared.counters.count_sent(reason);
             let length = message.len().saturating_sub(icmpv4::HEADER_LEN);
             shared.trace(
                 None,
                 What::PacketOut {
-                    kind: "ICMP echo request",
+                    kind,
                     source: route.source,
                     destination: request.destination,
                     length: u32::try_from(length).unwrap_or(u32::MAX),
                     reason,
                 },
             );
-            return Some(interfaces.send_datagram(header, &route, envelope, message, reason));
+            let options = match route.source {
+                IpAddr::V4(ours) if !request.options.is_empty() => {
+                    with_us(&request.options, ours, time_of_day(shared.now))
+                }
+                _ => request.options,
+            };
+            let packet =
+                interfaces.send_datagram(header, &route, envelope, options, message, reason);
+            return Some(packet);
         }
         None
     }
@@ -283,22 +359,30 @@ impl Pings {
         }
     }
 
-    /// An echo reply came.
+    /// A reply came, perhaps one that says `times`.
     pub(crate) fn reply_arrives(
         &mut self,
         shared: &mut Shared,
-        received: Received,
-        identifier: u16,
-        sequence: u16,
+        packet: Incoming,
+        (identifier, sequence): (u16, u16),
+        times: Option<Timestamps>,
     ) {
+        let mut options = packet.options();
+        let received = packet.received;
+        if let (false, IpAddr::V4(ours)) = (options.is_empty(), received.destination) {
+            options = with_us(&options, ours, time_of_day(shared.now));
+        }
+        let header_len = times.map_or(icmpv4::HEADER_LEN, |_| icmpv4::TIMESTAMP_LEN);
         let reply = PingReply {
             source: received.source,
             sequence,
             ttl: received.ttl,
-            payload: received.frame.get(icmpv4::HEADER_LEN..).unwrap_or_default().to_vec(),
+            payload: received.frame.get(header_len..).unwrap_or_default().to_vec(),
             received: shared.now,
             error: None,
             report: None,
+            options,
+            times,
         };
         let to = received.destination;
         let asked = |socket: &Socket| {
@@ -346,6 +430,7 @@ impl Pings {
             identifier,
             local,
             ttl: None,
+            options: Options::NONE,
             replies: VecDeque::new(),
             unsent: 0,
             pending: Pending::default(),
@@ -406,5 +491,7 @@ fn failure(shared: &Shared, source: IpAddr, sequence: u16, error: Error) -> Ping
         received,
         error: Some(error),
         report: None,
+        options: Options::NONE,
+        times: None,
     }
 }

@@ -110,6 +110,7 @@ reasons! {
         ProtocolUnreachable: "a protocol that is not spoken here", "RFC 1122 3.2.2.1";
         ParameterProblem: "an IP option makes no sense", "RFC 1122 3.2.2.5";
         ReassemblyTimeExceeded: "the rest of the fragments did not come in time", "RFC 1122 3.3.2";
+        TimestampRequest: "asks a host for its time", "RFC 1122 3.2.2.8";
         TimestampReply: "answers a timestamp request", "RFC 1122 3.2.2.8";
         OfProgram: "a packet that the program made itself", "Stack::send_packet";
         Datagram: "a datagram of a program", "RFC 768";
@@ -148,6 +149,7 @@ reasons! {
         MalformedMld: "a message of listener discovery that may not be believed", "RFC 9777 6.2";
         MalformedDhcp: "a message to a DHCP client that makes no sense", "RFC 2131 4.3";
         MalformedIgmp: "a message about groups that may not be believed", "RFC 9776 9.1";
+        OldSourceQuery: "a question of an older version, which knows no sources, about a group that is heard from named ones", "RFC 9776 7.2.1";
         IgmpIgnored: "an IGMP message that needs no answer", "RFC 9776 5";
         NotInGroup: "for a group that nobody here joined", "RFC 1112 7.2";
         SourceFiltered: "for a group that nobody here hears from this source", "RFC 9776 3.1";

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | TCP | by the four-tuple, the same for both directions | a connection, its half-open entry, its cookie and its TIME-WAIT are on one shard; a listener is on all |
 //! | UDP | by our port | a socket has one queue, whoever sends |
-//! | ICMP echo reply | by its identifier | it goes to the socket that asked |
+//! | ICMP echo and timestamp reply | by its identifier | it goes to the socket that asked |
 //! | ICMP error | as the packet that it quotes | it is about that |
 //! | other ICMP | whoever received it | any shard can answer |
 //! | IGMP, listener discovery | everybody | each shard speaks for its own sockets |
@@ -479,7 +479,7 @@ impl OwnerHash {
 
     fn of_message(&self, message: &[u8]) -> Option<u16> {
         let view = icmpv4::View::new(message)?;
-        if view.kind() == kind::ECHO_REPLY {
+        if matches!(view.kind(), kind::ECHO_REPLY | kind::TIMESTAMP_REPLY) {
             return Some(self.of_number(Protocol::ICMP, view.identifier()));
         }
         let (header, payload) = icmpv4::Header::parse(message).ok()?;

@@ -86,6 +86,9 @@ impl Stack {
             in_transit: FrameBuf::default(),
         };
         stack.seed_autoconf(&mut rng);
+        if !stack.shared.config.path_mtu_discovery {
+            stack.interfaces.find_out_no_paths();
+        }
         stack.interfaces.policy = stack.shared.config.address_policy.clone();
         stack.interfaces.public_first = stack.shared.config.prefer_public_addresses;
         stack

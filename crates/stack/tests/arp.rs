@@ -12,6 +12,7 @@ use wire::arp::Operation;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::Medium;
 use wire::ip::Protocol;
+use wire::time::Duration;
 
 const NOBODY: EthernetAddress = EthernetAddress::UNSPECIFIED;
 const MOVED: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0x11]);
@@ -166,6 +167,24 @@ fn an_old_entry_is_confirmed_by_unicast_while_it_is_used() {
     host.arrives(&arp_reply());
     host.later_millis(5000);
     host.sends_nothing();
+}
+
+/// RFC 1122 2.3.2.1: "If this mechanism involves a timeout, it SHOULD be possible to configure the timeout value."
+#[test]
+fn how_long_an_address_is_trusted_can_be_set() {
+    let config = Config { arp_timeout: Duration::from_secs(10), ..Config::default() };
+    let mut host = Host::new(config, Medium::Ethernet(OUR_HARDWARE), false);
+    let id = socket(&mut host);
+    say(&mut host, id, THEM, b"1");
+    asks(&mut host, THEM, EthernetAddress::BROADCAST);
+    host.arrives(&arp_reply());
+    delivers(&mut host, b"1", THEIR_HARDWARE);
+    host.later_millis(9999);
+    say(&mut host, id, THEM, b"2");
+    delivers(&mut host, b"2", THEIR_HARDWARE);
+    host.later_millis(1);
+    say(&mut host, id, THEM, b"3");
+    delivers_and_asks(&mut host, b"3");
 }
 
 /// A neighbour that moved to other hardware does not answer at the old one: everybody is asked.

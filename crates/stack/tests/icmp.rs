@@ -305,6 +305,8 @@ fn a_ping_gets_its_reply() {
         received: host.now,
         error: None,
         report: None,
+        options: ipv4::Options::NONE,
+        times: None,
     };
     assert_eq!(host.stack.ping_receive(id), Ok(reply));
     let stranger = Header::EchoReply { identifier: identifier + 1, sequence: 9 };

@@ -8,6 +8,7 @@ use estab_stack::reason::Dropped;
 use estab_stack::{Error, InterfaceId};
 use host::*;
 use proptest::prelude::*;
+use wire::arp::Operation;
 use wire::ethernet::{EtherType, EthernetAddress};
 use wire::frame::{Capabilities, FrameBuf, Medium, ReceiveMeta};
 use wire::icmpv4;
@@ -341,4 +342,35 @@ proptest! {
         host.stack.handle_frame(host.now, host.interface, frame, ReceiveMeta::default());
         host.sends();
     }
+}
+
+/// RFC 1122 2.3.3: a host "SHOULD be able to receive RFC-1042 packets, intermixed with RFC-894 packets".
+#[test]
+fn frames_with_a_snap_header_are_received() {
+    const SNAP: [u8; 6] = [0xaa, 0xaa, 3, 0, 0, 0];
+    let mut host = Host::tap();
+    let id = host.stack.udp_bind(v4(US, 7)).unwrap();
+    let inner = datagram(&header(Protocol::UDP), (9, 7), b"hello");
+    let snap = |llc: &[u8], ethertype: u16, payload: &[u8], missing: usize| {
+        let body = [llc, &ethertype.to_be_bytes(), payload].concat();
+        let length = u16::try_from(body.len() - missing).unwrap();
+        frame(EtherType(length), &body)
+    };
+    // With the padding that a short frame has.
+    let padded = [&snap(&SNAP, 0x0800, &inner, 0)[..], &[0xee; 20]].concat();
+    host.arrives(&padded);
+    let mut buffer = [0; 100];
+    assert_eq!(host.stack.udp_receive_from(id, &mut buffer), Ok((5, v4(THEM, 9))));
+    // So is a question of ARP, whose answer goes as everything does.
+    let nobody = EthernetAddress::UNSPECIFIED;
+    let asked = arp_frame(Operation::REQUEST, (THEIR_HARDWARE, THEM), (nobody, US));
+    host.arrives(&snap(&SNAP, 0x0806, &asked[14..], 0));
+    assert_eq!(parse_arp(&host.sends_one()).0.ethertype, EtherType::ARP);
+    // Spanning tree, another organization's types, a length once more, nothing.
+    host.drops(&snap(&[0x42, 0x42, 3, 0, 0, 0], 0x0800, &inner, 0), Dropped::MalformedFrame);
+    host.drops(&snap(&[0xaa, 0xaa, 3, 0, 0, 0x0c], 0x0800, &inner, 0), Dropped::MalformedFrame);
+    host.drops(&snap(&SNAP, 40, &inner, 0), Dropped::MalformedFrame);
+    host.drops(&snap(&SNAP, 0x0800, &[], 1), Dropped::MalformedFrame);
+    // What is behind the length is not of the packet.
+    host.drops(&snap(&SNAP, 0x0800, &inner, 1), Dropped::MalformedIp);
 }

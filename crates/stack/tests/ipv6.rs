@@ -357,6 +357,8 @@ fn a_ping_gets_its_reply() {
         received: host.now,
         error: None,
         report: None,
+        options: wire::ipv4::Options::NONE,
+        times: None,
     };
     assert_eq!(host.stack.ping_receive(id), Ok(reply));
     let unreachable = Header::DestinationUnreachable { code: UnreachableCode::ADDRESS };

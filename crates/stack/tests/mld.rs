@@ -221,3 +221,24 @@ fn v6_datagram(group: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
     let packet = v6::datagram(&ip, (1000, 5000), payload);
     frame_to(EthernetAddress::of_ipv6_group(group), EtherType::IPV6, &packet)
 }
+
+/// RFC 9777 5.2.13 and 8.2.1: the same for ff3x::/32.
+#[test]
+fn a_source_specific_group_of_ipv6_is_heard_from_named_sources_alone() {
+    let group: Ipv6Addr = "ff3e::8000:77".parse().unwrap();
+    let (mut host, id) = listener();
+    let link = host.interface.scope_id();
+    assert_eq!(host.stack.udp_join_v6(id, group, link), Err(estab_stack::Error::InvalidInput));
+    assert!(mld_frames(&passes(&mut host, 3000)).is_empty());
+    let change = estab_stack::SourceChange::Join;
+    host.stack.udp_change_source_v6(id, change, group, v6::THEM, link).unwrap();
+    let told = mld_frames(&passes(&mut host, 3000));
+    let kinds: Vec<_> = told.iter().flat_map(|(_, records)| records.clone()).collect();
+    assert!(!kinds.is_empty());
+    assert!(kinds.iter().all(|record| *record == (RecordKind::ALLOW, group)), "{kinds:?}");
+    host.drops(&mld_frame(group, &query_message(1, group)), Dropped::OldSourceQuery);
+    assert!(mld_frames(&passes(&mut host, 3000)).is_empty());
+    // A prefix of its own is no part of it (RFC 3306 4).
+    let other: Ipv6Addr = "ff3e:30:2001:db8::77".parse().unwrap();
+    assert_eq!(host.stack.udp_join_v6(id, other, link), Ok(()));
+}

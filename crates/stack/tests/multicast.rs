@@ -426,3 +426,28 @@ fn a_datagram_to_a_link_local_group_goes_where_its_scope_says() {
     assert_eq!(parse_frame(&frame).0.destination, EthernetAddress::of_ipv6_group(group));
     assert_eq!(frame[14 + 7], 1, "the hop limit");
 }
+
+/// RFC 9776 4.2.13, RFC 4607: a group of 232.0.0.0/8 is heard from named sources alone, so that nothing is said of all
+/// sources but some; and 7.2.1: a question of an older version about one is noted, and not answered.
+#[test]
+fn a_source_specific_group_is_heard_from_named_sources_alone() {
+    let group = Ipv4Addr::new(232, 1, 2, 3);
+    let mut host = Host::tun();
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    assert_eq!(host.stack.udp_join_v4(id, group, US), Err(Error::InvalidInput));
+    assert!(passes(&mut host, 3000).is_empty());
+    let change = estab_stack::SourceChange::Join;
+    host.stack.udp_change_source_v4(id, change, group, THEM, US).unwrap();
+    assert!(!passes(&mut host, 3000).is_empty());
+    host.arrives(&to_group(group, 5000, b"hello"));
+    assert_eq!(reads(&mut host, id), Some(b"hello".to_vec()));
+    host.drops(&query(group, 100, false), Dropped::OldSourceQuery);
+    assert!(passes(&mut host, 20_000).is_empty());
+    host.arrives(&query(group, 10, true));
+    assert!(!passes(&mut host, 1050).is_empty());
+
+    let config = Config { source_specific_groups: false, ..Config::default() };
+    let mut host = Host::new(config, wire::frame::Medium::Ip, false);
+    let id = host.stack.udp_bind(v4(ANY, 5000)).unwrap();
+    assert_eq!(host.stack.udp_join_v4(id, group, US), Ok(()));
+}

@@ -5,6 +5,7 @@ extern crate estab_stack as stack;
 mod common;
 mod host;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::{Family, Pair, plain};
@@ -261,4 +262,77 @@ fn answers_are_cut_to_what_the_way_takes() {
     host.arrives(&too_big(Family::V6, &sent, 1280));
     host.arrives(&request);
     assert_eq!(host.sends().len(), 2);
+}
+
+/// A host with a router behind its link, of both families.
+fn behind_a_router(config: stack::Config) -> host::Host {
+    let mut host = host::Host::new(config, wire::frame::Medium::Ip, false);
+    let (interface, stack) = (host.interface, &mut host.stack);
+    stack.add_address(interface, six::US.into(), 64).unwrap();
+    stack.add_route(interface, [0; 4].into(), 0, Some(host::THEM.into())).unwrap();
+    stack.add_route(interface, [0_u16; 8].into(), 0, Some(six::THEM.into())).unwrap();
+    host
+}
+
+/// RFC 1191 6.6 and RFC 8201 5.6: what is found out can be turned off. What goes through a router is then as long as
+/// every way takes, and no message makes it shorter or longer.
+#[test]
+fn nothing_is_found_out_where_that_is_not_wanted() {
+    let config = stack::Config { path_mtu_discovery: false, ..stack::Config::default() };
+    let mut host = behind_a_router(config);
+    for (near, far, least) in [
+        (IpAddr::from(host::THEM), IpAddr::from(host::FAR), 576),
+        (six::THEM.into(), six::FAR.into(), 1280),
+    ] {
+        assert_eq!((host.stack.path_mtu(near), host.stack.path_mtu(far)), (Ok(1500), Ok(least)));
+    }
+    let id = host.stack.udp_bind(host::v4(host::US, 7)).unwrap();
+    let far = host::v4(host::FAR, 9);
+    host.stack.udp_send_to(host.now, id, &[7; 1000], far).unwrap();
+    let packets = host.sends();
+    assert!(packets.len() == 2 && packets.iter().all(|packet| packet.len() <= 576));
+    host.stack.udp_send_to(host.now, id, &[7; 1000], host::v4(host::THEM, 9)).unwrap();
+    let packet = host.sends_one();
+    host.drops(&too_big(Family::V4, &packet, 600), Dropped::IcmpIgnored);
+    assert_eq!(host.stack.path_mtu(host::THEM.into()), Ok(1500));
+    // But whoever runs the system may know better.
+    host.stack.set_path_mtu(host::FAR.into(), Some(1400)).unwrap();
+    assert_eq!(host.stack.path_mtu(host::FAR.into()), Ok(1400));
+}
+
+/// RFC 8201 5.6: the MTU of a way is read and set.
+#[test]
+fn what_a_way_takes_is_set_and_taken_back() {
+    let config = stack::Config { path_mtu_limit: 2, ..stack::Config::default() };
+    let mut host = behind_a_router(config);
+    let id = host.stack.udp_bind(host::v4(host::US, 7)).unwrap();
+    let far = host::v4(host::FAR, 9);
+    host.stack.udp_connect(id, far).unwrap();
+    for (address, too_little) in [(far.ip(), 575), (six::FAR.into(), 1279)] {
+        assert_eq!(host.stack.set_path_mtu(address, Some(too_little)), Err(Error::InvalidInput));
+        assert_eq!(host.stack.path_mtu(address), Ok(1500));
+        host.stack.set_path_mtu(address, Some(1300)).unwrap();
+        assert_eq!(host.stack.path_mtu(address), Ok(1300));
+    }
+    let third = host.stack.set_path_mtu(host::OTHER.into(), Some(1300));
+    assert_eq!(third, Err(Error::LimitReached));
+    let longest = |host: &mut host::Host| {
+        host.stack.udp_send(host.now, id, &[7; 1400]).unwrap();
+        host.sends().iter().map(Vec::len).max()
+    };
+    assert!(longest(&mut host).is_some_and(|length| (1290..=1300).contains(&length)));
+    // It is not forgotten, and a router may say that it is less, for a while.
+    host.later(wire::time::Duration::from_secs(3600));
+    assert_eq!(host.stack.udp_path_mtu(id), Ok(1300));
+    host.stack.udp_send(host.now, id, &[7; 1200]).unwrap();
+    let packet = host.sends_one();
+    host.arrives(&too_big(Family::V4, &packet, 1000));
+    assert_eq!(host.stack.udp_path_mtu(id), Ok(1000));
+    host.later(wire::time::Duration::from_secs(601));
+    assert_eq!(host.stack.udp_path_mtu(id), Ok(1300));
+    host.stack.set_path_mtu(far.ip(), None).unwrap();
+    assert_eq!(host.stack.udp_path_mtu(id), Ok(1500));
+    // A datagram was too big, which the socket is told once.
+    assert_eq!(host.stack.udp_take_error(id), Ok(Some(Error::MessageTooBig)));
+    assert_eq!(longest(&mut host), Some(1428));
 }

@@ -17,7 +17,7 @@ use wire::{icmpv6, igmp, ipv4, ipv6, mld};
 use SourceChange::{Block, Join, Leave, Unblock};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-const GROUP: Ipv4Addr = Ipv4Addr::new(232, 1, 2, 3);
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const GROUP6: Ipv6Addr = Ipv6Addr::new(0xff35, 0, 0, 0, 0, 0, 0, 0x77);
 
 /// A record of a report: kind and sources.
@@ -176,7 +176,7 @@ fn a_change_that_cannot_be_is_refused() {
     };
     refuses(Join, GROUP, THEM, Error::AddressNotAvailable);
     refuses(Join, GROUP, OTHER, Error::LimitReached);
-    refuses(Join, Ipv4Addr::new(232, 0, 0, 9), THEM, Error::LimitReached);
+    refuses(Join, Ipv4Addr::new(239, 0, 0, 9), THEM, Error::LimitReached);
     refuses(Block, GROUP, OTHER, Error::InvalidInput);
     assert_eq!(stack.udp_join_v4(id, GROUP, ANY), Err(Error::AddressInUse));
     assert_eq!(

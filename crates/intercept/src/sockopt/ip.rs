@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use estab::MtuDiscovery;
 use estab::blocking::UdpSocket;
+use estab::core::{Error as CoreError, options_to_send};
+use estab::wire::ipv4::Options as Ipv4Options;
 use rustix::io::Errno;
 
 use super::{flag, int, int_or_byte, of_flag, of_int, only_off};
@@ -14,6 +16,8 @@ use crate::udp::control::Wanted;
 
 const IP_TOS: i32 = 1;
 const IP_TTL: i32 = 2;
+const IP_OPTIONS: i32 = 4;
+const IP_RECVOPTS: i32 = 6;
 const IP_PKTINFO: i32 = 8;
 const IP_MTU_DISCOVER: i32 = 10;
 const IP_RECVERR: i32 = 11;
@@ -77,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) mtu_discovery: MtuDiscovery,
     /// `UDP_SEGMENT`
     pub(crate) segment: Option<u16>,
+    /// `IP_OPTIONS`
+    pub(crate) options: Ipv4Options,
 }
 
 /// What a program does about groups, before or after it binds its socket.
@@ -113,6 +119,7 @@ impl Default for Settings {
             class: 0,
             mtu_discovery: MtuDiscovery::Want,
             segment: None,
+            options: Ipv4Options::NONE,
         }
     }
 }
@@ -135,6 +142,8 @@ impl Socket {
             IP_MULTICAST_TTL => of_int(settings.multicast_ttl.into()),
             IP_MULTICAST_LOOP => of_flag(settings.multicast_loop),
             IP_MULTICAST_ALL => of_int(0),
+            IP_OPTIONS => Ok(settings.options.as_bytes().to_vec()),
+            IP_RECVOPTS => of_flag(self.settings.wanted.options),
             IP_PKTINFO => of_flag(self.settings.wanted.address),
             IP_RECVTTL => of_flag(self.settings.wanted.ttl),
             IP_RECVTOS => of_flag(self.settings.wanted.class),
@@ -198,6 +207,8 @@ impl Socket {
                 Ok(())
             }
             IP_RECVERR => self.hear_all_errors(int_or_byte(value)? != 0),
+            IP_OPTIONS => self.set_options(value),
+            IP_RECVOPTS => self.want(int_or_byte(value)?, |wanted| &mut wanted.options),
             IP_PKTINFO => self.want(int_or_byte(value)?, |wanted| &mut wanted.address),
             IP_RECVTTL => self.want(int_or_byte(value)?, |wanted| &mut wanted.ttl),
             IP_RECVTOS => self.want(int_or_byte(value)?, |wanted| &mut wanted.class),
@@ -296,6 +307,20 @@ impl Socket {
             }
             Kind::Tcp(_) => self.change_tcp(network, |options| options.traffic_class = class & !3),
         }
+    }
+
+    /// The options that datagrams carry. TCP carries none, and can be told so.
+    fn set_options(&mut self, value: &[u8]) -> Result<(), Errno> {
+        let Kind::Udp(udp) = &self.kind else {
+            return if value.is_empty() { Ok(()) } else { Err(Errno::NOPROTOOPT) };
+        };
+        let options = options_to_send(value).map_err(|error| match error {
+            CoreError::PermissionDenied => Errno::PERM,
+            _ => Errno::INVAL,
+        })?;
+        udp.set(|udp| udp.set_options_v4(value))?;
+        self.settings.ip.options = options;
+        Ok(())
     }
 
     fn set_mtu_discover(&mut self, mode: i32) -> Result<(), Errno> {

@@ -109,6 +109,8 @@ fn option(level: i32, option: i32) -> String {
         (6, 23) => "TCP_FASTOPEN",
         (0, 1) => "IP_TOS",
         (0, 2) => "IP_TTL",
+        (0, 4) => "IP_OPTIONS",
+        (0, 6) => "IP_RECVOPTS",
         (0, 11) => "IP_RECVERR",
         (41, 26) => "IPV6_V6ONLY",
         _ => return option.to_string(),

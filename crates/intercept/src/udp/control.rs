@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use estab::UdpReceived;
+use estab::wire::ipv4::Options as Ipv4Options;
 use rustix::io::Errno;
 
 use crate::address::{Domain, index_of};
@@ -19,6 +20,8 @@ const SO_TIMESTAMP: i32 = 29;
 const SO_TIMESTAMPNS: i32 = 35;
 const IP_TOS: i32 = 1;
 const IP_TTL: i32 = 2;
+const IP_RECVOPTS: i32 = 6;
+const IP_RETOPTS: i32 = 7;
 const IP_PKTINFO: i32 = 8;
 const IPV6_PKTINFO: i32 = 50;
 const IPV6_HOPLIMIT: i32 = 52;
@@ -37,6 +40,8 @@ pub(crate) struct Wanted {
     pub(crate) address: bool,
     pub(crate) ttl: bool,
     pub(crate) class: bool,
+    /// `IP_RECVOPTS`
+    pub(crate) options: bool,
     /// `IPV6_RECVPKTINFO`, `IPV6_RECVHOPLIMIT`, `IPV6_RECVTCLASS`
     pub(crate) address_v6: bool,
     pub(crate) ttl_v6: bool,
@@ -62,6 +67,8 @@ pub(crate) struct Beside {
     interface: u32,
     ttl: u8,
     class: u8,
+    /// Of IPv4.
+    options: Ipv4Options,
     at: SystemTime,
 }
 
@@ -73,6 +80,7 @@ impl Beside {
             interface: index_of(received.interface.scope_id()),
             ttl: received.ttl,
             class: received.traffic_class,
+            options: received.options,
             at: SystemTime::now(),
         }
     }
@@ -138,6 +146,9 @@ impl Beside {
             // One byte, unlike all others.
             control.push(IPPROTO_IP, IP_TOS, &[self.class]);
         }
+        if wanted.options && !self.options.is_empty() {
+            control.push(IPPROTO_IP, IP_RECVOPTS, self.options.as_bytes());
+        }
     }
 }
 
@@ -196,6 +207,8 @@ pub(crate) struct Said {
     pub(crate) ttl: Option<u8>,
     pub(crate) class: Option<u8>,
     pub(crate) segment: Option<u16>,
+    /// Of IPv4.
+    pub(crate) options: Option<Ipv4Options>,
 }
 
 impl Said {
@@ -240,6 +253,10 @@ impl Said {
                     data => u8::try_from(whole(data)?).map_err(|_| Errno::INVAL)?,
                 };
                 self.class = Some(class);
+            }
+            // Under this name, because an answer carries what the question had.
+            (IPPROTO_IP, IP_RETOPTS) => {
+                self.options = Some(Ipv4Options::from_bytes(data).ok_or(Errno::INVAL)?);
             }
             // -1 is what the socket has.
             (IPPROTO_IPV6, IPV6_HOPLIMIT) => self.ttl = byte_or_default(data)?,
@@ -293,6 +310,7 @@ mod tests {
             interface: 2,
             ttl: 63,
             class: 0x2e,
+            options: Ipv4Options::ROUTER_ALERT,
             at: UNIX_EPOCH + Duration::new(7, 8_000_009),
         }
     }
@@ -302,6 +320,7 @@ mod tests {
         address: true,
         ttl: true,
         class: true,
+        options: true,
         address_v6: true,
         ttl_v6: true,
         class_v6: true,
@@ -309,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_is_told_can_be_said_again() {
-        let addresses = Wanted { timestamp: None, ..ALL };
+        let addresses = Wanted { timestamp: None, options: false, ..ALL };
         let (bytes, cut) =
             beside("10.0.0.2").control(&addresses, Domain::V4, |ours| ours).encode(1024);
         assert!(!cut);
@@ -329,22 +348,22 @@ mod tests {
             let control = beside(destination).control(&ALL, domain, |ours| ours);
             control.messages.iter().map(|(level, kind, _)| (*level, *kind)).collect()
         };
-        assert_eq!(kinds("10.0.0.2", Domain::V4), [(1, 35), (0, 8), (0, 2), (0, 1)]);
+        assert_eq!(kinds("10.0.0.2", Domain::V4), [(1, 35), (0, 8), (0, 2), (0, 1), (0, 6)]);
         assert_eq!(kinds("fd77::2", Domain::V6), [(1, 35), (41, 50), (41, 52), (41, 67)]);
         let both = kinds("::ffff:10.0.0.2", Domain::V6);
-        assert_eq!(both, [(1, 35), (41, 50), (0, 8), (0, 2), (0, 1)]);
+        assert_eq!(both, [(1, 35), (41, 50), (0, 8), (0, 2), (0, 1), (0, 6)]);
     }
 
     #[test]
     fn what_has_no_room_is_cut() {
         let control = beside("10.0.0.2").control(&ALL, Domain::V4, |ours| ours);
         let (whole, _) = control.encode(1024);
-        assert_eq!(whole.len(), 32 + 32 + 24 + 24);
+        assert_eq!(whole.len(), 32 + 32 + 24 + 24 + 24);
         for room in 0..whole.len() {
             let (bytes, cut) = control.encode(room);
             assert!(bytes.len() <= room);
             // What fills up the last one is not missed.
-            assert_eq!(cut, room < whole.len() - 7, "{room}");
+            assert_eq!(cut, room < whole.len() - 4, "{room}");
         }
     }
 
@@ -360,6 +379,11 @@ mod tests {
         assert_eq!(message(0, 99, &[0; 4]), Err(Errno::INVAL));
         assert_eq!(message(41, 52, &(-1_i32).to_ne_bytes()).unwrap().ttl, None);
         assert_eq!(message(17, 103, &1200_u16.to_ne_bytes()).unwrap().segment, Some(1200));
+        assert_eq!(
+            message(0, 7, &[148, 4, 0, 0]).unwrap().options,
+            Some(Ipv4Options::ROUTER_ALERT)
+        );
+        assert_eq!(message(0, 7, &[1; 41]), Err(Errno::INVAL));
         assert_eq!(message(6, 1, &[0; 4]), Ok(Said::default()));
         let mut long = Control::default();
         long.push(0, 2, &[1, 0, 0, 0]);

@@ -9,16 +9,12 @@ use wire::ipv4;
 
 use super::{IcmpError, Reply};
 use crate::FourTuple;
-use crate::ip::Incoming;
+use crate::ip::{Incoming, recorded, time_of_day};
 use crate::packets::Echo;
 use crate::reason::{Dropped, Sent};
 use crate::stack::Stack;
 use crate::tcp::seq::Seq;
 use crate::trace::What;
-
-/// Marks a time that is not counted from midnight UT (RFC 792, timestamp messages): the stack has
-/// no calendar.
-const NOT_UNIVERSAL_TIME: u32 = 0x8000_0000;
 
 impl Stack {
     /// An ICMP message came.
@@ -43,7 +39,11 @@ impl Stack {
         match header {
             Header::EchoRequest { .. } => self.echo_request_arrives(packet),
             Header::EchoReply { identifier, sequence } => {
-                self.pings.reply_arrives(&mut self.shared, packet.received, identifier, sequence);
+                self.pings.reply_arrives(&mut self.shared, packet, (identifier, sequence), None);
+            }
+            Header::TimestampReply(times) => {
+                let asked = (times.identifier, times.sequence);
+                self.pings.reply_arrives(&mut self.shared, packet, asked, Some(times));
             }
             Header::TimestampRequest(times) => self.timestamp_request_arrives(packet, times),
             _ => {
@@ -86,23 +86,10 @@ impl Stack {
 
     /// RFC 1122 3.2.2.6: what a request has recorded on its way goes on being recorded on the way back.
     fn recorded(&self, packet: &Incoming) -> ipv4::Options {
-        if packet.header_len <= ipv4::MIN_HEADER_LEN {
-            return ipv4::Options::NONE;
+        match packet.received.destination {
+            IpAddr::V4(ours) => recorded(&packet.options(), ours, time_of_day(self.shared.now)),
+            IpAddr::V6(_) => ipv4::Options::NONE,
         }
-        let header = packet.received.frame.hidden(packet.header_len);
-        match (ipv4::Header::parse_quoted(header), packet.received.destination) {
-            (Ok((header, _)), IpAddr::V4(ours)) => {
-                super::recorded::recorded(&header.options, ours, self.time_of_day())
-            }
-            _ => ipv4::Options::NONE,
-        }
-    }
-
-    /// Milliseconds of some day, and the bit that says that it is not that of UTC (RFC 792).
-    fn time_of_day(&self) -> u32 {
-        // Milliseconds of a day and more fit into 31 bits; beyond that they start anew.
-        let millis = (self.shared.now.as_millis() & u64::from(!NOT_UNIVERSAL_TIME)) as u32;
-        millis | NOT_UNIVERSAL_TIME
     }
 
     /// RFC 1122 3.2.2.8: it may be answered, and then without delay and from the same address.
@@ -110,7 +97,7 @@ impl Stack {
         if packet.group {
             return self.discard(packet.received.frame, Dropped::IcmpIgnored);
         }
-        let now = self.time_of_day();
+        let now = time_of_day(self.shared.now);
         let times = Timestamps { receive: now, transmit: now, ..asked };
         let mut message = packet.received.frame;
         message.truncate(icmpv4::TIMESTAMP_LEN);
@@ -177,6 +164,10 @@ impl Stack {
         let About { local, remote, length, packet } = about;
         if !self.interfaces.is_local(local) && !self.interfaces.takes_any(interface) {
             return Err(Dropped::IcmpUnsolicited);
+        }
+        let discovers = self.shared.config.path_mtu_discovery;
+        if matches!(error, IcmpError::TooBig { .. }) && !discovers {
+            return Err(Dropped::IcmpIgnored);
         }
         let error = error.made_plausible(remote, length).ok_or(Dropped::IcmpUnsolicited)?;
         let shared = &mut self.shared;

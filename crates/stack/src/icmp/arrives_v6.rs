@@ -45,7 +45,7 @@ impl Stack {
         match header {
             Header::EchoRequest { .. } => self.echo_request_v6_arrives(packet, source, destination),
             Header::EchoReply { identifier, sequence } => {
-                self.pings.reply_arrives(&mut self.shared, packet.received, identifier, sequence);
+                self.pings.reply_arrives(&mut self.shared, packet, (identifier, sequence), None);
             }
             _ => {
                 let handled = match header.kind() {

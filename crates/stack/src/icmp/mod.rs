@@ -7,21 +7,20 @@
 //! | `arrives_v6` | the same for IPv6 | RFC 4443 |
 //! | `errors` | the errors that we send, and when not to | RFC 1122 3.2.2, RFC 1812 4.3.2.8 |
 //! | `refusal` | the errors that a program asks for | RFC 792, RFC 4443 3.1 |
-//! | `recorded` | the options of an echo request that come back | RFC 1122 3.2.2.6 |
 //! | `received` | what a received error means to a socket | RFC 1122 4.2.3.9, RFC 5927 |
 
 mod arrives;
 mod arrives_v6;
 mod errors;
 mod received;
-mod recorded;
 mod refusal;
 
 use alloc::collections::VecDeque;
 use core::net::IpAddr;
 
-use wire::frame::{FrameBuf, TransmitMeta};
+use wire::frame::FrameBuf;
 use wire::ip::Protocol;
+use wire::ipv4::Options;
 use wire::{icmpv6, ipv4, ipv6};
 
 use crate::config::Config;
@@ -30,7 +29,7 @@ use crate::ip::{Envelope, Interfaces, Waiter};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
-use crate::transmit::{Body, HeaderBuf, Packet};
+use crate::transmit::{HeaderBuf, Packet};
 
 pub(crate) use errors::Problem;
 pub(crate) use received::IcmpError;
@@ -184,11 +183,6 @@ fn emit(
     shared.trace(None, What::PacketOut { kind, source, destination, length, reason });
     // In fragments they would be of use in the first alone, and make it shorter: those go without.
     let room = usize::from(route.hop.mtu).saturating_sub(envelope.ip_len() + options.len());
-    if !options.is_empty() && message.len() <= room {
-        let header_len = envelope.emit_with(&mut header.0, options, message.len());
-        let meta = TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() };
-        let (interface, body) = (route.hop.interface, Body::Frame(message));
-        return Some(Packet { interface, header_len, body, meta });
-    }
-    Some(interfaces.send_datagram(header, &route, envelope, message, reason))
+    let options = if message.len() <= room { options } else { Options::NONE };
+    Some(interfaces.send_datagram(header, &route, envelope, options, message, reason))
 }

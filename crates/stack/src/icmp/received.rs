@@ -104,7 +104,7 @@ impl IcmpError {
     /// too long for a link is not too big for it (RFC 5927 7.2).
     pub(super) fn made_plausible(self, remote: IpAddr, length: usize) -> Option<Self> {
         let IcmpError::TooBig { next_hop_mtu } = self else { return Some(self) };
-        let next_hop_mtu = plausible_mtu(remote, next_hop_mtu)?;
+        let next_hop_mtu = plausible_mtu(remote, next_hop_mtu, length)?;
         (length > usize::from(next_hop_mtu)).then_some(IcmpError::TooBig { next_hop_mtu })
     }
 

@@ -1,6 +1,7 @@
 //! Datagrams become fragments, where they are longer than their way takes (RFC 791 3.2, RFC 6864).
 
 use wire::frame::{FrameBuf, TransmitMeta};
+use wire::ipv4::Options;
 
 use crate::ip::interfaces::Interfaces;
 use crate::ip::output::{Cut, Envelope};
@@ -20,34 +21,34 @@ pub(crate) struct Pieces {
     message: FrameBuf,
     /// How much of it left already.
     done: usize,
-    /// How much one piece takes, a multiple of 8.
-    step: usize,
+    /// What one piece may be long, with its headers.
+    mtu: usize,
+    /// What the first piece has of options; the others have those that are to be copied.
+    options: Options,
 }
 
 impl Interfaces {
     /// The packet of a datagram whose transport header and payload are `message`, with its checksum;
     /// in pieces where it is too long, of which this gives the first and
-    /// [`Interfaces::next_packet`] the others.
+    /// [`Interfaces::next_packet`] the others. `options` are those of IPv4.
     pub(crate) fn send_datagram(
         &mut self,
         header: &mut HeaderBuf,
         route: &Route,
         envelope: Envelope,
+        options: Options,
         message: FrameBuf,
         reason: Sent,
     ) -> Packet {
         let meta = TransmitMeta { comment: reason.comment(), ..TransmitMeta::default() };
-        let interface = route.hop.interface;
-        if envelope.ip_len() + message.len() <= usize::from(route.hop.mtu) {
-            envelope.emit(&mut header.0, message.len());
-            let header_len = envelope.len();
+        let (interface, mtu) = (route.hop.interface, usize::from(route.hop.mtu));
+        if envelope.ip_len() + options.len() + message.len() <= mtu {
+            let header_len = envelope.emit_with(&mut header.0, options, message.len());
             return Packet { interface, header_len, body: Body::Frame(message), meta };
         }
         let identification = self.identify(&envelope);
-        let room = usize::from(route.hop.mtu).saturating_sub(envelope.cut_ip_len());
-        // No link has less room than that; if one did, it would not carry IP.
-        let step = (room & !7).max(8);
-        let mut pieces = Pieces { interface, envelope, identification, message, done: 0, step };
+        let mut pieces =
+            Pieces { interface, envelope, identification, message, done: 0, mtu, options };
         let first = pieces.next(header, reason);
         self.pieces.push_back(pieces);
         first
@@ -80,7 +81,11 @@ impl Interfaces {
 
 impl Pieces {
     fn next(&mut self, header: &mut HeaderBuf, reason: Sent) -> Packet {
-        let end = (self.done + self.step).min(self.message.len());
+        let options = if self.done == 0 { self.options } else { self.options.copied() };
+        let room = self.mtu.saturating_sub(self.envelope.cut_ip_len() + options.len());
+        // No link has less room than that; if one did, it would not carry IP.
+        let step = (room & !7).max(8);
+        let end = (self.done + step).min(self.message.len());
         let cut = Cut {
             // The message fits into an IP packet.
             offset: u16::try_from(self.done).unwrap_or(u16::MAX),
@@ -88,7 +93,7 @@ impl Pieces {
             identification: self.identification,
         };
         let piece = FrameBuf::copy_from(&self.message[self.done..end]);
-        let header_len = self.envelope.emit_cut(&mut header.0, &cut, piece.len());
+        let header_len = self.envelope.emit_cut(&mut header.0, &cut, options, piece.len());
         self.done = end;
         Packet {
             interface: self.interface,

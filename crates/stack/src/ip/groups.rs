@@ -290,6 +290,17 @@ impl Interfaces {
     }
 }
 
+/// Whether a group is heard from named sources alone (RFC 4607 1): 232.0.0.0/8 and ff3x::/32.
+pub(crate) fn is_source_specific(group: IpAddr) -> bool {
+    match group {
+        IpAddr::V4(v4) => v4.octets()[0] == 232,
+        IpAddr::V6(v6) => {
+            let [first, second, ..] = v6.segments();
+            first & 0xfff0 == 0xff30 && second == 0
+        }
+    }
+}
+
 /// Everybody is in the group, and nobody says so (RFC 9776 5, RFC 9777 6): that of all hosts, and those
 /// that do not leave the host.
 pub(crate) fn is_never_told(group: IpAddr) -> bool {

@@ -12,6 +12,7 @@ use wire::time::Duration;
 
 use crate::ip::group_record::{GroupRecord, Sizes, pack};
 use crate::ip::group_talk::{Due, Query};
+use crate::ip::groups::is_source_specific;
 use crate::ip::interfaces::Interfaces;
 use crate::ip::output::LinkHeader;
 use crate::ip::{Incoming, InterfaceId};
@@ -65,6 +66,12 @@ impl Interfaces {
         }
         match parsed {
             Message::Query(query) => {
+                if query.version() < 3
+                    && shared.config.source_specific_groups
+                    && is_source_specific(query.group.into())
+                {
+                    return Err(Dropped::OldSourceQuery);
+                }
                 let sources = query.v3.map_or(&[][..], |v3| v3.sources);
                 let question = Query {
                     group: (!query.group.is_unspecified()).then_some(query.group.into()),

@@ -41,6 +41,18 @@ pub(crate) struct Incoming {
     pub(crate) received: Received,
 }
 
+impl Incoming {
+    /// The options of its header, as they came; none over IPv6. To be asked before the frame shows less than the
+    /// transport header.
+    pub(crate) fn options(&self) -> ipv4::Options {
+        if self.header_len <= ipv4::MIN_HEADER_LEN || self.received.destination.is_ipv6() {
+            return ipv4::Options::NONE;
+        }
+        let header = self.received.frame.hidden(self.header_len);
+        ipv4::Header::parse_quoted(header).map_or(ipv4::Options::NONE, |(header, _)| header.options)
+    }
+}
+
 /// How a packet came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Came {
@@ -88,8 +100,12 @@ impl Stack {
         mut frame: FrameBuf,
         meta: ReceiveMeta,
     ) {
-        let Ok((header, _)) = ethernet::Header::parse(&frame) else {
-            return self.discard(frame, Dropped::MalformedFrame);
+        let header = match ethernet::Header::parse(&frame) {
+            Ok((header, _)) => header,
+            Err(ethernet::Malformed::NotEthernetII { length }) => {
+                return self.snap_arrives(interface, frame, meta, length);
+            }
+            Err(_) => return self.discard(frame, Dropped::MalformedFrame),
         };
         let to_group = header.destination.is_multicast();
         if header.destination != ours && !to_group {
@@ -114,6 +130,36 @@ impl Stack {
                 self.shared.recycle(frame);
             }
             _ => self.discard(frame, Dropped::UnknownEtherType),
+        }
+    }
+
+    /// A frame of IEEE 802.3 with a SNAP header in place of a type (RFC 1042, RFC 1122 2.3.3): it is looked at anew
+    /// with the type alone.
+    fn snap_arrives(
+        &mut self,
+        interface: InterfaceId,
+        mut frame: FrameBuf,
+        meta: ReceiveMeta,
+        length: u16,
+    ) {
+        const ADDRESSES: usize = 12;
+        /// LLC and the organization that the type is of: none.
+        const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
+        /// With the length in front.
+        const BEFORE_TYPE: usize = 2 + SNAP.len();
+        frame.truncate(ethernet::HEADER_LEN + usize::from(length));
+        let inner = frame.get(ethernet::HEADER_LEN..).and_then(|llc| llc.strip_prefix(&SNAP));
+        // A length in place of the type once more would lead here again.
+        let is_type = |inner: &[u8]| inner.first().is_some_and(|high| *high >= 0x06);
+        if !inner.is_some_and(|inner| inner.len() >= 2 && is_type(inner)) {
+            return self.discard(frame, Dropped::MalformedFrame);
+        }
+        frame.copy_within(..ADDRESSES, BEFORE_TYPE);
+        frame.advance(BEFORE_TYPE);
+        if self.steering.is_alone() {
+            self.frame_arrives(interface, frame, meta);
+        } else {
+            self.frame_arrives_at_shard(interface, frame, meta);
         }
     }
 

@@ -12,6 +12,7 @@ use wire::time::Duration;
 use crate::ip::group_record::{GroupRecord, Sizes, pack};
 use crate::ip::group_talk::{Due, Query};
 use crate::ip::groups::is_never_told;
+use crate::ip::groups::is_source_specific;
 use crate::ip::interfaces::Interfaces;
 use crate::ip::{Incoming, InterfaceId, ndp};
 use crate::reason::{Dropped, Sent};
@@ -43,6 +44,12 @@ impl Interfaces {
         let message = Message::parse(&ip, alert, &packet.received.frame);
         match message.map_err(|_| Dropped::MalformedMld)? {
             Message::Query(query) => {
+                if query.v2.is_none()
+                    && shared.config.source_specific_groups
+                    && is_source_specific(query.group.into())
+                {
+                    return Err(Dropped::OldSourceQuery);
+                }
                 let sources = query.v2.map_or(&[][..], |v2| v2.sources);
                 let question = Query {
                     group: (!query.group.is_unspecified()).then_some(query.group.into()),

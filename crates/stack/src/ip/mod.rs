@@ -7,6 +7,7 @@
 //! | `shortcut` | the same for a segment of a connection, in one look | |
 //! | `reassembly` | fragments become datagrams again | RFC 791 3.2, RFC 5722 |
 //! | `fragment` | datagrams become fragments | RFC 791 3.2, RFC 6864 |
+//! | `options` | what programs put into headers, and we into that | RFC 1122 3.2.1.8 |
 //! | `output` | link and IP header of what we send | RFC 791, RFC 6864 |
 //! | `interfaces` | the interfaces, and what belongs to all of them | RFC 1122 3.3.4 |
 //! | `addresses` | their addresses | RFC 1122 3.3.4, RFC 4862 2 |
@@ -57,6 +58,7 @@ mod ndp;
 mod neighbor;
 mod next_hop;
 mod opaque;
+mod options;
 mod output;
 mod path;
 mod policy;
@@ -76,10 +78,12 @@ mod temporary;
 use core::net::IpAddr;
 use wire::frame::{FrameBuf, ReceiveMeta};
 
-pub(crate) use groups::is_never_told;
+pub(crate) use groups::{is_never_told, is_source_specific};
 pub(crate) use input::{Came, Incoming};
 pub(crate) use interfaces::Interfaces;
 pub(crate) use neighbor::Waiter;
+pub use options::options_to_send;
+pub(crate) use options::{recorded, time_of_day, with_us};
 pub(crate) use output::{Envelope, FlowLabels, LinkHeader};
 pub(crate) use path::plausible_mtu;
 pub use policy::{PolicyRow, PolicyTable};

@@ -34,9 +34,6 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often a neighbour is asked before it counts as unreachable, as Linux has it.
 const ASK_LIMIT: u8 = 3;
 
-/// How long an address is trusted (RFC 1122 2.3.2.1: "on the order of a minute").
-const TRUSTED_FOR: Duration = Duration::from_secs(60);
-
 /// How long an old address is used before its neighbour is asked (RFC 4861 10,
 /// DELAY_FIRST_PROBE_TIME).
 const DELAY_FIRST_PROBE: Duration = Duration::from_secs(5);
@@ -174,7 +171,7 @@ impl Neighbors {
             State::Known { hardware }
             | State::Delay { hardware, .. }
             | State::Probing { hardware, .. } => {
-                self.use_old(now, key, hardware, confirmed);
+                self.use_old(shared, key, hardware, confirmed);
                 Some(hardware)
             }
         }
@@ -182,8 +179,15 @@ impl Neighbors {
 
     /// A packet goes to a neighbour whose address is old.
     #[cold]
-    fn use_old(&mut self, now: Instant, key: Key, hardware: EthernetAddress, confirmed: Instant) {
-        let until = confirmed.after(self.trusted_for(now, key));
+    fn use_old(
+        &mut self,
+        shared: &Shared,
+        key: Key,
+        hardware: EthernetAddress,
+        confirmed: Instant,
+    ) {
+        let now = shared.now;
+        let until = confirmed.after(self.trusted_for(shared, key));
         let Some(neighbor) = self.known.get_mut(&key) else { return };
         // What arrived before the address was learnt went elsewhere perhaps.
         if confirmed > neighbor.since && until > now {
@@ -203,8 +207,8 @@ impl Neighbors {
     }
 
     /// How long a neighbour counts as reachable that is confirmed now.
-    fn trusted_for(&mut self, now: Instant, key: Key) -> Duration {
-        if key.1.is_ipv4() { TRUSTED_FOR } else { self.reachable_time.at(now) }
+    fn trusted_for(&mut self, shared: &Shared, key: Key) -> Duration {
+        if key.1.is_ipv4() { shared.config.arp_timeout } else { self.reachable_time.at(shared.now) }
     }
 
     /// Keeps `waiter`, whose packet comes from `source`, until the neighbour answered, or did not.
@@ -242,9 +246,8 @@ impl Neighbors {
             }
             self.known.insert(key, Neighbor::new(State::Incomplete { asked: 0, due: shared.now }));
         }
-        let now = shared.now;
-        let trusted_for = self.trusted_for(now, key);
-        self.settle(key, hardware, (now, now.after(trusted_for)));
+        let trusted_for = self.trusted_for(shared, key);
+        self.settle(key, hardware, (shared.now, shared.now.after(trusted_for)));
         true
     }
 
@@ -274,7 +277,7 @@ impl Neighbors {
 
     /// A neighbour advertises itself (RFC 4861 7.2.5). Whether there was anything to learn.
     pub(super) fn advertised(&mut self, shared: &Shared, key: Key, said: Advertised) -> bool {
-        let reachable_until = shared.now.after(self.trusted_for(shared.now, key));
+        let reachable_until = shared.now.after(self.trusted_for(shared, key));
         let Some(neighbor) = self.known.get(&key) else { return false };
         let until = (shared.now, if said.solicited { reachable_until } else { shared.now });
         match (neighbor.hardware(), said.hardware) {

@@ -136,7 +136,13 @@ impl Envelope {
     }
 
     /// Writes the headers of a fragment of `length` bytes, and says how long they are.
-    pub(super) fn emit_cut(&self, header: &mut [u8], cut: &Cut, length: usize) -> usize {
+    pub(super) fn emit_cut(
+        &self,
+        header: &mut [u8],
+        cut: &Cut,
+        options: ipv4::Options,
+        length: usize,
+    ) -> usize {
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let link_len = self.link.emit(header, EtherType::IPV4);
@@ -146,6 +152,7 @@ impl Envelope {
                     dont_fragment: false,
                     more_fragments: cut.more,
                     fragment_offset: cut.offset,
+                    options,
                     ..self.header_v4(source, destination, length)
                 };
                 link_len + ip.emit(&mut header[link_len..])
@@ -334,7 +341,7 @@ mod tests {
         assert_eq!((ip.hop_limit, ip.traffic_class, ip.flow_label), (63, 0xb8, 0xabcde));
         assert_eq!((envelope.len(), payload.len()), (40, 20));
         let cut = Cut { offset: 16, more: true, identification: 0x1234_5678 };
-        assert_eq!(envelope.emit_cut(&mut bytes, &cut, 8), 48);
+        assert_eq!(envelope.emit_cut(&mut bytes, &cut, ipv4::Options::NONE, 8), 48);
         let (ip, payload) = ipv6::Header::parse(&bytes).unwrap();
         let limits = ipv6::Limits::DEFAULT;
         let chain = ipv6::Chain::walk(&ip, payload, &limits).unwrap();

@@ -217,7 +217,7 @@ impl Interfaces {
         let hop = Hop {
             interface,
             next_hop,
-            mtu: self.path_mtu(link_mtu, destination),
+            mtu: self.path_mtu(link_mtu, next_hop, destination),
             segment_mtu: self.clamped(interface, link_mtu, destination),
             ttl: self.usual_ttl(interface, destination),
             offload: Offload::of(link),

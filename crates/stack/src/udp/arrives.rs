@@ -63,8 +63,8 @@ impl Udp {
         let received = &mut packet.received;
         let source = with_scope(remote, received.interface);
         received.frame.truncate(udp::HEADER_LEN + usize::from(header.payload_len));
-        received.frame.advance(udp::HEADER_LEN);
-        let datagram = Datagram::of(&packet, source);
+        let datagram = Datagram::of(&packet, source, shared.now);
+        packet.received.frame.advance(udp::HEADER_LEN);
         let payload = keep(shared, packet.received.frame);
         let pins = cost(&payload);
         let Some(socket) = self.sockets.get_mut(id) else { return };

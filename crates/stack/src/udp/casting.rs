@@ -243,6 +243,7 @@ impl Udp {
         let nobody = if hearers.is_empty() { Dropped::UdpNobody } else { Dropped::SourceFiltered };
         hearers.retain(|id| is(id, Socket::hears_from));
         packet.received.frame.truncate(udp::HEADER_LEN + length);
+        let datagram = Datagram::of(&packet, source, shared.now);
         packet.received.frame.advance(udp::HEADER_LEN);
         let Some((last, others)) = hearers.split_last() else {
             shared.drop_packet(Some(*flow), nobody);
@@ -250,9 +251,9 @@ impl Udp {
         };
         for id in others {
             let payload = FrameBuf::copy_from(&packet.received.frame);
-            self.give(shared, *id, flow, Datagram { payload, ..Datagram::of(&packet, source) });
+            let options = datagram.options.clone();
+            self.give(shared, *id, flow, Datagram { payload, options, ..datagram });
         }
-        let datagram = Datagram::of(&packet, source);
         let payload = keep(shared, packet.received.frame);
         self.give(shared, *last, flow, Datagram { payload, ..datagram });
     }
@@ -290,10 +291,10 @@ impl Udp {
             return;
         }
         let envelope = Envelope { link: LinkHeader::None, ..*envelope };
-        let start = envelope.len();
+        let start = envelope.len() + datagram.options.len();
         let length = udp::HEADER_LEN + datagram.payload.len();
         let mut packet = alloc::vec![0; start + length];
-        envelope.emit(&mut packet, length);
+        envelope.emit_with(&mut packet, datagram.options, length);
         super::output::header_of(datagram).emit(&mut packet[start..]);
         packet[start + udp::HEADER_LEN..].copy_from_slice(&datagram.payload);
         self.echoes.push_back((interface, FrameBuf::from(packet)));

@@ -6,7 +6,7 @@ use super::casting::Joined;
 use super::socket::{Role, Socket};
 use crate::UdpId;
 use crate::error::Error;
-use crate::ip::{Filter, InterfaceId, SourceChange};
+use crate::ip::{Filter, InterfaceId, SourceChange, is_source_specific};
 use crate::stack::Stack;
 
 /// Groups of UDP sockets.
@@ -16,7 +16,8 @@ impl Stack {
     /// (RFC 9776).
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when it is no group, or the socket is of the other family or a flow;
+    /// [`Error::InvalidInput`] when it is no group, or one that is heard from named sources alone
+    /// ([`Config::source_specific_groups`](crate::Config)), or the socket is of the other family or a flow;
     /// [`Error::AddressNotAvailable`] when no interface has the address, or it is the loopback;
     /// [`Error::AddressInUse`] when it has joined there already; [`Error::LimitReached`] beyond
     /// `Config::groups_per_socket`; [`Error::NoSuchSocket`] when the socket is closed.
@@ -115,6 +116,9 @@ impl Stack {
         can_join(socket, group)?;
         if socket.casting.joined(interface, group).is_some() {
             return Err(Error::AddressInUse);
+        }
+        if self.shared.config.source_specific_groups && is_source_specific(group) {
+            return Err(Error::InvalidInput);
         }
         self.set_filter(id, group, interface, Filter::EVERYBODY)
     }

@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 
 use wire::frame::FrameBuf;
+use wire::ipv4::Options;
 use wire::time::Instant;
 
 use super::socket::{Outgoing, Socket};
@@ -34,13 +35,24 @@ pub struct UdpTransmit<'a> {
     pub traffic_class: u8,
     /// `IP_TTL`, `IPV6_HOPLIMIT`: in place of what the socket has, also to a group. Zero is refused.
     pub ttl: Option<u8>,
+    /// `IP_OPTIONS`: the options of IPv4, in place of what the socket has
+    /// ([`Stack::udp_set_options`]). Over IPv6 they mean nothing.
+    pub options: Option<Options>,
 }
 
 impl<'a> UdpTransmit<'a> {
     /// One datagram with nothing beside it.
     #[must_use]
     pub const fn new(destination: Option<SocketAddr>, payload: &'a [u8]) -> Self {
-        Self { destination, payload, segment_size: None, source: None, traffic_class: 0, ttl: None }
+        Self {
+            destination,
+            payload,
+            segment_size: None,
+            source: None,
+            traffic_class: 0,
+            ttl: None,
+            options: None,
+        }
     }
 }
 
@@ -60,6 +72,9 @@ pub struct UdpReceived {
     pub traffic_class: u8,
     /// TTL or hop limit, the same of all (`IP_RECVTTL`, `IPV6_RECVHOPLIMIT`).
     pub ttl: u8,
+    /// The options of IPv4, the same of all (`IP_RECVOPTS`); in a recorded route and in timestamps we are the
+    /// last, where there was room (RFC 1122 3.2.1.8).
+    pub options: Options,
     /// Where it came in.
     pub interface: InterfaceId,
 }
@@ -74,6 +89,7 @@ impl UdpReceived {
             && (next.source, next.destination) == (self.source, self.destination)
             && (next.traffic_class, next.ttl) == (self.traffic_class, self.ttl)
             && next.interface == self.interface
+            && next.options == self.options
     }
 }
 
@@ -84,7 +100,7 @@ impl Stack {
     ///
     /// # Errors
     /// Those of [`Stack::udp_send_to`], of which [`Error::MessageTooBig`] also when all of them are longer
-    /// than the longest datagram; [`Error::InvalidInput`] for a segment size or a TTL of zero, or a source
+    /// than the longest datagram; those of [`Stack::udp_set_options`]; [`Error::InvalidInput`] for a segment size or a TTL of zero, or a source
     /// of another family than the peer; [`Error::AddressNotAvailable`] for a source that is not ours, or not what
     /// the socket is bound to; [`Error::NotConnected`] without a peer.
     pub fn udp_send_message(
@@ -175,6 +191,7 @@ impl Socket {
             stride: length,
             traffic_class: datagram.traffic_class,
             ttl: datagram.ttl,
+            options: datagram.options.as_deref().copied().unwrap_or_default(),
             interface: datagram.interface,
         })
     }

@@ -1,6 +1,6 @@
 //! Datagrams that go (RFC 768, RFC 1122 4.1.3.2).
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 
 use wire::checksum;
@@ -13,7 +13,9 @@ use super::socket::{Outgoing, Socket};
 use crate::config::MtuDiscovery;
 use crate::error::Error;
 use crate::event::{Ready, SocketId};
-use crate::ip::{Envelope, InterfaceId, Interfaces, LinkHeader, Offload, Route, Waiter};
+use crate::ip::{
+    Envelope, InterfaceId, Interfaces, LinkHeader, Offload, Route, Waiter, time_of_day, with_us,
+};
 use crate::reason::{Dropped, Sent};
 use crate::shared::Shared;
 use crate::trace::What;
@@ -61,10 +63,13 @@ impl Udp {
                 interfaces.park(shared, &route.hop, (route.source, waiter));
                 continue;
             };
-            let (datagram, others) = match datagram.segment_size {
+            let (mut datagram, others) = match datagram.segment_size {
                 Some(size) if !does_link_cut(&route, &datagram, size) => datagram.cut(size),
                 _ => (datagram, None),
             };
+            if let (false, IpAddr::V4(ours)) = (datagram.options.is_empty(), route.source) {
+                datagram.options = with_us(&datagram.options, ours, time_of_day(shared.now));
+            }
             let envelope = envelope(shared, interfaces, &route, link, &datagram);
             if datagram.heard_here {
                 self.echo(interfaces, route.hop.interface, &envelope, &datagram);
@@ -78,7 +83,8 @@ impl Udp {
                 shared.recycle(datagram.payload);
                 continue;
             }
-            let packet_len = envelope.ip_len() + udp::HEADER_LEN + datagram.payload.len();
+            let ip_len = envelope.ip_len() + datagram.options.len();
+            let packet_len = ip_len + udp::HEADER_LEN + datagram.payload.len();
             let mut route = route;
             if !matches!(datagram.mtu_discovery, MtuDiscovery::Dont | MtuDiscovery::Want) {
                 // Nothing heard of the path makes us cut it, also not meanwhile.
@@ -87,9 +93,12 @@ impl Udp {
             if packet_len <= usize::from(route.hop.mtu) || datagram.segment_size.is_some() {
                 return Some(emit(shared, header, &route, &envelope, datagram));
             }
+            let options = datagram.options;
             let message = message(shared, &envelope, datagram);
             let reason = Sent::Datagram;
-            return Some(interfaces.send_datagram(header, &route, envelope, message, reason));
+            let packet =
+                interfaces.send_datagram(header, &route, envelope, options, message, reason);
+            return Some(packet);
         }
     }
 
@@ -163,6 +172,7 @@ fn envelope(
     let flow =
         FourTuple { local: SocketAddr::new(source, datagram.source_port), remote: destination };
     let ip = if source.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
+    let ip = ip + datagram.options.len();
     let fits = ip + udp::HEADER_LEN + datagram.payload.len() <= usize::from(route.hop.mtu);
     let whole = match datagram.mtu_discovery {
         MtuDiscovery::Want => fits,
@@ -190,7 +200,8 @@ fn does_link_cut(route: &Route, datagram: &Outgoing, size: NonZeroU16) -> bool {
         if route.source.is_ipv4() { wire::ipv4::MIN_HEADER_LEN } else { wire::ipv6::HEADER_LEN };
     let packet_len = ip + udp::HEADER_LEN + usize::from(size.get());
     let able = route.hop.offload >= Offload::Segmentation;
-    able && packet_len <= usize::from(route.hop.mtu)
+    able && datagram.options.is_empty()
+        && packet_len <= usize::from(route.hop.mtu)
         && !datagram.heard_here
         && datagram.ttl != Some(0)
 }
@@ -203,9 +214,9 @@ fn emit(
     datagram: Outgoing,
 ) -> Packet {
     note_sent(shared, envelope, &datagram);
-    let start = envelope.len();
+    let length = udp::HEADER_LEN + datagram.payload.len();
+    let start = envelope.emit_with(&mut header.0, datagram.options, length);
     let header_len = start + udp::HEADER_LEN;
-    envelope.emit(&mut header.0, udp::HEADER_LEN + datagram.payload.len());
     header_of(&datagram).emit(&mut header.0[start..]);
     let segment_size = datagram.segment_size;
     let payload = datagram.payload;

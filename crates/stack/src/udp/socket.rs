@@ -1,10 +1,13 @@
 //! One UDP socket: what it received, what it will send.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, SocketAddr};
 use core::num::NonZeroU16;
 
 use wire::frame::FrameBuf;
+use wire::ipv4::Options;
+use wire::time::Instant;
 
 use super::casting::Casting;
 use super::flows::Flow;
@@ -13,7 +16,7 @@ use crate::config::MtuDiscovery;
 use crate::error::Error;
 use crate::event::{Pending, Ready};
 use crate::icmp::IcmpReport;
-use crate::ip::{Incoming, InterfaceId};
+use crate::ip::{Incoming, InterfaceId, time_of_day, with_us};
 
 /// What a queued datagram costs beside its buffer: addresses and the queue's slot.
 const OVERHEAD: usize = 128;
@@ -30,6 +33,8 @@ pub(super) struct Socket {
     /// What the program wants; else what the way has.
     pub(super) ttl: Option<u8>,
     pub(super) mtu_discovery: MtuDiscovery,
+    /// Of IPv4: what its datagrams carry.
+    pub(super) options: Options,
     /// What ICMP said about a datagram of a connected socket.
     pub(super) error: Option<Error>,
     /// The same in full.
@@ -69,6 +74,8 @@ pub(super) struct Datagram {
     /// DSCP and ECN.
     pub(super) traffic_class: u8,
     pub(super) ttl: u8,
+    /// Of IPv4, with us in what they record; hardly any datagram has some.
+    pub(super) options: Option<Box<Options>>,
     /// Where it came in.
     pub(super) interface: InterfaceId,
     /// Where the payload is that of several datagrams: how long each is but the last.
@@ -77,10 +84,18 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
-    /// What came in `packet`, without its payload.
-    pub(super) fn of(packet: &Incoming, source: SocketAddr) -> Self {
+    /// What came in `packet`, whose frame still shows the UDP header, without its payload.
+    pub(super) fn of(packet: &Incoming, source: SocketAddr, now: Instant) -> Self {
         let received = &packet.received;
+        let mut options = None;
+        if let (came, IpAddr::V4(ours)) = (packet.options(), received.destination)
+            && !came.is_empty()
+        {
+            // RFC 1122 3.2.1.8 (d), (e): before the transport sees them.
+            options = Some(Box::new(with_us(&came, ours, time_of_day(now))));
+        }
         Self {
+            options,
             source,
             destination: received.destination,
             traffic_class: received.traffic_class,
@@ -113,6 +128,8 @@ pub(crate) struct Outgoing {
     /// What goes to a group is heard by our own sockets, too.
     pub(super) heard_here: bool,
     pub(super) mtu_discovery: MtuDiscovery,
+    /// Of IPv4.
+    pub(super) options: Options,
     pub(super) payload: FrameBuf,
 }
 
@@ -124,6 +141,7 @@ impl Socket {
             remote: None,
             ttl,
             mtu_discovery: MtuDiscovery::default(),
+            options: Options::NONE,
             error: None,
             report: None,
             hears_all_errors: false,

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::num::NonZeroU16;
 
 use wire::frame::FrameBuf;
+use wire::ipv4::Options;
 use wire::time::Instant;
 
 use super::Udp;
@@ -14,7 +15,7 @@ use crate::binding::Binding;
 use crate::config::{DEFAULT_TTL, MtuDiscovery, UdpOptions};
 use crate::error::Error;
 use crate::icmp::IcmpReport;
-use crate::ip::without_scope;
+use crate::ip::{options_to_send, without_scope};
 use crate::stack::Stack;
 
 /// The longest payload that a packet to `address` can carry behind a UDP header: the length of an
@@ -168,6 +169,11 @@ impl Stack {
             return Err(Error::InvalidInput);
         }
         let route = self.interfaces.route(source, remote.ip())?;
+        let options = match message.options {
+            _ if remote.is_ipv6() => Options::NONE,
+            Some(options) => options_to_send(options.as_bytes())?,
+            None => socket.options,
+        };
         // One that no datagram is longer than cuts nothing.
         let size = segment_size.unwrap_or(payload.len().max(1)).min(usize::from(u16::MAX));
         let segment_size =
@@ -179,7 +185,8 @@ impl Stack {
                 longest_in(remote, self.interfaces.mtu_of_link(&route))
             }
         };
-        if payload.len() > longest_payload(remote) || size.min(payload.len()) > longest {
+        let room = longest_payload(remote).saturating_sub(options.len());
+        if payload.len() > room || size.min(payload.len()) > longest.saturating_sub(options.len()) {
             return Err(Error::MessageTooBig);
         }
         let datagram = Outgoing {
@@ -191,6 +198,7 @@ impl Stack {
             segment_size: segment_size.filter(|size| payload.len() > usize::from(size.get())),
             heard_here,
             mtu_discovery: socket.mtu_discovery,
+            options,
             payload: FrameBuf::copy_from(payload),
         };
         socket.push_outgoing(self.shared.config.udp_send_buffer, datagram)?;
@@ -292,6 +300,27 @@ impl Stack {
         let socket = self.udp.socket(id)?;
         let usual = |remote: SocketAddr| self.interfaces.ttl_to(socket.local.ip(), remote.ip());
         Ok(socket.ttl.or(socket.remote.and_then(usual)).unwrap_or(DEFAULT_TTL))
+    }
+
+    /// `IP_OPTIONS`: the options of IPv4 that datagrams carry from now on, at most 40 bytes; none is none. In a
+    /// recorded route and in timestamps we are the first (RFC 1122 3.2.1.8).
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for more bytes, and for options that no receiver could read;
+    /// [`Error::PermissionDenied`] for a source route, which is dropped nearly everywhere (RFC 7126 4.3);
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_set_options(&mut self, id: UdpId, options: &[u8]) -> Result<(), Error> {
+        let socket = self.udp.socket_mut(id)?;
+        socket.options = options_to_send(options)?;
+        Ok(())
+    }
+
+    /// What [`Stack::udp_set_options`] set, padded to a multiple of 4 bytes.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSocket`] when the socket is closed.
+    pub fn udp_options(&self, id: UdpId) -> Result<Options, Error> {
+        Ok(self.udp.socket(id)?.options)
     }
 
     /// `IP_RECVERR`, `IPV6_RECVERR`: what ICMP reports is told also while the socket is not connected. It is

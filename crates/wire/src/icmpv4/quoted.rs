@@ -37,14 +37,15 @@ impl Quoted<'_> {
         Some(u32::from_be_bytes(*sequence))
     }
 
-    /// The identifier and the sequence number, if the packet is an echo request.
+    /// The identifier and the sequence number, if the packet is an echo or a timestamp request.
     #[must_use]
     pub fn echo(&self) -> Option<(u16, u16)> {
         if self.header.protocol != Protocol::ICMP {
             return None;
         }
         let view = View::new(self.start()?)?;
-        (view.kind() == kind::ECHO_REQUEST).then(|| (view.identifier(), view.sequence()))
+        matches!(view.kind(), kind::ECHO_REQUEST | kind::TIMESTAMP_REQUEST)
+            .then(|| (view.identifier(), view.sequence()))
     }
 
     /// The transport bytes, unless the packet is a fragment that lacks the transport header.

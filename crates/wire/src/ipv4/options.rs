@@ -80,6 +80,28 @@ impl Options {
         OptionsIter::new(self.as_bytes())
     }
 
+    /// Those that every fragment of a packet has; the first one has all of them (RFC 791 3.1, the copied
+    /// flag).
+    #[must_use]
+    pub fn copied(&self) -> Options {
+        const COPIED: u8 = 0x80;
+        let mut copied = Options::NONE;
+        let (mut iter, mut end) = (self.iter(), 0);
+        loop {
+            let start = iter.position();
+            let Some(option) = iter.next() else { break };
+            let option_bytes = self.bytes.get(start..iter.position()).unwrap_or_default();
+            let is_whole = !matches!(option, Ipv4Option::BadLength { .. });
+            if is_whole && option_bytes.first().is_some_and(|kind| kind & COPIED != 0) {
+                copied.bytes[end..end + option_bytes.len()].copy_from_slice(option_bytes);
+                end += option_bytes.len();
+            }
+        }
+        // At most as many as there were.
+        copied.len = u8::try_from(end.next_multiple_of(4)).unwrap_or(self.len).min(self.len);
+        copied
+    }
+
     /// How many 32-bit words they are.
     pub(super) const fn words(&self) -> u8 {
         self.len / 4
@@ -316,5 +338,23 @@ impl fmt::Display for Route<'_> {
             offset += 4;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fragments_get_what_says_so() {
+        let copied =
+            |bytes: &[u8]| Options::from_bytes(bytes).unwrap().copied().as_bytes().to_vec();
+        assert!(copied(&[]).is_empty());
+        assert!(copied(&[1, 7, 3, 4, 0]).is_empty());
+        assert_eq!(copied(&[7, 3, 4, 1, 148, 4, 0, 0]), [148, 4, 0, 0]);
+        assert_eq!(copied(&[130, 3, 9, 7, 3, 4, 148, 4, 0, 0]), [130, 3, 9, 148, 4, 0, 0, 0]);
+        // What is behind an end or a bad length is no option.
+        assert!(copied(&[0, 148, 4, 0, 0]).is_empty());
+        assert!(copied(&[130, 40, 1]).is_empty());
     }
 }

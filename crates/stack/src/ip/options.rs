@@ -1,20 +1,73 @@
-//! The options of an echo request that come back in its answer, with us in them (RFC 1122 3.2.2.6 and
-//! 3.2.1.8, RFC 791 3.1).
+//! The options of IPv4 that programs give their datagrams, and what we write into those on the way
+//! (RFC 791 3.1, RFC 1122 3.2.1.8).
 
 use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
-use wire::ipv4::{self, Ipv4Option, kind};
+use wire::ipv4::{Ipv4Option, Options, kind};
+use wire::time::Instant;
+
+use crate::error::Error;
 
 /// What is before the data of a route, and of timestamps.
 const ROUTE_DATA: usize = 3;
 const TIMES_DATA: usize = 4;
 
-/// Of `asked`, the recorded route and the timestamps, to which we add ourselves where there is room; no
-/// other option comes back. `time` is in milliseconds of the day.
-pub(super) fn recorded(asked: &ipv4::Options, ours: Ipv4Addr, time: u32) -> ipv4::Options {
-    let mut bytes = Vec::new();
-    for option in asked {
+/// Marks a time that is not counted from midnight UT (RFC 792, timestamp messages; RFC 791 3.1): the stack
+/// has no calendar.
+const NOT_UNIVERSAL_TIME: u32 = 0x8000_0000;
+
+/// The options of IPv4 that `bytes` are, padded to a multiple of 4, if a program may send them.
+///
+/// # Errors
+/// [`Error::InvalidInput`] for more than 40 bytes, and for an option that no receiver could read;
+/// [`Error::PermissionDenied`] for a source route, which nobody forwards and we do not take (RFC 7126 4.3, 4.4).
+pub fn options_to_send(bytes: &[u8]) -> Result<Options, Error> {
+    let options = Options::from_bytes(bytes).ok_or(Error::InvalidInput)?;
+    for option in &options {
+        match option {
+            Ipv4Option::LooseSourceRoute(_) | Ipv4Option::StrictSourceRoute(_) => {
+                return Err(Error::PermissionDenied);
+            }
+            Ipv4Option::BadLength { .. } | Ipv4Option::WrongSize { .. } => {
+                return Err(Error::InvalidInput);
+            }
+            Ipv4Option::RecordRoute(route) if usize::from(route.pointer) <= ROUTE_DATA => {
+                return Err(Error::InvalidInput);
+            }
+            Ipv4Option::Timestamp { pointer, .. } if usize::from(pointer) <= TIMES_DATA => {
+                return Err(Error::InvalidInput);
+            }
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+/// Milliseconds of some day, and the bit that says that it is not that of UTC (RFC 792).
+pub(crate) fn time_of_day(now: Instant) -> u32 {
+    // Milliseconds of a day and more fit into 31 bits; beyond that they start anew.
+    let millis = (now.as_millis() & u64::from(!NOT_UNIVERSAL_TIME)) as u32;
+    millis | NOT_UNIVERSAL_TIME
+}
+
+/// `options` with us in their recorded routes and timestamps, where there is room: what whoever sends a
+/// packet does, and whom it is for. `time` is in milliseconds of the day.
+pub(crate) fn with_us(options: &Options, ours: Ipv4Addr, time: u32) -> Options {
+    rewritten(options, (ours, time), true)
+}
+
+/// Of `asked`, the recorded route and the timestamps with us in them; no other option comes back in the
+/// answer to an echo request (RFC 1122 3.2.2.6).
+pub(crate) fn recorded(asked: &Options, ours: Ipv4Addr, time: u32) -> Options {
+    rewritten(asked, (ours, time), false)
+}
+
+fn rewritten(options: &Options, (ours, time): (Ipv4Addr, u32), keep_others: bool) -> Options {
+    let (mut bytes, mut iter) = (Vec::new(), options.iter());
+    loop {
+        let start = iter.position();
+        let Some(option) = iter.next() else { break };
         match option {
             Ipv4Option::RecordRoute(route) => {
                 record_route(&mut bytes, route.pointer, route.data, ours);
@@ -22,11 +75,16 @@ pub(super) fn recorded(asked: &ipv4::Options, ours: Ipv4Addr, time: u32) -> ipv4
             Ipv4Option::Timestamp { pointer, overflow, flag, data } => {
                 record_time(&mut bytes, (pointer, overflow, flag), data, (ours, time));
             }
+            Ipv4Option::EndOfList | Ipv4Option::BadLength { .. } => break,
+            _ if keep_others => {
+                let option = options.as_bytes().get(start..iter.position());
+                bytes.extend_from_slice(option.unwrap_or_default());
+            }
             _ => {}
         }
     }
     // They fitted into a header before.
-    ipv4::Options::from_bytes(&bytes).unwrap_or(ipv4::Options::NONE)
+    Options::from_bytes(&bytes).unwrap_or(Options::NONE)
 }
 
 fn record_route(into: &mut Vec<u8>, pointer: u8, data: &[u8], ours: Ipv4Addr) {
@@ -84,7 +142,7 @@ mod tests {
     const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
     fn answer(asked: &[u8]) -> Vec<u8> {
-        let asked = ipv4::Options::from_bytes(asked).unwrap();
+        let asked = Options::from_bytes(asked).unwrap();
         recorded(&asked, OURS, 0x8000_0001).as_bytes().to_vec()
     }
 
