@@ -81,7 +81,7 @@ fn echo_requests() {
 fn a_group_is_heard_from_some_sources() {
     use std::net::Ipv4Addr;
     let world = World::new();
-    let (group, any) = (Ipv4Addr::new(232, 1, 2, 3), Ipv4Addr::UNSPECIFIED);
+    let (group, any) = (Ipv4Addr::new(239, 1, 2, 3), Ipv4Addr::UNSPECIFIED);
     let (source, other) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 1));
     let hears = UdpSocket::bind(&world.server, "0.0.0.0:5000").unwrap();
     let says = UdpSocket::bind(&world.client, "0.0.0.0:0").unwrap();

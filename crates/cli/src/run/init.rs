@@ -157,7 +157,7 @@ fn end_with(mut lifeline: UnixStream) -> io::Result<()> {
 /// Sends PROGRAM what the front was sent; after its end, all that it left behind.
 fn hand_signals_on(
     mut job: UnixStream,
-    survived: Survived,
+    mut survived: Survived,
     child: Pid,
     ended: Arc<AtomicBool>,
 ) -> io::Result<()> {
@@ -184,7 +184,7 @@ fn hand_signals_on(
             while is_pending(signal.as_raw()) && Instant::now() < until {
                 thread::sleep(SAME_SIGNAL);
             }
-            if !survived.came(signal.as_raw()) {
+            if !survived.came(signal.as_raw(), Instant::now()) {
                 let _ = kill_process(child, signal);
             }
         }

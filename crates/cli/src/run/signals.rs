@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{
     SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
@@ -34,11 +35,21 @@ pub(super) fn survive_the_terminal() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Signals of one kind that come as close are one, as they are to a process that has not handled the first.
+const ONE: Duration = Duration::from_millis(50);
+
 /// The signals that came to this process, which none of them ends or stops. A handler does that, where
 /// ignoring would be inherited by PROGRAM.
 #[derive(Debug)]
 pub(super) struct Survived {
-    came: HashMap<i32, Arc<AtomicBool>>,
+    came: HashMap<i32, Came>,
+}
+
+#[derive(Debug, Default)]
+struct Came {
+    since_asked: Arc<AtomicBool>,
+    /// When it was told last that it had.
+    told: Option<Instant>,
 }
 
 impl Survived {
@@ -46,16 +57,21 @@ impl Survived {
     pub(super) fn from_now_on() -> std::io::Result<Self> {
         let mut came = HashMap::new();
         for signal in handed_on().chain(OF_THE_TERMINAL) {
-            let flag = Arc::new(AtomicBool::new(false));
-            signal_hook::flag::register(signal, Arc::clone(&flag))?;
-            came.insert(signal, flag);
+            let of_signal = Came::default();
+            signal_hook::flag::register(signal, Arc::clone(&of_signal.since_asked))?;
+            came.insert(signal, of_signal);
         }
         Ok(Self { came })
     }
 
-    /// Whether `signal` came to this process since it was asked last.
-    pub(super) fn came(&self, signal: i32) -> bool {
-        self.came.get(&signal).is_some_and(|came| came.swap(false, Ordering::SeqCst))
+    /// Whether `signal` came to this process since it was asked last, or just before that: the front may be told
+    /// of two where only one was seen here.
+    pub(super) fn came(&mut self, signal: i32, now: Instant) -> bool {
+        let Some(came) = self.came.get_mut(&signal) else { return false };
+        if came.since_asked.swap(false, Ordering::SeqCst) {
+            came.told = Some(now);
+        }
+        came.told.is_some_and(|told| now.saturating_duration_since(told) < ONE)
     }
 }
 
@@ -91,10 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_came_is_told_once() {
-        let survived = Survived::from_now_on().unwrap();
+    fn signals_that_come_close_together_are_one() {
+        let mut survived = Survived::from_now_on().unwrap();
+        signal_hook::low_level::raise(SIGUSR2).unwrap();
         signal_hook::low_level::raise(SIGUSR2).unwrap();
         assert!(!is_pending(SIGUSR2));
-        assert!(survived.came(SIGUSR2) && !survived.came(SIGUSR2) && !survived.came(SIGUSR1));
+        let now = Instant::now();
+        assert!(survived.came(SIGUSR2, now) && !survived.came(SIGUSR1, now));
+        assert!(survived.came(SIGUSR2, now + ONE / 2), "the second, which the front saw apart");
+        assert!(!survived.came(SIGUSR2, now + ONE), "another, which came to the front alone");
     }
 }
