@@ -38,23 +38,13 @@ fn given(host: &mut Host) {
     answer(host, &request, MessageType::ACK);
 }
 
-/// Time passes in small steps, with all that is sent meanwhile.
-fn passes(host: &mut Host, seconds: u64) -> Vec<Vec<u8>> {
-    let mut frames = host.sends();
-    for _ in 0..seconds * 10 {
-        host.later_millis(100);
-        frames.extend(host.sends());
-    }
-    frames
-}
-
 #[test]
 fn an_interface_gets_its_address_route_and_name_server() {
     let mut host = asking(Config::default());
     given(&mut host);
     host.sends_nothing();
     assert!(!host.stack.is_local(US.into()), "not before it was probed");
-    let arp: Vec<_> = passes(&mut host, 10).iter().map(|frame| parse_arp(frame).1).collect();
+    let arp: Vec<_> = passes(&mut host, 10_000).iter().map(|frame| parse_arp(frame).1).collect();
     let senders: Vec<_> = arp.iter().map(|packet| packet.sender_protocol).collect();
     let nobody = Ipv4Addr::UNSPECIFIED;
     assert_eq!(senders, [nobody, nobody, nobody, US, US], "three probes and two announcements");
@@ -105,13 +95,13 @@ fn an_address_that_somebody_has_is_declined() {
     for shows in theirs {
         let mut host = asking(Config::default());
         given(&mut host);
-        assert!(!passes(&mut host, 2).is_empty());
+        assert!(!passes(&mut host, 2_000).is_empty());
         host.arrives(&shows);
         let decline = dhcp::asked(&host.sends_one());
         assert_eq!(decline.kind, MessageType::DECLINE);
         assert_eq!(decline.options.requested_address, Some(US));
-        assert!(passes(&mut host, 9).is_empty(), "RFC 2131 3.1 (5): ten seconds");
-        assert_eq!(passes(&mut host, 2).len(), 1);
+        assert!(passes(&mut host, 9_000).is_empty(), "RFC 2131 3.1 (5): ten seconds");
+        assert_eq!(passes(&mut host, 2_000).len(), 1);
         assert!(!host.stack.is_local(US.into()));
     }
 }
@@ -133,7 +123,7 @@ fn an_address_that_somebody_goes_on_claiming_is_declined() {
     assert_eq!(decline.kind, MessageType::DECLINE);
     assert_eq!(decline.options.requested_address, Some(US));
     assert!(!host.stack.is_local(US.into()));
-    assert!(passes(&mut host, 9).is_empty(), "RFC 2131 3.1 (5): ten seconds");
+    assert!(passes(&mut host, 9_000).is_empty(), "RFC 2131 3.1 (5): ten seconds");
     given_again(&mut host);
 }
 
@@ -152,7 +142,7 @@ fn a_lease_that_ends_takes_everything_with_it() {
     host.sends();
     assert!(host.stack.is_local(US.into()));
     host.arrives(&arp_reply());
-    passes(&mut host, 3602);
+    passes(&mut host, 3_602_000);
     assert!(!host.stack.is_local(US.into()));
     let id = host.stack.udp_bind(v4(Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let nowhere = host.stack.udp_send_to(host.now, id, b"x", v4(FAR, 7));
@@ -189,7 +179,7 @@ fn name_servers_of_ipv6_are_learnt_from_routers_and_servers() {
     use wire::ndp::{Header, NdpOption, Preference, RouterAdvertisement};
     let mut host = v6::tap_with(Config::default());
     host.stack.autoconfigure(host.interface).unwrap();
-    passes(&mut host, 3);
+    passes(&mut host, 3_000);
     let router = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     let said = RouterAdvertisement {
         hop_limit: 64,
@@ -207,13 +197,13 @@ fn name_servers_of_ipv6_are_learnt_from_routers_and_servers() {
     host.arrives(&v6::ndp_frame((router, v6::ALL_NODES), header, &options));
     let at = |ip: Ipv6Addr| SocketAddr::new(ip.into(), 53);
     assert_eq!(host.stack.dns_servers(), [at(advertised)]);
-    let asked = passes(&mut host, 3);
+    let asked = passes(&mut host, 3_000);
     let asked = asked.iter().find_map(|frame| dhcp::asked_v6(frame));
     let told: Ipv6Addr = "fd77::5353".parse().unwrap();
     host.arrives(&dhcp::answer_v6(router, asked.expect("an information-request"), told));
     host.sends();
     assert_eq!(host.stack.dns_servers(), [at(advertised), at(told)]);
-    passes(&mut host, 61);
+    passes(&mut host, 61_000);
     assert_eq!(host.stack.dns_servers(), [at(told)]);
 }
 
@@ -221,11 +211,11 @@ fn name_servers_of_ipv6_are_learnt_from_routers_and_servers() {
 fn an_arp_packet_of_our_own_is_no_conflict() {
     let mut host = asking(Config::default());
     given(&mut host);
-    let probes = passes(&mut host, 2);
+    let probes = passes(&mut host, 2_000);
     let (_, probe) = parse_arp(&probes[0]);
     let mut bytes = [0; arp::PACKET_LEN];
     probe.emit(&mut bytes);
     host.arrives(&frame_to(EthernetAddress::BROADCAST, EtherType::ARP, &bytes));
-    passes(&mut host, 7);
+    passes(&mut host, 7_000);
     assert!(host.stack.is_local(US.into()));
 }

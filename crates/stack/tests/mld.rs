@@ -23,16 +23,6 @@ fn reads(host: &mut Host, id: UdpId) -> Option<Vec<u8>> {
     Some(buffer[..length].to_vec())
 }
 
-/// Time passes in small steps, with all that is sent meanwhile.
-fn passes(host: &mut Host, millis: u64) -> Vec<Vec<u8>> {
-    let mut packets = host.sends();
-    for _ in 0..millis.div_ceil(50) {
-        host.later_millis(50);
-        packets.extend(host.sends());
-    }
-    packets
-}
-
 fn mld_frames(frames: &[Vec<u8>]) -> Vec<(Ipv6Addr, Vec<(RecordKind, Ipv6Addr)>)> {
     let is_mld = |frame: &&Vec<u8>| frame[12..14] == [0x86, 0xdd] && frame[20] == 0;
     frames

@@ -54,16 +54,6 @@ fn reports(packets: &[Vec<u8>]) -> Vec<(Ipv4Addr, Said)> {
     .collect()
 }
 
-/// Time passes in small steps, with all that is sent meanwhile.
-fn passes(host: &mut Host, millis: u64) -> Vec<Vec<u8>> {
-    let mut packets = host.sends();
-    for _ in 0..millis.div_ceil(50) {
-        host.later_millis(50);
-        packets.extend(host.sends());
-    }
-    packets
-}
-
 fn query(group: Ipv4Addr, max_response: u8, v3: bool) -> Vec<u8> {
     let v3 = v3.then_some(QueryV3 {
         suppress: false,

@@ -130,6 +130,16 @@ impl Host {
     }
 }
 
+/// Time passes in small steps, with all that is sent meanwhile.
+pub(crate) fn passes(host: &mut Host, millis: u64) -> Vec<Vec<u8>> {
+    let mut packets = host.sends();
+    for _ in 0..millis.div_ceil(50) {
+        host.later_millis(50);
+        packets.extend(host.sends());
+    }
+    packets
+}
+
 pub(crate) fn v4(address: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), port)
 }

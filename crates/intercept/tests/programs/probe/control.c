@@ -163,6 +163,57 @@ CHECK("control: what cannot be said") {
     note("%s", says4(one, two, IPPROTO_TCP, 1, &(int){1}, sizeof(int)));
     note("%s", says4(one, two, SOL_SOCKET, SCM_RIGHTS, &one, sizeof one));
 }
+/* Receives, and notes the options of IPv4 that came beside it. */
+static void hears_options(int socket) {
+    happens_within(socket, POLLIN);
+    struct iovec place = {buffer, sizeof buffer};
+    struct msghdr in = {.msg_iov = &place, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    note("%s", is(recvmsg(socket, &in, MSG_DONTWAIT)));
+    struct cmsghdr *header = CMSG_FIRSTHDR(&in);
+    if (!header) {
+        note("nothing beside");
+        return;
+    }
+    note("%d/%d:", header->cmsg_level, header->cmsg_type);
+    for (size_t i = 0; i < header->cmsg_len - CMSG_LEN(0); i++) note("%d", CMSG_DATA(header)[i]);
+}
+CHECK("control: options of IPv4 are sent and heard") {
+    int one = bound(AF_INET), two = bound(AF_INET);
+    unsigned char record[] = {7, 7, 4, 0, 0, 0, 0, 0}, back[40];
+    socklen_t length = sizeof back;
+    wants(two, IPPROTO_IP, IP_RECVOPTS);
+    says4(one, two, 0, 0, NULL, 0);
+    hears_options(two);
+    note("%s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, record, sizeof record)));
+    must(getsockopt(one, IPPROTO_IP, IP_OPTIONS, back, &length));
+    note("%d bytes", (int)length);
+    says4(one, two, 0, 0, NULL, 0);
+    hears_options(two);
+    note("%s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, NULL, 0)));
+    says4(one, two, 0, 0, NULL, 0);
+    hears_options(two);
+}
+CHECK("control: options of IPv4 of one datagram") {
+    int one = bound(AF_INET), two = bound(AF_INET);
+    wants(two, IPPROTO_IP, IP_RECVOPTS);
+    note("%s", says4(one, two, IPPROTO_IP, IP_RETOPTS, "\x01\x01\x01\x01", 4));
+    hears_options(two);
+    says4(one, two, 0, 0, NULL, 0);
+    hears_options(two);
+}
+CHECK("control: options of IPv4 that are none") {
+    int one = bound(AF_INET);
+    unsigned char long_[44] = {1};
+    note("cut %s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, "\x07\x09\x04\x00", 4)));
+    note("without a length %s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, "\x07", 1)));
+    note("too long %s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, long_, sizeof long_)));
+    note("none of a stream %s", is(setsockopt(tcp(), IPPROTO_IP, IP_OPTIONS, NULL, 0)));
+}
+CHECK("control: options of IPv4 that nobody takes on the way") {
+    int one = bound(AF_INET);
+    note("a source route %s", is(setsockopt(one, IPPROTO_IP, IP_OPTIONS, "\x83\x07\x04\x7f\x00\x00\x01\x00", 8)));
+    note("of a stream %s", is(setsockopt(tcp(), IPPROTO_IP, IP_OPTIONS, "\x01\x01\x01\x01", 4)));
+}
 CHECK("control: UDP_SEGMENT cuts") {
     int one = bound(AF_INET), two = bound(AF_INET);
     struct sockaddr_in to = loopback(port_of(two));
