@@ -113,9 +113,9 @@ const PIPELINE: &str =
 
 const IPERF3: &str = "exec iperf3 -s -p 7000 -B $at > log";
 
-const TO_SERVER: &str = "iperf3 -c $at -p 7000 -t 1 -f g | awk '/receiver/ { print $7 }'";
+const TO_SERVER: &str = "ask_iperf3 -p 7000 -t 1 -f g; awk '/receiver/ { print $7 }' report";
 
-const FROM_SERVER: &str = "iperf3 -c $at -p 7000 -t 1 -R -f g | awk '/receiver/ { print $7 }'";
+const FROM_SERVER: &str = "ask_iperf3 -p 7000 -t 1 -R -f g; awk '/receiver/ { print $7 }' report";
 
 const ECHO: &str = "exec threaded-server $at 7000";
 const BYTES: &str = "visits byte $at 7000 1";

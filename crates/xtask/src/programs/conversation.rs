@@ -26,6 +26,19 @@ same() {
     local got=$(sum) wanted=$(sum < "$1")
     [[ $got = "$wanted" ]] || { echo "not the content of $1" >&2; return 1; }
 }
+# Writes the report of iperf3's client with these options. The server listens anew after every connection, and
+# nobody does in between.
+ask_iperf3() {
+    local status=1
+    for _ in {1..200}; do
+        # With -J an error is in the report alone.
+        iperf3 -c $at "$@" > report 2>&1 && status=0 || status=$?
+        grep -q 'Connection refused' report || break
+        sleep 0.05
+    done
+    ((status == 0)) || cat report >&2
+    return $status
+}
 # Whether the input is the sum of the file $2, $1 times.
 sums() {
     local got=$(sort | uniq -c | xargs) wanted="$1 $(sum < "$2")"

@@ -13,16 +13,11 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[Conversation {
         program: "iperf3, both ways and four streams",
         uses: "TCP_INFO, TCP_CONGESTION, TCP_MAXSEG, UDP",
         script: r#"
-            # The server listens anew after every connection, and nobody does in between.
             measure() {
-                for _ in {1..200}; do
-                    if iperf3 -c $at -t 1 -J "$@" > report.json; then break; fi
-                    grep -q 'Connection refused' report.json || break
-                    sleep 0.05
-                done
+                ask_iperf3 -t 1 -J "$@"
                 python3 - <<'END'
 import json
-report = json.load(open('report.json'))
+report = json.load(open('report'))
 assert 'error' not in report, report['error']
 end = report['end']
 got = end.get('sum_received', end.get('sum'))['bytes']
