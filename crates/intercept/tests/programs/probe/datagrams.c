@@ -318,6 +318,15 @@ CHECK("udp: wrong addresses") {
     note("port 0 %s", sends_to(socket, 0, 1));
     note("pointer %s", is(sendto(socket, "x", 1, 0, (struct sockaddr *)8, 16)));
 }
+CHECK("udp: source-specific groups are joined from everybody") {
+    struct ip_mreq group = {0};
+    struct ipv6_mreq group6 = {0};
+    inet_pton(AF_INET, "232.1.2.3", &group.imr_multiaddr);
+    inet_pton(AF_INET6, "ff3e::1:2:3", &group6.ipv6mr_multiaddr);
+    note("%s", is(setsockopt(bound(), IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group)));
+    int six = must(socket(AF_INET6, SOCK_DGRAM, 0));
+    note("%s", is(setsockopt(six, IPPROTO_IPV6, IPV6_JOIN_GROUP, &group6, sizeof group6)));
+}
 CHECK("udp: broadcast without leave") {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
     to.sin_addr.s_addr = INADDR_BROADCAST;
