@@ -67,8 +67,9 @@ fn echo(listener: TcpListener, connections: usize) -> thread::JoinHandle<()> {
 
 #[test]
 fn every_byte_arrives_whatever_queue_a_frame_comes_from() {
-    const CONNECTIONS: usize = 12;
-    const LENGTH: usize = 200_000;
+    // So many that every shard has some: one of three is left out once in four million times.
+    const CONNECTIONS: usize = 40;
+    const LENGTH: usize = 60_000;
     let world = World::new(3);
     let server = echo(TcpListener::bind(&world.server, "10.0.0.2:7").unwrap(), CONNECTIONS);
     let clients: Vec<_> = (0..CONNECTIONS)
