@@ -206,18 +206,15 @@ impl Supervisor {
         let Some(socket) = self.table.get_mut(key) else { return };
         let Kind::Tcp(tcp) = &mut socket.kind else { return };
         let Tcp::Connecting(connecting) = std::mem::replace(tcp, Tcp::Fresh) else { return };
-        let Connecting { stream, named, fill, unreported } = *connecting;
+        let Connecting { stream, named, fill, .. } = *connecting;
         if let (Some(fill), Some(ours)) = (fill, &socket.ours) {
             fill.empty(ours);
         }
-        *tcp = Tcp::Connected(Box::new(Connected::new(stream, named, unreported)));
-        // Nobody may wait just now: a signal's handler runs, and then the call is repeated.
-        let mut told = false;
+        // Until somebody hears it. Nobody may wait just now: a signal's handler runs, and then the call is
+        // repeated.
+        *tcp = Tcp::Connected(Box::new(Connected::new(stream, named, true)));
         while let Some(call) = self.held.take_first(key) {
-            told |= self.answer_held(&call.request, key, Ok(0));
-        }
-        if let Some(connected) = self.connected(key) {
-            connected.unreported = !told;
+            self.answer_held(&call.request, key, Ok(0));
         }
         self.move_out(key);
         self.move_in(key);

@@ -175,9 +175,9 @@ impl Supervisor {
         if let Kind::Tcp(Tcp::Connected(connected)) = &mut socket.kind
             && request.call == Call::Connect
             && answer.is_ok()
+            && heard
         {
-            // The program knows of its connection when it has heard so, and not before.
-            connected.unreported = !heard;
+            connected.unreported = false;
         }
         let reply = LastReply::of(request, answer, !heard, Instant::now());
         let waits = socket.last_reply.as_ref().is_some_and(|last| last.lost);
